@@ -1,0 +1,159 @@
+"""The command `dukd-cache`: parse, call one function, print. Heavy imports wait until a command needs them."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dukd_cache.console import run_app
+
+app = typer.Typer(
+    help="Run a super-resolution teacher once over your images and keep its answers in shards.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+
+class Codec(StrEnum):
+    """How pixels are compressed, losslessly."""
+
+    webp = "webp"
+    png = "png"
+    raw = "raw"
+
+
+class Dtype(StrEnum):
+    """How the teacher's answers are stored."""
+
+    uint8 = "uint8"
+    float16 = "float16"
+
+
+class Precision(StrEnum):
+    """What the teacher computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Device(StrEnum):
+    """Where the teacher runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its subfolders count too.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+
+
+@app.command(
+    epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4 --zoom-out 4`"
+)
+def build(
+    hr: HrFolder,
+    out: OutFolder,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the teacher: any .pth, .pt or .safetensors that spandrel knows, or EDSR."),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(help="Only without --teacher: makes a cache of LR/HR pairs, to train from scratch."),
+    ] = None,
+    lr: Annotated[Path | None, typer.Option(help="Folder of LR images. Default: made by MATLAB's bicubic.")] = None,
+    lr_template: Annotated[str, typer.Option(help="Name of an LR file.")] = "{stem}x{scale}",
+    patch: Annotated[int, typer.Option(help="Side of an LR patch, in pixels.")] = 48,
+    zoom_out_patch: Annotated[
+        int | None,
+        typer.Option(help="Side of zoom-out's input; default patch // scale, patch where LR images are large."),
+    ] = None,
+    base: Annotated[int, typer.Option(help="Records an image of the view base; 0 leaves it out.")] = 8,
+    zoom_in: Annotated[
+        int | None, typer.Option(help="Records an image of the view zoom-in. Default: as many as --base.")
+    ] = None,
+    zoom_out: Annotated[
+        int | None, typer.Option(help="Records an image of the view zoom-out. Default: as many as --base.")
+    ] = None,
+    codec: Annotated[Codec, typer.Option(help="Lossless compression of pixels.")] = Codec.webp,
+    dtype: Annotated[Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room.")] = Dtype.uint8,
+    precision: Annotated[Precision, typer.Option(help="The teacher computes in this.")] = Precision.fp32,
+    device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,
+    shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
+    seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
+) -> None:
+    """Run the teacher once over crops of your images; write its answers into shards.
+
+    A build that was stopped goes on when the same command is given again.
+    """
+    from dukd_cache import job
+    from dukd_cache.images import LrFolder
+    from dukd_cache.inspection import summary
+
+    manifest = job.run(
+        job.BuildJob(
+            hr=hr,
+            out=out,
+            weights=teacher,
+            scale=scale,
+            lr=LrFolder(lr, lr_template) if lr else None,
+            patch=patch,
+            zoom_out_patch=zoom_out_patch,
+            base=base,
+            zoom_in=(base if teacher else 0) if zoom_in is None else zoom_in,
+            zoom_out=(base if teacher else 0) if zoom_out is None else zoom_out,
+            codec=codec.value,
+            dtype=dtype.value,
+            precision=precision.value,
+            device=device.value,
+            batch_size=batch_size,
+            shard_size=shard_size,
+            seed=seed,
+        )
+    )
+    print(f"{out}: {summary(manifest)}")
+
+
+@app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")
+def inspect(
+    cache: Annotated[Path, typer.Argument(help="Folder of a finished cache.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet: input, teacher and truth of each view.")
+    ] = None,
+) -> None:
+    """Say what is in a cache."""
+    from dukd_cache import inspection
+    from dukd_cache.reader import Cache
+
+    opened = Cache(cache)
+    if as_json:
+        print(json.dumps(inspection.facts(opened), indent=1))
+    else:
+        print(inspection.table(opened))
+    if picture:
+        inspection.save_picture(opened, picture)
+
+
+@app.command(epilog="Example: `dukd-cache degrade --hr Set5/HR --out Set5/LR/X4 --scale 4`")
+def degrade(
+    hr: HrFolder,
+    out: OutFolder,
+    scale: Annotated[int, typer.Option(min=2, max=4, help="SR factor.")],
+) -> None:
+    """Make benchmark-exact LR images: NAME.png becomes NAMEx4.png, a quarter of its size."""
+    from dukd_cache.lr_images import degrade_folder
+
+    count = degrade_folder(hr, out, scale)
+    print(f"{out}: {count} LR images, scale {scale}")
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app, "dukd-cache")

@@ -1,0 +1,29 @@
+"""How both commands end: a user's mistake is one line and exit code 2, an interruption one line and 130."""
+
+import sys
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from dukd_cache.errors import DukdError
+
+
+def run_app(app: typer.Typer, name: str) -> NoReturn:
+    """Run `app` on the command line's words and exit."""
+    try:
+        code = app(prog_name=name, standalone_mode=False)
+    except DukdError as error:
+        _end(name, str(error), 2)
+    except TyperException as error:
+        _end(name, getattr(error, "format_message", error.__str__)(), 2)
+    except typer.Abort:
+        _end(name, "stopped", 130)
+    except KeyboardInterrupt:
+        _end(name, "interrupted; the same command goes on where this one stopped", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(name: str, message: str, code: int) -> NoReturn:
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

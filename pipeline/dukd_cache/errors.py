@@ -1,0 +1,46 @@
+"""What can go wrong by a user's doing. Each message is one line: the thing, what was expected, what was found.
+
+    DukdError
+    ├── ImageError        a source image: missing, unreadable, too small, of the wrong size
+    ├── WeightsError      a weights file: unreadable, not an SR network, of the wrong scale
+    ├── SettingError      a setting or an option: unknown, of the wrong type, impossible
+    └── CacheError        a cache folder: not a cache, another cache, of an unknown version
+        └── ShardCorrupt  stored bytes that are not what was written
+
+The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DukdError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class ImageError(DukdError):
+    """A source image that cannot be used."""
+
+
+class WeightsError(DukdError):
+    """A weights file that cannot be used."""
+
+
+class SettingError(DukdError):
+    """A setting that is unknown, of the wrong type, or impossible."""
+
+
+class CacheError(DukdError):
+    """A folder that is not the cache it should be."""
+
+
+class ShardCorrupt(CacheError):
+    """Stored bytes that are not those that were written."""
+
+
+def unknown_name(kind: str, given: str, valid: Iterable[str]) -> str:
+    """One line for a name that does not exist: `unknown student 'EDRS': did you mean 'EDSR'? (valid: …)`."""
+    names = sorted(valid)
+    near = get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
+    hint = next((f" did you mean {name!r}?" for name in names if near and name.lower() == near[0]), "")
+    return f"unknown {kind} {given!r}:{hint} (valid: {', '.join(names)})"

@@ -1,0 +1,38 @@
+"""Files that are either whole under their name or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""Suffix of a file that is being written."""
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; when the block ends well it is fsynced and becomes `path`."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`content` as the whole of `path`, also after a crash at any moment."""
+    with finished_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

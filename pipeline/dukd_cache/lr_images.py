@@ -1,0 +1,33 @@
+"""A folder of HR images → a folder of LR images."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from dukd_cache.errors import SettingError
+from dukd_cache.files import finished_file
+from dukd_cache.images import find_images, read_scene
+from dukd_cache.progress import progress
+
+
+def degrade_folder(hr: Path, out: Path, scale: int) -> int:
+    """Write `<stem>x<scale>.png` below `out` for every image below `hr`; return how many.
+
+    Raises:
+        ImageError: an image cannot be read, or none is there.
+        SettingError: two images would become one file.
+    """
+    paths = find_images(hr)
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        target = out / path.relative_to(hr).with_name(f"{path.stem}x{scale}.png")
+        if target in targets:
+            raise SettingError(f"{targets[target]} and {path} would both become {target}: rename one")
+        targets[target] = path
+    with progress("making LR images", len(targets), "images") as advance:
+        for target, path in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with finished_file(target) as partial:
+                Image.fromarray(read_scene(path, None, scale).lr).save(partial, "PNG")
+            advance(1)
+    return len(targets)

@@ -1,0 +1,59 @@
+"""Run an iterable in a thread of its own, a bounded number of items ahead."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def prefetch(items: Iterable[T], ahead: int) -> Iterator[T]:
+    """The items of `items`, at most `ahead` of them waiting. What it raises is raised here, in its place.
+
+    Closing the iterator (or dropping out of a loop over it) stops the thread.
+    """
+    ready: queue.Queue[T | _End] = queue.Queue(maxsize=ahead)
+    stop = threading.Event()
+
+    def put(item: T | _End) -> None:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                put(item)
+                if stop.is_set():
+                    break
+        except BaseException as raised:  # handed to the consumer, whatever it is
+            error = raised
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+            put(_End(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,58 @@
+"""Random access to the records of a finished cache, by (view, index)."""
+
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+
+from dukd_cache import manifest
+from dukd_cache.manifest import ShardInfo, View
+from dukd_cache.record import Record, RecordInfo
+from dukd_cache.stores import StoreReader
+from dukd_cache.stores.webdataset import WebDatasetReader
+
+
+class Cache:
+    """A finished cache at `root`. Safe to share between threads.
+
+    Raises:
+        CacheError: there is no finished cache at `root`, or one of another format version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = manifest.read(root)
+        self.digest = manifest.digest(self.manifest)
+        self._store: StoreReader = WebDatasetReader(root)
+        self._shards: dict[View, list[ShardInfo]] = {}
+        for shard in self.manifest.shards:
+            self._shards.setdefault(shard.view, []).append(shard)
+        self._ends = {view: list(accumulate(s.records for s in shards)) for view, shards in self._shards.items()}
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that this cache has, in their fixed order."""
+        return self.manifest.spec.views
+
+    def count(self, view: View) -> int:
+        """Records of `view`; 0 where the cache lacks it."""
+        return self._ends[view][-1] if view in self._ends else 0
+
+    def read(self, view: View, index: int) -> Record:
+        """Record `index` of `view`, 0 ≤ index < count(view).
+
+        Raises:
+            IndexError: there is no such record.
+            ShardCorrupt: its bytes are not those that were written.
+        """
+        return self._store.read(*self._find(view, index))
+
+    def info(self, view: View, index: int) -> RecordInfo:
+        """Where record `index` of `view` comes from, without reading its pixels."""
+        return self._store.info(*self._find(view, index))
+
+    def _find(self, view: View, index: int) -> tuple[ShardInfo, int]:
+        if not 0 <= index < self.count(view):
+            raise IndexError(f"{self.root}: view {view} has {self.count(view)} records, asked for {index}")
+        number = bisect_right(self._ends[view], index)
+        before = self._ends[view][number - 1] if number else 0
+        return self._shards[view][number], index - before

@@ -1,0 +1,67 @@
+"""A record: one view of one crop, with the teacher's answer. What stores write and the reader returns."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from dukd_cache.manifest import FORMAT_VERSION, Precision, View
+from dukd_cache.plan import Crop
+
+U8 = npt.NDArray[np.uint8]
+Answer = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
+
+
+class RecordInfo(BaseModel):
+    """Where a record comes from. Stored beside its pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    """Unique in the cache's view; `[0-9a-f_]+`."""
+    view: View
+    image: str
+    """Path of the HR image below the images' folder."""
+    image_sha256: str
+    crop: int
+    """Which of the image's crops of this view."""
+    x: int
+    """Left edge, in pixels of LR, of HR for `zoom_in`."""
+    y: int
+    fingerprint: str
+    """Changes exactly when the teacher's answer could change."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Pixels of one record; p is the input's side, q = scale × p."""
+
+    info: RecordInfo
+    input: U8
+    """[p,p,3]"""
+    teacher: Answer | None
+    """[q,q,3]; float16 is in [0,1]. None in a cache of pairs."""
+    truth: U8 | None
+    """[q,q,3]. None in `zoom_in`."""
+
+
+def info_of(crop: Crop, position: int, fingerprint: str) -> RecordInfo:
+    """The `RecordInfo` of the record at `position` in its view's stream."""
+    return RecordInfo(
+        key=f"{position:08d}_{crop.image.sha256[:16]}_{crop.index:04d}",
+        view=crop.view,
+        image=crop.image.name,
+        image_sha256=crop.image.sha256,
+        crop=crop.index,
+        x=crop.x,
+        y=crop.y,
+        fingerprint=fingerprint,
+    )
+
+
+def fingerprint(input_pp3: U8, teacher: str, precision: Precision) -> str:
+    """sha256 over all that the teacher's answer depends on; `teacher` is the teacher's own fingerprint."""
+    heading = f"{FORMAT_VERSION}/{teacher}/{precision}/{input_pp3.shape}/"
+    return hashlib.sha256(heading.encode() + input_pp3.tobytes()).hexdigest()

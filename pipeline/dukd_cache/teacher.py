@@ -1,0 +1,82 @@
+"""A frozen network as a batched function, with its fingerprint.
+
+Shapes: N patches, p input side, q = scale · p.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dukd_cache import networks
+from dukd_cache.errors import SettingError
+from dukd_cache.manifest import Dtype, Precision, TeacherInfo
+from dukd_cache.networks import Network
+from dukd_cache.record import Answer
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What is asked, how, and where."""
+
+    network: Network
+    info: TeacherInfo
+    device: torch.device
+
+    def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
+        """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or float16 in [0,1].
+
+        The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
+        """
+        inputs = torch.from_numpy(input_Npp3).to(self.device).permute(0, 3, 1, 2).float().div(255)
+        with self._precision(), torch.backends.cudnn.flags(allow_tf32=False):
+            answers_NCqq = self.network(inputs).float()
+        if dtype == "uint8":
+            stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
+        else:
+            stored = answers_NCqq.half()
+        answers: Answer = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return answers
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.info.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, _AUTOCAST[self.info.precision])
+
+
+def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
+    """The network in `weights`, frozen, on `device`.
+
+    Raises:
+        WeightsError: the file holds no SR network.
+        SettingError: the device cannot compute in `precision`.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
+    network = networks.load(weights)
+    network.module.requires_grad_(False).eval().to(device)
+    info = TeacherInfo(
+        file=weights.name,
+        architecture=network.architecture,
+        settings=dict(network.settings),
+        fingerprint=networks.fingerprint(network),
+        precision=precision,
+    )
+    return Teacher(network, info, device)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        SettingError: `cuda` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise SettingError("--device cuda: torch finds no GPU here (use auto or cpu)")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

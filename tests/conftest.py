@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Two threads on any machine, so that sums are added in the same order everywhere."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of benchmarks and released teachers (`DUKD_DATA`); tests that need it are skipped without it."""
+    folder = Path(os.environ.get("DUKD_DATA", PROJECT.parent / "shared" / "data"))
+    if not (folder / "Set5").is_dir():
+        pytest.skip(f"no benchmark data at {folder} (set DUKD_DATA)")
+    return folder

@@ -1,0 +1,1 @@
+"""A light trainer of super-resolution students from teacher caches."""

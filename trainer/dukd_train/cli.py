@@ -1,0 +1,67 @@
+"""The command `dukd-train`: parse, call one function, print. Heavy imports wait until a command needs them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dukd_cache.console import run_app
+
+app = typer.Typer(
+    help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
+
+
+@app.command(epilog="Example: `dukd-train run --config configs/edsr_x4.yaml --set method=kd --out runs/kd`")
+def run(
+    config: Annotated[Path, typer.Option(help="YAML file of settings.")],
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    section: Annotated[
+        str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4.")
+    ] = None,
+) -> None:
+    """Train a student.
+
+    A run that was stopped goes on from its last checkpoint when the same command is given again.
+    """
+    from dukd_train import config as settings
+    from dukd_train.run import run as train
+
+    facts = train(settings.load(config, section, change or []), out)
+    print(f"{out}: {facts['method']}, {facts['student']} of {facts['parameters']} parameters, {facts['steps']} steps")
+
+
+@app.command(
+    "eval", epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`"
+)
+def evaluate(
+    weights: Annotated[Path, typer.Option(help="A student, a teacher, any SR network that spandrel knows.")],
+    hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
+    lr: Annotated[Path | None, typer.Option(help="Folder of LR images. Default: made by MATLAB's bicubic.")] = None,
+    lr_template: LrTemplate = "{stem}x{scale}",
+    scale: Annotated[int | None, typer.Option(help="Refuse a network of another scale.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
+) -> None:
+    """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
+    from dukd_cache.images import LrFolder
+    from dukd_train.scoring import score_weights, table
+
+    found = score_weights(weights, hr, LrFolder(lr, lr_template) if lr else None, scale, device)
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(found.to_json())
+    print(table(found))
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app, "dukd-train")

@@ -1,0 +1,149 @@
+"""(seed, step) → batch. The whole cache is decoded once and kept as uint8; a step gathers rows.
+
+Nothing here keeps state: resuming at a step needs the step's number only.
+
+Shapes: N records, p input side, q = s·p output side, C = 3.
+"""
+
+import os
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dukd_cache.manifest import View
+from dukd_cache.progress import progress
+from dukd_cache.reader import Cache
+from dukd_cache.record import Record
+from dukd_train import augment
+from dukd_train.config import Augment
+from dukd_train.losses import Target
+
+_VIEW_STREAM: dict[View, int] = {"base": 0, "zoom_in": 1, "zoom_out": 2}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records of one view: inputs u8 [N,C,p,p], targets u8 or f16 [N,C,q,q]."""
+
+    input: Tensor
+    targets: dict[Target, Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All records of one view in memory: inputs u8 [N,p,p,C], targets u8 or f16 [N,q,q,C].
+
+    Channels lie last, as decoded: gathered rows are then `channels_last` without a copy.
+    """
+
+    input: Tensor
+    targets: dict[Target, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.input)
+
+    def gather(self, indices: Tensor) -> Batch:
+        """The records at `indices` [N]."""
+        chosen = indices.to(self.input.device)
+        return Batch(
+            _channels_first(self.input.index_select(0, chosen)),
+            {name: _channels_first(rows.index_select(0, chosen)) for name, rows in self.targets.items()},
+        )
+
+
+def load_rows(cache: Cache, view: View, targets: Collection[Target], device: torch.device) -> Rows:
+    """Decode all records of `view`, on all cores, and keep what a method reads of them on `device`."""
+    count = cache.count(view)
+    first = _wanted(cache.read(view, 0), targets)
+    arrays = {name: np.empty((count, *pixels.shape), pixels.dtype) for name, pixels in first.items()}
+
+    def fill(index: int) -> None:
+        for name, pixels in _wanted(cache.read(view, index), targets).items():
+            arrays[name][index] = pixels
+
+    with progress(f"loading {view}", count, "records") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(fill, range(count)):
+            advance(1)
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return Rows(tensors.pop("input"), {name: tensors[name] for name in targets})
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batch of every step, of every view that a method reads."""
+
+    rows: dict[View, Rows]
+    scale: int
+    batch: int
+    patch: int | None
+    """Side of the inputs to cut out of the cached ones; None: the whole of them."""
+    augment: Augment
+    seed: int
+
+    def at(self, step: int) -> dict[View, Batch]:
+        """The augmented batch of `step`, a pure function of (seed, step)."""
+        return {view: self._of(view, rows, step) for view, rows in self.rows.items()}
+
+    def _of(self, view: View, rows: Rows, step: int) -> Batch:
+        found = rows.gather(torch.from_numpy(positions(self.seed, view, step, self.batch, len(rows))))
+        rng = _generator(self.seed, 1 + _VIEW_STREAM[view], step)
+        if self.patch and self.patch < found.input.shape[-1]:
+            found = _cropped(found, self.patch, self.scale, rng)
+        chances = self.augment.base if view == "base" else self.augment.zoom
+        how = augment.draw(self.batch, chances, rng).to(found.input.device)
+        return Batch(
+            augment.apply(how, found.input),
+            {name: augment.apply(how, target) for name, target in found.targets.items()},
+        )
+
+
+def positions(seed: int, view: View, step: int, batch: int, count: int) -> np.ndarray:
+    """Which of `count` records `step` reads, int64 [batch]: every epoch is a new permutation of all of them."""
+    wanted = np.arange(step * batch, (step + 1) * batch)
+    epochs, places = np.divmod(wanted, count)
+    return np.array(
+        [_permutation(seed, view, int(epoch), count)[place] for epoch, place in zip(epochs, places, strict=True)]
+    )
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, view: View, epoch: int, count: int) -> np.ndarray:
+    return _generator(seed, 1001 + _VIEW_STREAM[view], epoch).permutation(count)
+
+
+def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    """Counter-based: the same numbers for the same (seed, stream, counter), whatever was drawn before."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream * 2**40 + counter]))
+
+
+def _cropped(found: Batch, patch: int, scale: int, rng: np.random.Generator) -> Batch:
+    free = found.input.shape[-1] - patch + 1
+    corners = rng.integers(free, size=(len(found.input), 2)).tolist()
+
+    def cut(images_NCHH: Tensor, factor: int) -> Tensor:
+        side = patch * factor
+        return torch.stack(
+            [
+                image[:, y * factor : y * factor + side, x * factor : x * factor + side]
+                for image, (y, x) in zip(images_NCHH, corners, strict=True)
+            ]
+        )
+
+    return replace(
+        found,
+        input=cut(found.input, 1),
+        targets={name: cut(target, scale) for name, target in found.targets.items()},
+    )
+
+
+def _wanted(record: Record, targets: Collection[Target]) -> dict[str, np.ndarray]:
+    return {"input": record.input} | {name: getattr(record, name) for name in targets}
+
+
+def _channels_first(rows_NHWC: Tensor) -> Tensor:
+    return rows_NHWC.permute(0, 3, 1, 2)

@@ -1,0 +1,138 @@
+"""The training loop: batches in, gradients, one optimizer step, averaged weights out."""
+
+import copy
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dukd_cache.manifest import View
+from dukd_cache.networks import Network
+from dukd_cache.prefetch import prefetch
+from dukd_cache.progress import progress
+from dukd_train import checkpoint, losses, schedule
+from dukd_train.checkpoint import Checkpoint
+from dukd_train.config import TrainConfig
+from dukd_train.data import Batch, Batches
+from dukd_train.journal import Journal
+from dukd_train.losses import PARTS, Part
+from dukd_train.validation import Validator
+
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run works with."""
+
+    config: TrainConfig
+    student: Network
+    batches: Batches
+    weights: dict[Part, float]
+    device: torch.device
+
+
+def train(run: Training, out: Path, journal: Journal, validator: Validator) -> tuple[Network, float]:
+    """Train from the last checkpoint in `out`, or from the start; return the averaged student and the seconds."""
+    config, student = run.config, run.student
+    ema = copy.deepcopy(student)
+    ema.module.requires_grad_(False)
+    optimizer = torch.optim.Adam(
+        student.module.parameters(),
+        lr=config.optimizer.lr,
+        betas=config.optimizer.betas,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    start, before = _resume(out, student, ema, optimizer)
+    journal.keep_until(start)
+    validator.keep_until(start)
+    began = time.monotonic()
+    student.module.train()
+
+    steps = prefetch(((step, run.batches.at(step)) for step in range(start, config.steps)), _BATCHES_AHEAD)
+    with progress(config.method, config.steps - start, "steps") as advance:
+        for step, batch in steps:
+            rate = config.optimizer.lr * schedule.factor(step, config.steps, config.schedule)
+            parts = optimize(run, batch, optimizer, rate)
+            _average(ema.module, student.module, config.ema)
+            done = step + 1
+            journal.add(parts)
+            if done % config.log_every == 0 or done == config.steps:
+                journal.write(done, rate)
+            if done == config.steps or (config.validation.every and done % config.validation.every == 0):
+                validator.score(ema, done)
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                _save(out, done, before + time.monotonic() - began, student, ema, optimizer)
+            advance(1)
+    return ema, before + time.monotonic() - began
+
+
+def optimize(
+    run: Training, batch: dict[View, Batch], optimizer: torch.optim.Optimizer, rate: float
+) -> dict[Part, Tensor]:
+    """One optimizer step; returns the parts of the loss, without their weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with _precision(run):
+        outputs = _forward(run.student, batch)
+    parts = {
+        part: losses.l1(outputs[view], batch[view].targets[target])
+        for part, (view, target) in PARTS.items()
+        if part in run.weights
+    }
+    total = torch.stack([run.weights[part] * value for part, value in parts.items()]).sum()
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    if run.config.optimizer.clip is not None:
+        nn.utils.clip_grad_norm_(run.student.module.parameters(), run.config.optimizer.clip)
+    optimizer.step()
+    return {part: value.detach() for part, value in parts.items()}
+
+
+def _forward(student: Network, batch: dict[View, Batch]) -> dict[View, Tensor]:
+    """The student's outputs; views whose inputs have one size go through it together."""
+    sizes = {view: part.input.shape[-1] for view, part in batch.items()}
+    outputs: dict[View, Tensor] = {}
+    for size in dict.fromkeys(sizes.values()):
+        views = [view for view in batch if sizes[view] == size]
+        inputs = torch.cat([batch[view].input for view in views])
+        inputs = inputs.float().div(255).contiguous(memory_format=torch.channels_last)
+        pieces = student.forward(inputs).split([len(batch[view].input) for view in views])
+        outputs.update(zip(views, pieces, strict=True))
+    return outputs
+
+
+def _precision(run: Training) -> torch.autocast | nullcontext[None]:
+    if run.config.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(run.device.type, torch.bfloat16)
+
+
+@torch.no_grad()
+def _average(ema: nn.Module, student: nn.Module, decay: float) -> None:
+    """ema ← decay·ema + (1 − decay)·student."""
+    torch._foreach_lerp_(list(ema.parameters()), list(student.parameters()), 1 - decay)
+    for kept, current in zip(ema.buffers(), student.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def _resume(out: Path, student: Network, ema: Network, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    found = checkpoint.load(out)
+    if found is None:
+        return 0, 0.0
+    student.module.load_state_dict(found.student)
+    ema.module.load_state_dict(found.ema)
+    optimizer.load_state_dict(found.optimizer)
+    return found.step, found.seconds
+
+
+def _save(
+    out: Path, step: int, seconds: float, student: Network, ema: Network, optimizer: torch.optim.Optimizer
+) -> None:
+    checkpoint.save(
+        Checkpoint(step, seconds, student.module.state_dict(), ema.module.state_dict(), optimizer.state_dict()),
+        out,
+    )

@@ -1,0 +1,96 @@
+"""PSNR and SSIM on the luma channel (Y), as super-resolution tables report them.
+
+Images are u8 [H,W,3] RGB. `border` pixels along each side are left out; in tables the border is the scale.
+Y stays a real number. Rounding it first, as some code does, adds about 1/6 to the mean squared error: 0.01 dB
+are lost at 30 dB, 0.1 dB at 40 dB.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dukd_cache.errors import ImageError
+
+U8 = npt.NDArray[np.uint8]
+F64 = npt.NDArray[np.float64]
+
+PEAK = 255.0
+"""The peak of PSNR and the dynamic range of SSIM, for Y in [16, 235] too: so do all published tables."""
+
+_LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
+"""ITU-R BT.601, studio swing, for RGB in [0,1]; black is at 16."""
+
+_WINDOW = 11
+_SIGMA = 1.5
+_C1 = (0.01 * PEAK) ** 2
+_C2 = (0.03 * PEAK) ** 2
+"""Window and constants of Wang et al., "Image Quality Assessment", IEEE TIP 13(4), 2004, section III."""
+
+
+def luma(image_u8: U8) -> F64:
+    """Y in [16, 235] of an RGB image: u8 [H,W,3] → float64 [H,W], not rounded."""
+    return image_u8 @ (_LUMA_WEIGHTS / 255.0) + 16.0
+
+
+def psnr_y(image: U8, truth: U8, border: int) -> float:
+    """PSNR in dB of the lumas of two images u8 [H,W,3]; infinite where they are equal.
+
+    Raises:
+        ImageError: the sizes differ, or the border leaves nothing.
+    """
+    image_y, truth_y = _inner_lumas(image, truth, border, smallest=1)
+    mean_square = float(np.mean((image_y - truth_y) ** 2))
+    return float(10.0 * np.log10(PEAK**2 / mean_square)) if mean_square else float("inf")
+
+
+def ssim_y(image: U8, truth: U8, border: int) -> float:
+    """Mean SSIM, at most 1, of the lumas of two images u8 [H,W,3].
+
+    Gaussian window of 11×11 pixels, σ 1.5, population statistics; the mean over the windows wholly inside.
+
+    Raises:
+        ImageError: the sizes differ, or the border leaves less than a window.
+    """
+    image_y, truth_y = _inner_lumas(image, truth, border, smallest=_WINDOW)
+    image_mean, truth_mean = _smooth(image_y), _smooth(truth_y)
+    image_variance = _smooth(image_y**2) - image_mean**2
+    truth_variance = _smooth(truth_y**2) - truth_mean**2
+    covariance = _smooth(image_y * truth_y) - image_mean * truth_mean
+    likeness = (2 * image_mean * truth_mean + _C1) * (2 * covariance + _C2)
+    bound = (image_mean**2 + truth_mean**2 + _C1) * (image_variance + truth_variance + _C2)
+    return float(np.mean(likeness / bound))
+
+
+def _inner_lumas(image: U8, truth: U8, border: int, smallest: int) -> tuple[F64, F64]:
+    if image.shape != truth.shape:
+        raise ImageError(
+            f"image of {image.shape[1]}×{image.shape[0]} pixels compared with a truth of "
+            f"{truth.shape[1]}×{truth.shape[0]}: expected equal sizes"
+        )
+    height, width = image.shape[:2]
+    if min(height, width) - 2 * border < smallest:
+        raise ImageError(
+            f"image of {width}×{height} pixels: expected at least {smallest} pixels a side within "
+            f"a border of {border}"
+        )
+    inner = np.s_[border : height - border, border : width - border]
+    return luma(image[inner]), luma(truth[inner])
+
+
+def _smooth(plane: F64) -> F64:
+    """The Gaussian window at every place where it lies wholly inside: [H,W] → [H−10,W−10]."""
+    offsets = np.arange(_WINDOW) - _WINDOW // 2
+    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    weights /= weights.sum()
+    height, width = (side - _WINDOW + 1 for side in plane.shape)
+    rows = _weighted(weights, lambda at: plane[at : at + height])
+    return _weighted(weights, lambda at: rows[:, at : at + width])
+
+
+def _weighted(weights: F64, shifted: Callable[[int], F64]) -> F64:
+    """Σ weights[at] · shifted(at): the Gaussian is separable, so 2 × 11 shifts do for 11 × 11."""
+    total: F64 = weights[0] * shifted(0)
+    for at in range(1, len(weights)):
+        total += weights[at] * shifted(at)
+    return total

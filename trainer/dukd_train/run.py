@@ -1,0 +1,130 @@
+"""One run: settings → cache, student and data → training → a run folder.
+
+A run folder holds `config.yaml` (all settings), `curve.csv`, `validation.csv`, `checkpoint.pt`, and when it is
+finished `student.safetensors` (the averaged weights) and `run.json` (what it was).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dukd_cache import __version__, networks
+from dukd_cache.errors import SettingError
+from dukd_cache.files import write_atomically
+from dukd_cache.manifest import View
+from dukd_cache.networks import Network
+from dukd_cache.reader import Cache
+from dukd_train import config as settings
+from dukd_train.config import TrainConfig
+from dukd_train.data import Batches, Rows, load_rows
+from dukd_train.errors import RunError
+from dukd_train.journal import Journal
+from dukd_train.loop import Training, train
+from dukd_train.losses import PARTS, Part, Target, weights_of
+from dukd_train.validation import Validator
+
+CONFIG, WEIGHTS, FACTS = "config.yaml", "student.safetensors", "run.json"
+
+
+def run(config: TrainConfig, out: Path) -> dict[str, Any]:
+    """Train as `config` says, into the folder `out`; return what `run.json` holds.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    cache = Cache(config.cache)
+    weights = _weights(config, cache)
+    device = choose_device(config.device)
+    torch.manual_seed(config.seed)
+    student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    claim(out, config)
+    if (out / FACTS).is_file():
+        found: dict[str, Any] = json.loads((out / FACTS).read_text())
+        return found
+    validator = Validator(out, config.validation.sets, student.scale)
+    student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = Training(config, student, _batches(config, cache, weights, device), weights, device)
+    averaged, seconds = train(training, out, Journal(out, weights), validator)
+    facts = _facts(config, cache, averaged, seconds)
+    networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
+    write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+    return facts
+
+
+def claim(out: Path, config: TrainConfig) -> None:
+    """Make `out` the folder of this run.
+
+    Raises:
+        RunError: it holds a run with other settings, or files that are no run.
+    """
+    path = out / CONFIG
+    if path.is_file():
+        there = settings.load(path, None, [])
+        for name in TrainConfig.model_fields:
+            found, asked = getattr(there, name), getattr(config, name)
+            if found != asked:
+                raise RunError(f"{out}: holds a run with {name} = {found}, asked for {asked}; choose another --out")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: holds something that is no run; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, settings.dump(config).encode())
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        SettingError: `cuda` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise SettingError("device cuda: torch finds no GPU here (use auto or cpu)")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
+    """The parts of the loss, all of which the cache can serve."""
+    weights = weights_of(config.method, config.loss)
+    if not weights:
+        raise SettingError(f"method {config.method}: every part of its loss has weight 0")
+    for part in weights:
+        view, target = PARTS[part]
+        if target == "teacher" and cache.manifest.teacher is None:
+            raise SettingError(f"method {config.method}: {cache.root} holds pairs without a teacher; use method scratch")
+        if view not in cache.views:
+            option = view.replace("_", "-")
+            raise SettingError(
+                f"method {config.method}: {cache.root} has no view {view}; "
+                f"build it with --{option} N, or set loss.{part}=0"
+            )
+    if config.patch and config.patch > cache.manifest.spec.patch:
+        raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.spec.patch} pixels")
+    return weights
+
+
+def _batches(config: TrainConfig, cache: Cache, weights: dict[Part, float], device: torch.device) -> Batches:
+    targets: dict[View, list[Target]] = {}
+    for part in weights:
+        view, target = PARTS[part]
+        targets.setdefault(view, []).append(target)
+    rows: dict[View, Rows] = {view: load_rows(cache, view, names, device) for view, names in targets.items()}
+    spec = cache.manifest.spec
+    return Batches(rows, spec.scale, config.batch, config.patch, config.augment, config.seed)
+
+
+def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:
+    return {
+        "method": config.method,
+        "seed": config.seed,
+        "student": student.architecture,
+        "parameters": student.parameters_count,
+        "scale": student.scale,
+        "steps": config.steps,
+        "cache_digest": cache.digest,
+        "dukd_version": __version__,
+        "torch_version": torch.__version__,
+        "seconds": round(seconds, 1),
+    }
