@@ -134,9 +134,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _records(
-    plan: Plan, header: Header, teacher: Teacher | None, shard: Shard, batch_size: int
-) -> Iterator[Record]:
+def _records(plan: Plan, header: Header, teacher: Teacher | None, shard: Shard, batch_size: int) -> Iterator[Record]:
     """The records of one shard, the teacher asked batch by batch in a thread of its own."""
     crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
     batches = prefetch(_batched(_cuts(crops, plan), batch_size), _BATCHES_AHEAD)

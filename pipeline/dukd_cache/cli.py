@@ -52,9 +52,7 @@ HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its s
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
 
-@app.command(
-    epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4 --zoom-out 4`"
-)
+@app.command(epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
 def build(
     hr: HrFolder,
     out: OutFolder,
@@ -81,7 +79,9 @@ def build(
         int | None, typer.Option(help="Records an image of the view zoom-out. Default: as many as --base.")
     ] = None,
     codec: Annotated[Codec, typer.Option(help="Lossless compression of pixels.")] = Codec.webp,
-    dtype: Annotated[Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room.")] = Dtype.uint8,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room.")
+    ] = Dtype.uint8,
     precision: Annotated[Precision, typer.Option(help="The teacher computes in this.")] = Precision.fp32,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,
     batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,

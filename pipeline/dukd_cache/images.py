@@ -22,6 +22,9 @@ _ORIENTATION = 0x0112
 _FIRST_SIDEWAYS = 5
 """EXIF orientations 5 to 8 lie on their side."""
 
+_UNDECODABLE = (OSError, SyntaxError, ValueError)
+"""What Pillow raises of bytes that it cannot make sense of."""
+
 
 @dataclass(frozen=True)
 class LrFolder:
@@ -40,7 +43,7 @@ class LrFolder:
         """
         try:
             stem = self.template.format(stem=hr.stem, scale=scale)
-        except (KeyError, IndexError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise SettingError(
                 f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}"
             ) from error
@@ -89,14 +92,20 @@ def find_images(root: Path) -> list[Path]:
 
 
 def identify(root: Path, path: Path, scale: int, lr: LrFolder | None = None) -> SourceImage:
-    """What a plan needs of an image, without decoding its pixels.
+    """What a plan needs of an image; its pixels are decoded only where the file's kind hides its orientation.
 
     Raises:
         ImageError: the file is no image that Pillow can open, or its LR file is missing.
     """
     with _opened(path) as image:
+        try:
+            if image.format == "TIFF":
+                image.load()  # it turns itself upright on loading, and only then drops the orientation
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except _UNDECODABLE as error:
+            raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
         width, height = image.size
-        if image.getexif().get(_ORIENTATION, 1) >= _FIRST_SIDEWAYS:
+        if orientation >= _FIRST_SIDEWAYS:
             width, height = height, width
     return SourceImage(
         name=path.relative_to(root).as_posix(),
@@ -112,12 +121,12 @@ def read_rgb(path: Path) -> U8:
     """The pixels of an image file, u8 [H,W,3]: upright, grey repeated to RGB, alpha dropped.
 
     Raises:
-        ImageError: the file cannot be decoded to its end.
+        ImageError: the file cannot be decoded to its end, or holds grey of more than 8 bits.
     """
     with _opened(path) as image:
         try:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+        except _UNDECODABLE as error:
             raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
 
 
@@ -125,9 +134,13 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
     """`hr` cropped so that its sides divide by `scale`, with its LR image: read from `lr`, or made.
 
     Raises:
-        ImageError: a file cannot be decoded, or the LR image is not HR ÷ scale.
+        ImageError: a file cannot be decoded, HR is smaller than the scale, or the LR image is not HR ÷ scale.
     """
-    hr_pixels = crop_to_scale(read_rgb(hr), scale)
+    pixels = read_rgb(hr)
+    try:
+        hr_pixels = crop_to_scale(pixels, scale)
+    except ImageError as error:
+        raise ImageError(f"{hr}: {error}") from None
     if lr is None:
         return Scene(hr_pixels, downscale(hr_pixels, scale))
     lr_pixels = read_rgb(lr)
@@ -157,11 +170,15 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        image = Image.open(path)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such image") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*_UNDECODABLE, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: not a readable image ({_one_line(error)})") from error
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
+        image.close()
+        raise ImageError(f"{path}: expected 8 bits a channel, found grey of more (Pillow's mode {image.mode})")
+    return image
 
 
 def _one_line(error: Exception) -> str:

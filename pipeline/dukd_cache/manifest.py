@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dukd_cache.errors import CacheError
 from dukd_cache.files import write_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
 
 View = Literal["base", "zoom_in", "zoom_out"]

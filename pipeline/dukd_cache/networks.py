@@ -54,7 +54,10 @@ _SR_DEFAULTS = {
 """What replaces a (setting, constructor's default) with which there is no SR network."""
 
 _NOT_SR = ("SAFMNBCIE",)
-"""Architectures whose constructor takes a scale, but which spandrel offers for restoration at scale 1 only."""
+"""Architectures whose constructor takes a scale, but which spandrel offers for restoration only (scale 1)."""
+
+_ONE_BY_ONE = ("SeemoRe",)
+"""Architectures that in eval mode take only one image at a time."""
 
 _DERIVED = ".eval_conv."
 """In the names of SPAN's merged convolutions, which each call in eval mode computes anew from the others."""
@@ -108,7 +111,12 @@ class Network:
         height, width = image_NCHW.shape[-2:]
         padded_NCHW = _pad(image_NCHW, *self.descriptor.size_requirements.get_padding(width, height))
         # Private, but the only way to call any network with gradients: some return more than the image.
-        answer_NCHW: Tensor = self.descriptor._call_fn(self.module, padded_NCHW)
+        call = self.descriptor._call_fn
+        if self.architecture in _ONE_BY_ONE and not self.module.training:
+            answers = [call(self.module, padded_NCHW[n : n + 1]) for n in range(len(padded_NCHW))]
+            answer_NCHW = torch.cat(answers)
+        else:
+            answer_NCHW = call(self.module, padded_NCHW)
         return answer_NCHW[..., : self.scale * height, : self.scale * width]
 
     def to(self, device: torch.device) -> "Network":
@@ -130,7 +138,7 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
     """A randomly initialised network, in training mode; draws from torch's global generator.
 
     `settings` are the keywords of the architecture's own constructor, less the scale. Those left out get its
-    defaults, except where these make no SR network: 3 channels, upsampler `pixelshuffle`, window size 8 for 7.
+    defaults; where these make no SR network, 3 channels, upsampler `pixelshuffle`, window size 8 for 7.
 
     Raises:
         SettingError: an unknown architecture or setting, or values that make no RGB network of this scale.
@@ -205,8 +213,8 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.module.state_dict().items()
     }
-    with finished_file(path) as partial:
-        save_file(tensors, partial, metadata=header)
+    with finished_file(path) as unfinished:
+        save_file(tensors, unfinished, metadata=header)
 
 
 def fingerprint(network: Network) -> str:
@@ -263,9 +271,7 @@ def _rebuild(recipe: str, tensors: Mapping[str, Tensor]) -> Network:
     return network
 
 
-def _construct(
-    name: str, arch_id: ArchId, constructor: type[nn.Module], keywords: Mapping[str, Any]
-) -> Network:
+def _construct(name: str, arch_id: ArchId, constructor: type[nn.Module], keywords: Mapping[str, Any]) -> Network:
     """A network with exactly these keywords; what spandrel makes of its tensors supplies the rest."""
     try:
         module = constructor(**keywords)
@@ -281,7 +287,7 @@ def _try_out(network: Network) -> None:
     side = 8
     try:
         shape = tuple(network(torch.zeros(1, 3, side, side)).shape)
-    except Exception as error:
+    except Exception as error:  # wrong values can fail in any way
         message = f"{network.architecture} cannot be called with these settings ({_one_line(error)})"
         raise SettingError(message) from error
     if shape != (1, 3, network.scale * side, network.scale * side):

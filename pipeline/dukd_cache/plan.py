@@ -29,14 +29,18 @@ class Crop:
 
 @dataclass(frozen=True)
 class Plan:
-    """All crops of all images, by view and position, computed when asked for."""
+    """All crops of all images, by view and position, computed when asked for.
+
+    Raises:
+        ImageError: an image is too small for a view.
+    """
 
     images: tuple[SourceImage, ...]
     spec: CropSpec
 
     def __post_init__(self) -> None:
-        for image in self.images:
-            _check_size(image, self.spec)
+        if self.images:  # what the smallest image accepts, all do: one remedy serves for all
+            _check_size(min(self.images, key=lambda image: min(image.width, image.height)), self.spec)
 
     def total(self, view: View) -> int:
         """Number of records of `view`."""

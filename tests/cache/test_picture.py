@@ -80,9 +80,7 @@ def test_heights_without_a_common_multiple_still_fit() -> None:
     assert box_of(picture, GREEN)[2:] == (50, 97)
 
 
-@pytest.mark.parametrize(
-    ("caption", "lines"), [("short", 1), ("word " * 20, 4), ("x" * 60, 3), ("one\ntwo", 2)]
-)
+@pytest.mark.parametrize(("caption", "lines"), [("short", 1), ("word " * 20, 4), ("x" * 60, 3), ("one\ntwo", 2)])
 def test_captions_are_broken_and_never_cut(caption: str, lines: int) -> None:
     shallow = sheet([("", [Tile(plain(RED, 192, 192), "")])], "")
     picture = sheet([("", [Tile(plain(RED, 192, 192), caption)])], "")
@@ -136,9 +134,7 @@ class FakeCache:
 
     def read(self, view: View, index: int) -> Record:
         self.asked.append((view, index))
-        info = RecordInfo(
-            key="0", view=view, image="a.png", image_sha256="0", crop=index, x=3, y=8, fingerprint="0"
-        )
+        info = RecordInfo(key="0", view=view, image="a.png", image_sha256="0", crop=index, x=3, y=8, fingerprint="0")
         answer = (plain(GREEN, 96, 96) / 255).astype(np.float16)
         truth = plain(BLUE, 96, 96) if view == "base" else None
         return Record(info, plain(RED, 24, 24), answer, truth)

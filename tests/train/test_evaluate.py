@@ -48,30 +48,41 @@ def test_answers_are_clamped_and_rounded() -> None:
     assert super_resolve(Nearest(1, gain=-1.0), lr).max() == 0
 
 
-def test_works_where_the_parameters_are() -> None:
-    class Somewhere(nn.Module):
-        scale = 1
+class Probe(nn.Module):
+    """Remembers where it was asked, and whether it could have been trained on that."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(1, device="meta"))
-            self.seen: list[torch.device] = []
+    scale = 1
 
-        def forward(self, image_NCHW: Tensor) -> Tensor:
-            self.seen.append(image_NCHW.device)
-            return torch.zeros(image_NCHW.shape)
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, device=device))
+        self.seen: list[tuple[str, bool]] = []
 
-    network = Somewhere()
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        self.seen.append((image_NCHW.device.type, (image_NCHW * self.weight).requires_grad))
+        return torch.zeros(image_NCHW.shape)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_works_without_gradients_where_the_parameters_are(device: str) -> None:
+    network = Probe(device)
     super_resolve(network, np.zeros((2, 2, 3), np.uint8))
-    assert network.seen == [torch.device("meta")]
+    assert network.seen == [(device, False)]
 
 
-def test_no_gradient_is_kept() -> None:
-    network = networks.build("EDSR", 2, {"channels": 4, "blocks": 1})
-    seen: list[bool] = []
-    network.module.register_forward_hook(lambda _module, _inputs, answer: seen.append(answer.requires_grad))
-    super_resolve(network, np.zeros((8, 8, 3), np.uint8))
-    assert seen == [False]
+def test_the_device_of_a_wrapped_module_is_found() -> None:
+    @dataclass(frozen=True)
+    class Wrapped:
+        module: Probe
+        scale: int = 1
+
+        def __call__(self, image_NCHW: Tensor) -> Tensor:
+            answer: Tensor = self.module(image_NCHW)
+            return answer
+
+    network = Wrapped(Probe("meta"))
+    super_resolve(network, np.zeros((2, 2, 3), np.uint8))
+    assert network.module.seen == [("meta", False)]
 
 
 def test_evaluation_scores_the_cropped_image_with_the_scale_as_border(tmp_path: Path) -> None:
@@ -96,12 +107,8 @@ def test_means_are_over_images_and_images_keep_their_order(tmp_path: Path) -> No
     evaluation = evaluate(Nearest(2), pair_images(tmp_path, 2), lambda scored: told.append(scored.name))
     assert told == [image.name for image in evaluation.images] == ["a", "b", "sub/c"]
     means = evaluation.means
-    assert means.network.psnr_y == pytest.approx(
-        np.mean([image.network.psnr_y for image in evaluation.images])
-    )
-    assert means.bicubic.ssim_y == pytest.approx(
-        np.mean([image.bicubic.ssim_y for image in evaluation.images])
-    )
+    assert means.network.psnr_y == pytest.approx(np.mean([image.network.psnr_y for image in evaluation.images]))
+    assert means.bicubic.ssim_y == pytest.approx(np.mean([image.bicubic.ssim_y for image in evaluation.images]))
     assert means.network.psnr_y < means.bicubic.psnr_y
 
 
@@ -178,9 +185,7 @@ def test_published_lr_images_give_the_same_scores_as_made_ones(data_dir: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("benchmark", "scale"), [("Set5", 2), ("Set5", 3), ("Set5", 4), ("Set14", 4)])
-def test_released_teachers_score_as_elsewhere_on_whole_sets(
-    data_dir: Path, benchmark: str, scale: int
-) -> None:
+def test_released_teachers_score_as_elsewhere_on_whole_sets(data_dir: Path, benchmark: str, scale: int) -> None:
     expected, network = reference(data_dir, benchmark, scale)
     pairs = pair_images(data_dir / benchmark / "HR", scale)
     assert sorted(pair.name for pair in pairs) == sorted(expected)

@@ -39,9 +39,7 @@ def draw(count: int, chances: Chances, rng: np.random.Generator) -> Augmentation
     def coins(chance: float) -> Tensor:
         return torch.from_numpy(rng.random(count) < chance)
 
-    return Augmentation(
-        coins(chances.hflip), coins(chances.vflip), coins(chances.transpose), coins(chances.invert)
-    )
+    return Augmentation(coins(chances.hflip), coins(chances.vflip), coins(chances.transpose), coins(chances.invert))
 
 
 def apply(how: Augmentation, images_NCHH: Tensor) -> Tensor:

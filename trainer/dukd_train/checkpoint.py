@@ -9,6 +9,7 @@ import torch
 
 from dukd_cache.files import finished_file
 from dukd_train.errors import RunError
+from dukd_train.losses import Part
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -21,6 +22,10 @@ class Checkpoint:
     """Steps done."""
     seconds: float
     """Time spent training so far."""
+    cache_digest: str
+    """Of the cache that was read."""
+    losses: dict[Part, list[float]]
+    """Of the steps since the last row of `curve.csv`."""
     student: dict[str, Any]
     ema: dict[str, Any]
     optimizer: dict[str, Any]
@@ -43,5 +48,5 @@ def load(run: Path) -> Checkpoint | None:
         return None
     try:
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, EOFError, UnpicklingError) as error:
+    except (OSError, RuntimeError, TypeError, EOFError, UnpicklingError) as error:
         raise RunError(f"{path}: not a whole checkpoint; remove it to start again") from error

@@ -25,7 +25,8 @@ def run(
         str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")
     ] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4.")
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4."),
     ] = None,
 ) -> None:
     """Train a student.
@@ -40,7 +41,8 @@ def run(
 
 
 @app.command(
-    "eval", epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`"
+    "eval",
+    epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`",
 )
 def evaluate(
     weights: Annotated[Path, typer.Option(help="A student, a teacher, any SR network that spandrel knows.")],
@@ -60,6 +62,25 @@ def evaluate(
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(found.to_json())
     print(table(found))
+
+
+@app.command(
+    epilog="Example: `dukd-train compare runs/scratch runs/kd runs/dukd --hr Set14/HR --teacher SwinIR_x4.pth --out report`"
+)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one scale.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report; an earlier report there is replaced.")],
+    hr: Annotated[
+        Path | None, typer.Option(help="HR images to score on. Default: the validation sets of the runs.")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Weights to score beside the students.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Compare students: a table (Markdown and CSV), learning curves, and crops side by side."""
+    from dukd_train.report import compare as write_report
+
+    print(write_report(runs, out, hr=hr, teacher=teacher, pictures=pictures, device=device))
 
 
 def main() -> None:

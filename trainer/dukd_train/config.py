@@ -46,22 +46,30 @@ class Loss(_Settings):
 
 
 class Chances(_Settings):
-    """How often each generator of the augmentation group is drawn."""
+    """How often each generator of the augmentation group is drawn. Defaults: the paper's, for the zoom views."""
 
-    hflip: Probability
-    vflip: Probability
-    transpose: Probability
-    invert: Probability
+    hflip: Probability = 0.3
+    vflip: Probability = 0.3
+    transpose: Probability = 0.3
+    invert: Probability = 0.3
     """Colour inversion, x → 1 − x."""
+
+
+class BaseChances(Chances):
+    """The same for the base view. Defaults: the usual ones of SR training."""
+
+    hflip: Probability = 0.5
+    vflip: Probability = 0.5
+    transpose: Probability = 0.5
+    invert: Probability = 0.0
 
 
 class Augment(_Settings):
     """Augmentation of inputs; the cached answers are mapped with them (label consistency)."""
 
-    base: Chances = Chances(hflip=0.5, vflip=0.5, transpose=0.5, invert=0.0)
-    """Of the base view: the usual one of SR training."""
-    zoom: Chances = Chances(hflip=0.3, vflip=0.3, transpose=0.3, invert=0.3)
-    """Of zoom_in and zoom_out: the paper's."""
+    base: BaseChances = BaseChances()
+    zoom: Chances = Chances()
+    """Of zoom_in and zoom_out."""
 
 
 class Optimizer(_Settings):
@@ -126,7 +134,7 @@ class TrainConfig(_Settings):
     """Decay of the averaged weights, which are what is scored and saved."""
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of weights, order, crops and augmentation."""
     log_every: Positive = 100
     checkpoint_every: Positive = 1000
@@ -145,12 +153,11 @@ def load(path: Path, section: str | None, overrides: list[str]) -> TrainConfig:
         raise SettingError(f"{path}: no such config file") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise SettingError(f"{path}: expected settings by name, found {type(content).__name__}")
+    content = _group(content, str(path))
     if section is not None:
-        if not isinstance(content.get(section), dict):
+        if section not in content:
             raise SettingError(f"{path}: {unknown_name('section', section, map(str, content))}")
-        content = content[section]
+        content = _group(content[section], f"{path}: section {section}")
     for override in overrides:
         _set(content, override)
     return validated(content)
@@ -173,16 +180,25 @@ def dump(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+def _group(content: object, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else type(content).__name__
+        raise SettingError(f"{where}: expected settings by name, found {found}")
+    return content
+
+
 def _set(content: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise SettingError(f"--set {override}: expected key=value, like optimizer.lr=2e-4")
     *parents, last = path.split(".")
-    for parent in parents:
-        child = content.setdefault(parent, {})
+    for depth, parent in enumerate(parents, 1):
+        child = content.get(parent, {})
         if not isinstance(child, dict):
-            raise SettingError(f"--set {override}: {parent} is a value, not a group of settings")
-        content = child
+            group = ".".join(parents[:depth])
+            raise SettingError(f"--set {override}: {group} is a value, not a group of settings")
+        content[parent] = dict(child)  # a copy, as YAML anchors share groups
+        content = content[parent]
     try:
         content[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -190,7 +206,9 @@ def _set(content: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt name comes before the setting that is missing for it.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     location = [str(part) for part in first["loc"]]
     path = ".".join(location)
     if first["type"] == "extra_forbidden":
@@ -201,7 +219,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         valid = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return unknown_name(path, first["input"], valid)
-    message = first["msg"].replace("Input should", "should")
+    message = "should be a path" if first["type"] == "path_type" else first["msg"].replace("Input should", "should")
     return f"setting {path}: {message}, got {first['input']!r}"
 
 

@@ -1,4 +1,7 @@
-"""Crops at which students can be told apart, beside bicubic, teacher and truth."""
+"""Crops at which students can be told apart, beside bicubic, teacher and truth.
+
+Legend of array names: K students, H and W the sides of the picture without its border.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ SIDE = 64
 """Of a crop, in HR pixels; smaller in pictures that are."""
 
 _CONTEXT_WIDTH = 288
-_MARK = (255, 0, 64)
+_MARK, _MARK_EDGE = (255, 230, 0), (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Crop:
     """Pixels of HR, as `top`."""
     top: int
     difference: float
-    """Standard deviation over the students, in levels of luma, root mean square over the crop."""
+    """Standard deviation over the students, in levels of luma: root mean square over the crop."""
     answers: Mapping[str, U8]
     """[side,side,3] by name, in the order to be shown, without the truth."""
     truth: U8
@@ -41,7 +44,9 @@ class Crop:
 def most_different_crop(
     picture: str, answers: Mapping[str, U8], students: Sequence[str], truth: U8, border: int
 ) -> Crop:
-    """Where the students' answers to one picture differ most from one another; if there is but one, from bicubic.
+    """Where the students' answers to a picture differ most from one another; a single one's, from bicubic.
+
+    A difference in mean brightness over the crop does not count: structure is what the eye is to compare.
 
     Args:
         picture: what to call it.
@@ -51,18 +56,21 @@ def most_different_crop(
         border: pixels along each side that are no part of a crop, nor of a score.
     """
     compared = students if len(students) > 1 else [*students, "bicubic"]
-    spread_HW = np.stack([luma(answers[name]) for name in compared]).var(axis=0)
-    height, width = spread_HW.shape
+    height, width = truth.shape[:2]
     side = min(SIDE, height - 2 * border, width - 2 * border)
-    means = _box_means(spread_HW[border : height - border, border : width - border], side)
-    row, column = np.unravel_index(int(means.argmax()), means.shape)
+    inner = np.s_[border : height - border, border : width - border]
+    lumas_KHW = np.stack([luma(answers[name][inner]) for name in compared])
+    deviations_KHW = lumas_KHW - lumas_KHW.mean(axis=0)
+    variances = [_box_means(each**2, side) - _box_means(each, side) ** 2 for each in deviations_KHW]
+    spread = np.mean(variances, axis=0)
+    row, column = np.unravel_index(int(spread.argmax()), spread.shape)
     top, left = int(row) + border, int(column) + border
     inside = np.s_[top : top + side, left : left + side]
     return Crop(
         picture=picture,
         left=left,
         top=top,
-        difference=float(np.sqrt(means.max())),
+        difference=float(np.sqrt(max(0.0, spread.max()))),
         answers={name: answer[inside].copy() for name, answer in answers.items()},
         truth=truth[inside].copy(),
         context=_context(truth, left, top, side),
@@ -74,10 +82,7 @@ def crops_sheet(crops: Sequence[Crop], title: str) -> Image.Image:
     rows: list[tuple[str, Sequence[Tile]]] = []
     for crop in crops:
         tiles = [Tile(crop.context, f"at ({crop.left}, {crop.top})")]
-        tiles += [
-            Tile(image, f"{name}\n{psnr_y(image, crop.truth, 0):.2f} dB")
-            for name, image in crop.answers.items()
-        ]
+        tiles += [Tile(image, f"{name}\n{psnr_y(image, crop.truth, 0):.2f} dB") for name, image in crop.answers.items()]
         rows.append((crop.picture, [*tiles, Tile(crop.truth, "truth")]))
     return sheet(rows, title)
 
@@ -86,7 +91,7 @@ def _box_means(plane: F64, side: int) -> F64:
     """Means of `plane` [H,W] over all squares of `side` inside it: [H−side+1,W−side+1], by summed areas."""
     sums = np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     boxes: F64 = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    return (boxes / side**2).clip(min=0.0)
+    return boxes / side**2
 
 
 def _context(truth: U8, left: int, top: int, side: int) -> U8:
@@ -98,6 +103,8 @@ def _context(truth: U8, left: int, top: int, side: int) -> U8:
     )
     ground = Image.new("RGB", (small.width, MIN_HEIGHT), "white")
     ground.paste(small, (0, 0))
-    corners = [round(edge * factor) for edge in (left, top, left + side, top + side)]
-    ImageDraw.Draw(ground).rectangle(tuple(corners), outline=_MARK, width=2)
+    pen = ImageDraw.Draw(ground)
+    near_x, near_y, far_x, far_y = (round(edge * factor) for edge in (left, top, left + side, top + side))
+    pen.rectangle((near_x - 1, near_y - 1, far_x + 1, far_y + 1), outline=_MARK_EDGE, width=4)
+    pen.rectangle((near_x, near_y, far_x, far_y), outline=_MARK, width=2)
     return np.asarray(ground)

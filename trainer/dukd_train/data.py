@@ -111,6 +111,11 @@ def positions(seed: int, view: View, step: int, batch: int, count: int) -> np.nd
     )
 
 
+def step_seed(seed: int, step: int) -> int:
+    """For what a student draws itself in `step`, like the paths that SwinIR drops: 0 ≤ it < 2⁶³."""
+    return int(_generator(seed, 2001, step).integers(2**63))
+
+
 @lru_cache(maxsize=8)
 def _permutation(seed: int, view: View, epoch: int, count: int) -> np.ndarray:
     return _generator(seed, 1001 + _VIEW_STREAM[view], epoch).permutation(count)
@@ -118,7 +123,7 @@ def _permutation(seed: int, view: View, epoch: int, count: int) -> np.ndarray:
 
 def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
     """Counter-based: the same numbers for the same (seed, stream, counter), whatever was drawn before."""
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream * 2**40 + counter]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream * 2**40 + counter], np.uint64)))
 
 
 def _cropped(found: Batch, patch: int, scale: int, rng: np.random.Generator) -> Batch:

@@ -1,8 +1,8 @@
 """What can go wrong in training by a user's doing, on top of `dukd_cache.errors`.
 
-    DukdError
-    ├── SettingError      (from dukd_cache) a setting of a config file or of --set
-    └── RunError          a run folder: another run's, not a run's, not finished
+DukdError
+├── SettingError      (from dukd_cache) a setting of a config file or of --set
+└── RunError          a run folder: another run's, not a run's, not finished
 """
 
 from dukd_cache.errors import DukdError

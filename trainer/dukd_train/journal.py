@@ -1,11 +1,14 @@
 """`curve.csv`: the loss and its parts against the step, each row the mean since the one before."""
 
 import csv
+import io
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
+from dukd_cache.files import write_atomically
 from dukd_train.losses import PARTS, Part
 
 CURVE = "curve.csv"
@@ -18,24 +21,35 @@ class Journal:
     def __init__(self, run: Path, weights: dict[Part, float]) -> None:
         self._path = run / CURVE
         self._weights = weights
-        self._parts: list[dict[Part, Tensor]] = []
+        self._on_device: list[dict[Part, Tensor]] = []
+        self._fetched: dict[Part, list[float]] = {part: [] for part in weights}
 
-    def keep_until(self, step: int) -> None:
-        """Drop rows that a run resumed at `step` will write again."""
+    def resume(self, step: int, losses: dict[Part, list[float]]) -> None:
+        """Go on at `step`: drop the rows beyond it; `losses` is what `pending` gave there."""
         keep_rows_until(self._path, COLUMNS, step)
+        self._on_device.clear()
+        self._fetched = {part: list(losses.get(part, ())) for part in self._weights}
 
     def add(self, parts: dict[Part, Tensor]) -> None:
         """Remember the loss of one step."""
-        self._parts.append(parts)
+        self._on_device.append(parts)
+
+    def pending(self) -> dict[Part, list[float]]:
+        """The losses of the steps since the last row, for a checkpoint between two rows."""
+        if self._on_device:
+            for part, losses in self._fetched.items():
+                losses += torch.stack([parts[part] for parts in self._on_device]).tolist()
+            self._on_device.clear()
+        return {part: list(losses) for part, losses in self._fetched.items()}
 
     def write(self, step: int, rate: float) -> None:
         """A row for the steps since the last one."""
-        means = {part: float(torch.stack([p[part] for p in self._parts]).mean()) for part in self._weights}
+        means = {part: fmean(losses) for part, losses in self.pending().items()}
         total = sum(self._weights[part] * mean for part, mean in means.items())
         row = {"step": step, "lr": f"{rate:.3e}", "total": f"{total:.6f}"}
         row |= {part: f"{mean:.6f}" for part, mean in means.items()}
         append_row(self._path, COLUMNS, row)
-        self._parts.clear()
+        self._fetched = {part: [] for part in self._weights}
 
 
 def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
@@ -50,7 +64,8 @@ def keep_rows_until(path: Path, columns: tuple[str, ...], step: int) -> None:
     if path.is_file():
         with path.open(newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

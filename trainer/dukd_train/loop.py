@@ -16,7 +16,8 @@ from dukd_cache.progress import progress
 from dukd_train import checkpoint, losses, schedule
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.config import TrainConfig
-from dukd_train.data import Batch, Batches
+from dukd_train.data import Batch, Batches, step_seed
+from dukd_train.errors import RunError
 from dukd_train.journal import Journal
 from dukd_train.losses import PARTS, Part
 from dukd_train.validation import Validator
@@ -33,10 +34,16 @@ class Training:
     batches: Batches
     weights: dict[Part, float]
     device: torch.device
+    cache_digest: str
+    """Names the data, so that a run is not resumed on others."""
 
 
 def train(run: Training, out: Path, journal: Journal, validator: Validator) -> tuple[Network, float]:
-    """Train from the last checkpoint in `out`, or from the start; return the averaged student and the seconds."""
+    """Train from the last checkpoint in `out`, or from the start; return the averaged student and the seconds.
+
+    Raises:
+        RunError: the checkpoint is damaged, or the cache is not the one it was trained on.
+    """
     config, student = run.config, run.student
     ema = copy.deepcopy(student)
     ema.module.requires_grad_(False)
@@ -46,8 +53,8 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
         betas=config.optimizer.betas,
         weight_decay=config.optimizer.weight_decay,
     )
-    start, before = _resume(out, student, ema, optimizer)
-    journal.keep_until(start)
+    start, before, losses = _resume(run, out, ema, optimizer)
+    journal.resume(start, losses)
     validator.keep_until(start)
     began = time.monotonic()
     student.module.train()
@@ -56,6 +63,7 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
     with progress(config.method, config.steps - start, "steps") as advance:
         for step, batch in steps:
             rate = config.optimizer.lr * schedule.factor(step, config.steps, config.schedule)
+            _reseed(run.device, step_seed(config.seed, step))
             parts = optimize(run, batch, optimizer, rate)
             _average(ema.module, student.module, config.ema)
             done = step + 1
@@ -65,7 +73,7 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
             if done == config.steps or (config.validation.every and done % config.validation.every == 0):
                 validator.score(ema, done)
             if done % config.checkpoint_every == 0 or done == config.steps:
-                _save(out, done, before + time.monotonic() - began, student, ema, optimizer)
+                _save(run, out, done, before + time.monotonic() - began, journal, ema, optimizer)
             advance(1)
     return ema, before + time.monotonic() - began
 
@@ -100,7 +108,7 @@ def _forward(student: Network, batch: dict[View, Batch]) -> dict[View, Tensor]:
         views = [view for view in batch if sizes[view] == size]
         inputs = torch.cat([batch[view].input for view in views])
         inputs = inputs.float().div(255).contiguous(memory_format=torch.channels_last)
-        pieces = student.forward(inputs).split([len(batch[view].input) for view in views])
+        pieces = torch.split(student.forward(inputs), [len(batch[view].input) for view in views])
         outputs.update(zip(views, pieces, strict=True))
     return outputs
 
@@ -119,20 +127,44 @@ def _average(ema: nn.Module, student: nn.Module, decay: float) -> None:
         kept.copy_(current)
 
 
-def _resume(out: Path, student: Network, ema: Network, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _reseed(device: torch.device, seed: int) -> None:
+    """For students that draw random numbers in training; torch.manual_seed would take longer than a small step."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+def _resume(
+    run: Training, out: Path, ema: Network, optimizer: torch.optim.Optimizer
+) -> tuple[int, float, dict[Part, list[float]]]:
     found = checkpoint.load(out)
     if found is None:
-        return 0, 0.0
-    student.module.load_state_dict(found.student)
+        return 0, 0.0, {}
+    if found.cache_digest != run.cache_digest:
+        raise RunError(f"{out}: begun on another cache than {run.config.cache} holds now; choose another --out")
+    run.student.module.load_state_dict(found.student)
     ema.module.load_state_dict(found.ema)
     optimizer.load_state_dict(found.optimizer)
-    return found.step, found.seconds
+    return found.step, found.seconds, found.losses
 
 
 def _save(
-    out: Path, step: int, seconds: float, student: Network, ema: Network, optimizer: torch.optim.Optimizer
+    run: Training,
+    out: Path,
+    step: int,
+    seconds: float,
+    journal: Journal,
+    ema: Network,
+    optimizer: torch.optim.Optimizer,
 ) -> None:
-    checkpoint.save(
-        Checkpoint(step, seconds, student.module.state_dict(), ema.module.state_dict(), optimizer.state_dict()),
-        out,
+    state = Checkpoint(
+        step=step,
+        seconds=seconds,
+        cache_digest=run.cache_digest,
+        losses=journal.pending(),
+        student=run.student.module.state_dict(),
+        ema=ema.module.state_dict(),
+        optimizer=optimizer.state_dict(),
     )
+    checkpoint.save(state, out)

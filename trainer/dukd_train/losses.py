@@ -1,8 +1,8 @@
 """The loss of DUKD, part by part (arXiv 2309.14162, equations 1 to 6). Pure functions.
 
-    L = λ_rec·|S(x)−y| + λ_kd·|S(x)−T(x)|                               base
-      + λ_zoom_in·|S(F(x))−F(T(x))|                                     zoom_in
-      + λ_zoom_out_rec·|S(F(x))−F(y)| + λ_zoom_out_kd·|S(F(x))−F(T(x))|   zoom_out
+L = λ_rec·|S(x)−y| + λ_kd·|S(x)−T(x)|                               base
+  + λ_zoom_in·|S(F(x))−F(T(x))|                                     zoom_in
+  + λ_zoom_out_rec·|S(F(x))−F(y)| + λ_zoom_out_kd·|S(F(x))−F(T(x))|   zoom_out
 """
 
 from typing import Literal

@@ -71,8 +71,7 @@ def _inner_lumas(image: U8, truth: U8, border: int, smallest: int) -> tuple[F64,
     height, width = image.shape[:2]
     if min(height, width) - 2 * border < smallest:
         raise ImageError(
-            f"image of {width}×{height} pixels: expected at least {smallest} pixels a side within "
-            f"a border of {border}"
+            f"image of {width}×{height} pixels: expected at least {smallest} pixels a side within a border of {border}"
         )
     inner = np.s_[border : height - border, border : width - border]
     return luma(image[inner]), luma(truth[inner])

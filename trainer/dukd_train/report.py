@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,11 +15,14 @@ from dukd_cache.degrade import upscale
 from dukd_cache.errors import ImageError, SettingError, WeightsError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
+from dukd_cache.progress import progress
 from dukd_train.config import ImageSet
 from dukd_train.crops import Crop, crops_sheet, most_different_crop
 from dukd_train.curves import draw_curves
 from dukd_train.evaluate import ImagePair, Score, mean_score, pair_images, score, super_resolve
-from dukd_train.runs import Run, load_runs, seed_groups, validation_sets
+from dukd_train.finished_runs import Run, load_runs, seed_groups, validation_sets
+from dukd_train.metrics import U8
+from dukd_train.run import choose_device
 from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
 
 BICUBIC, TEACHER = "bicubic", "teacher"
@@ -45,8 +47,7 @@ def compare(
     hr: Path | None = None,
     teacher: Path | None = None,
     pictures: int = 4,
-    device: torch.device | None = None,
-    on_image: Callable[[str], None] = lambda _name: None,
+    device: str = "auto",
 ) -> str:
     """Score the students of finished runs on the same images and write a report into the folder `out`.
 
@@ -56,8 +57,7 @@ def compare(
         hr: HR images to score on. By default the validation sets of all runs.
         teacher: a weights file, for comparison.
         pictures: at most so many pictures are shown, those at which the students differ most.
-        device: where the networks run; the CPU by default.
-        on_image: told the name of each image when all have been scored on it.
+        device: where the networks run: auto, cpu or cuda.
 
     Returns:
         The table in Markdown, as in `table.md`.
@@ -73,10 +73,10 @@ def compare(
     scale = loaded[0].scale
     sets = {_set_name(hr): ImageSet(hr=hr)} if hr else validation_sets(loaded)
     pairs = {name: _pairs(images, scale) for name, images in sets.items()}
-    contenders = _networks(loaded, teacher, scale, device or torch.device("cpu"))
-    findings = _score_all(contenders, [run.name for run in loaded], pairs, pictures, on_image)
-    table = _table(loaded, contenders, findings, pairs, scale)
+    contenders = _networks(loaded, teacher, scale, choose_device(device))
+    findings = _score_all(contenders, [run.name for run in loaded], pairs, pictures)
     rows = _rows(loaded, contenders, findings)
+    table = _table(loaded, rows, pairs, scale)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
         folder = Path(made)
@@ -86,6 +86,7 @@ def compare(
         draw_curves(loaded, folder / "curves.png")
         crops_sheet(findings.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
         provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, pairs)
+        provenance["crops"] = [{"picture": at.picture, "left": at.left, "top": at.top} for at in findings.crops]
         text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
         (folder / "provenance.json").write_text(text, encoding="utf-8")
         out.mkdir(exist_ok=True)
@@ -117,17 +118,13 @@ def _pairs(images: ImageSet, scale: int) -> list[ImagePair]:
     return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
 
 
-def _networks(
-    runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device
-) -> dict[str, Network]:
+def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device) -> dict[str, Network]:
     """All networks by name, the students first."""
     files = {run.name: run.weights for run in runs} | ({TEACHER: teacher} if teacher else {})
     loaded = {name: networks.load(path).to(device) for name, path in files.items()}
     for name, network in loaded.items():
         if network.scale != scale:
-            raise WeightsError(
-                f"{files[name]}: expected a network of scale {scale}, found scale {network.scale}"
-            )
+            raise WeightsError(f"{files[name]}: expected a network of scale {scale}, found scale {network.scale}")
     return loaded
 
 
@@ -136,29 +133,38 @@ def _score_all(
     students: Sequence[str],
     pairs: Mapping[str, Sequence[ImagePair]],
     pictures: int,
-    on_image: Callable[[str], None],
 ) -> _Findings:
     """Every network on every image; whole answers are kept for one image at a time."""
     means: dict[str, dict[str, Score]] = {name: {} for name in (BICUBIC, *contenders)}
     crops: list[Crop] = []
-    for set_name, set_pairs in pairs.items():
-        scores: dict[str, list[Score]] = {name: [] for name in means}
-        for pair in set_pairs:
-            scene = pair.read()
-            answers = {BICUBIC: upscale(scene.lr, pair.scale)}
-            answers |= {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
-            try:
-                for name, answer in answers.items():
-                    scores[name].append(score(answer, scene.hr, pair.scale))
-            except ImageError as error:
-                raise ImageError(f"{pair.hr}: {error}") from error
-            title = f"{set_name}/{pair.name}"
-            crops.append(most_different_crop(title, answers, students, scene.hr, pair.scale))
-            crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
-            on_image(title)
-        for name, of_images in scores.items():
-            means[name][set_name] = mean_score(of_images)
+    with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
+        for set_name, set_pairs in pairs.items():
+            scores: dict[str, list[Score]] = {name: [] for name in means}
+            for pair in set_pairs:
+                answers, truth = _answers(contenders, pair)
+                for name, found in _scores(answers, truth, pair).items():
+                    scores[name].append(found)
+                title = f"{set_name}/{pair.name}"
+                crops.append(most_different_crop(title, answers, students, truth, pair.scale))
+                crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
+                advance(1)
+            for name, of_images in scores.items():
+                means[name][set_name] = mean_score(of_images)
     return _Findings(means, crops)
+
+
+def _answers(contenders: Mapping[str, Network], pair: ImagePair) -> tuple[dict[str, U8], U8]:
+    """What everyone makes of an LR image, by name, and the truth."""
+    scene = pair.read()
+    answers = {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
+    return {BICUBIC: upscale(scene.lr, pair.scale)} | answers, scene.hr
+
+
+def _scores(answers: Mapping[str, U8], truth: U8, pair: ImagePair) -> dict[str, Score]:
+    try:
+        return {name: score(answer, truth, pair.scale) for name, answer in answers.items()}
+    except ImageError as error:
+        raise ImageError(f"{pair.hr}: {error}") from error
 
 
 def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], findings: _Findings) -> list[Row]:
@@ -167,35 +173,29 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], findings: _Fin
         rows.append(
             Row(
                 name=run.name,
-                method=str(run.provenance["method"]),
+                method=str(run.facts["method"]),
                 scores=findings.scores[run.name],
-                student=str(run.provenance["student"]),
+                student=str(run.facts["student"]),
                 parameters=contenders[run.name].parameters_count,
-                steps=int(run.provenance["steps"]),
-                seed=int(run.provenance["seed"]),
+                steps=int(run.facts["steps"]),
+                seed=int(run.facts["seed"]),
                 competes=True,
             )
         )
     if network := contenders.get(TEACHER):
-        about = {"student": network.architecture, "parameters": network.parameters_count}
-        rows.append(Row(TEACHER, TEACHER, findings.scores[TEACHER], **about))
+        scores = findings.scores[TEACHER]
+        rows.append(Row(TEACHER, TEACHER, scores, network.architecture, network.parameters_count))
     return rows
 
 
-def _table(
-    runs: Sequence[Run],
-    contenders: Mapping[str, Network],
-    findings: _Findings,
-    pairs: Mapping[str, Sequence[ImagePair]],
-    scale: int,
-) -> str:
-    rows = {row.name: row for row in _rows(runs, contenders, findings)}
+def _table(runs: Sequence[Run], rows: Sequence[Row], pairs: Mapping[str, Sequence[ImagePair]], scale: int) -> str:
     images = ", ".join(f"{name} ({len(set_pairs)})" for name, set_pairs in pairs.items())
-    text = f"Scale ×{scale}; PSNR in dB and SSIM on luma, without a border of {scale} pixels. Images: {images}.\n"
-    text += "The best student is in bold.\n\n" + markdown([*rows.values()], [*pairs])
+    text = f"Scale ×{scale}; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {images}.\n"
+    text += "The best student is in bold.\n\n" + markdown(rows, [*pairs])
     if groups := seed_groups(runs):
+        by_name = {row.name: row for row in rows}
         text += "\nMean ± standard deviation over seeds:\n\n"
-        text += seeds_markdown([[rows[run.name] for run in group] for group in groups], [*pairs])
+        text += seeds_markdown([[by_name[run.name] for run in group] for group in groups], [*pairs])
     return text
 
 
@@ -208,17 +208,17 @@ def _provenance(
 ) -> dict[str, Any]:
     """Where the numbers come from: `run.json` of every run, the images, the teacher, the software."""
     return {
-        "runs": {run.name: run.provenance for run in runs},
-        "sets": {
-            name: images.model_dump(mode="json") | {"images": len(pairs[name])}
-            for name, images in sets.items()
-        },
-        "teacher": teacher
-        and {
-            "file": str(teacher_file),
-            "architecture": teacher.architecture,
-            "fingerprint": networks.fingerprint(teacher),
-        },
+        "runs": {run.name: run.facts for run in runs},
+        "sets": {name: images.model_dump(mode="json") | {"images": len(pairs[name])} for name, images in sets.items()},
+        "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
         "dukd_version": __version__,
         "torch_version": torch.__version__,
+    }
+
+
+def _teacher_facts(teacher: Network, file: Path | None) -> dict[str, str]:
+    return {
+        "file": str(file),
+        "architecture": teacher.architecture,
+        "fingerprint": networks.fingerprint(teacher),
     }

@@ -41,11 +41,10 @@ def run(config: TrainConfig, out: Path) -> dict[str, Any]:
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
     claim(out, config)
     if (out / FACTS).is_file():
-        found: dict[str, Any] = json.loads((out / FACTS).read_text())
-        return found
+        return _finished(out, config, cache)
     validator = Validator(out, config.validation.sets, student.scale)
     student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = Training(config, student, _batches(config, cache, weights, device), weights, device)
+    training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
     averaged, seconds = train(training, out, Journal(out, weights), validator)
     facts = _facts(config, cache, averaged, seconds)
     networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
@@ -62,10 +61,9 @@ def claim(out: Path, config: TrainConfig) -> None:
     path = out / CONFIG
     if path.is_file():
         there = settings.load(path, None, [])
-        for name in TrainConfig.model_fields:
-            found, asked = getattr(there, name), getattr(config, name)
-            if found != asked:
-                raise RunError(f"{out}: holds a run with {name} = {found}, asked for {asked}; choose another --out")
+        if there != config:
+            difference = _difference("", there.model_dump(mode="json"), config.model_dump(mode="json"))
+            raise RunError(f"{out}: holds a run with {difference}; choose another --out")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: holds something that is no run; choose another --out")
@@ -85,6 +83,22 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
+def _difference(path: str, found: object, asked: object) -> str:
+    """The first setting that differs, with both values."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for name in found | asked:
+            if found.get(name) != asked.get(name):
+                return _difference(f"{path}.{name}".lstrip("."), found.get(name), asked.get(name))
+    return f"{path} = {found}, asked for {asked}"
+
+
+def _finished(out: Path, config: TrainConfig, cache: Cache) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((out / FACTS).read_text())
+    if facts["cache_digest"] != cache.digest:
+        raise RunError(f"{out}: trained on another cache than {config.cache} holds now; choose another --out")
+    return facts
+
+
 def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
     """The parts of the loss, all of which the cache can serve."""
     weights = weights_of(config.method, config.loss)
@@ -93,7 +107,9 @@ def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
     for part in weights:
         view, target = PARTS[part]
         if target == "teacher" and cache.manifest.teacher is None:
-            raise SettingError(f"method {config.method}: {cache.root} holds pairs without a teacher; use method scratch")
+            raise SettingError(
+                f"method {config.method}: {cache.root} holds pairs without a teacher; use method scratch"
+            )
         if view not in cache.views:
             option = view.replace("_", "-")
             raise SettingError(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -37,13 +38,9 @@ def markdown(rows: Sequence[Row], sets: Sequence[str]) -> str:
         cells = [row.name, row.method, row.student, _count(row.parameters), _count(row.steps), row.seed]
         lines.append([_MISSING if cell is None else str(cell) for cell in cells])
         for name in sets:
-            best = _best(rows, name) if row.competes else None
-            lines[-1].append(
-                _bold(f"{row.scores[name].psnr_y:.2f}", best and best.psnr_y == row.scores[name].psnr_y)
-            )
-            lines[-1].append(
-                _bold(f"{row.scores[name].ssim_y:.4f}", best and best.ssim_y == row.scores[name].ssim_y)
-            )
+            found, best = row.scores[name], _best(rows, name)
+            lines[-1].append(_bold(f"{found.psnr_y:.2f}", row.competes and found.psnr_y == best.psnr_y))
+            lines[-1].append(_bold(f"{found.ssim_y:.4f}", row.competes and found.ssim_y == best.ssim_y))
     return _aligned(lines, left=3)
 
 
@@ -87,10 +84,11 @@ def scores_json(rows: Sequence[Row]) -> str:
 
 def _best(rows: Sequence[Row], name: str) -> Score:
     scores = [row.scores[name] for row in rows if row.competes]
-    return Score(max(score.psnr_y for score in scores), max(score.ssim_y for score in scores))
+    psnr = max((score.psnr_y for score in scores), default=math.nan)
+    return Score(psnr, max((score.ssim_y for score in scores), default=math.nan))
 
 
-def _bold(text: str, is_best: bool | None) -> str:
+def _bold(text: str, is_best: bool) -> str:
     return f"**{text}**" if is_best else text
 
 
@@ -99,6 +97,8 @@ def _count(number: int | None) -> str | None:
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
+    if not all(map(math.isfinite, values)):
+        return str(fmean(values))
     return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 

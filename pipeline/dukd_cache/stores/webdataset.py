@@ -6,7 +6,6 @@ what they hash to: a tar cut at a member's boundary reads as a shorter tar with 
 """
 
 import hashlib
-import json
 import os
 import tarfile
 import threading
@@ -102,7 +101,10 @@ class WebDatasetWriter:
         hashes: dict[str, str] = {}
         infos: list[RecordInfo] = []
         with finished_file(path) as partial:
-            with partial.open("wb") as stream, TarWriter(stream, user="dukd", group="dukd", mtime=0, encoder=False) as tar:
+            with (
+                partial.open("wb") as stream,
+                TarWriter(stream, user="dukd", group="dukd", mtime=0, encoder=False) as tar,
+            ):
                 for record in records:
                     infos.append(record.info)
                     tar.write({"__key__": record.info.key, **record.members})
@@ -179,9 +181,7 @@ class WebDatasetReader:
             raise CacheError(f"{path}: sidecar cannot be read ({error.strerror})") from error
         computed = hashlib.sha256(content).hexdigest()
         if computed != shard.sidecar_sha256:
-            raise ShardCorrupt(
-                f"{path}: sha256 {shard.sidecar_sha256[:12]}… stored, {computed[:12]}… computed"
-            )
+            raise ShardCorrupt(f"{path}: sha256 {shard.sidecar_sha256[:12]}… stored, {computed[:12]}… computed")
         try:
             return Sidecar.model_validate_json(content)
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Finished training runs as a report reads them: folders with settings, provenance, weights and curves."""
+"""Finished training runs as a report reads them: folders with settings, facts, weights and curves."""
 
 import csv
 import json
@@ -11,12 +11,12 @@ from dukd_cache.errors import SettingError
 from dukd_train import config
 from dukd_train.config import ImageSet, TrainConfig
 from dukd_train.errors import RunError
+from dukd_train.journal import CURVE
+from dukd_train.run import CONFIG, FACTS, WEIGHTS
+from dukd_train.validation import VALIDATION
 
-CONFIG, PROVENANCE, WEIGHTS = "config.yaml", "run.json", "student.safetensors"
-"""What every finished run folder holds."""
-
-CURVE, VALIDATION = "curve.csv", "validation.csv"
-"""What it may hold besides."""
+Curve = list[tuple[int, float]]
+"""(step, value)."""
 
 _NEEDED = ("method", "seed", "student", "scale", "steps")
 """Keys of `run.json` that a table shows."""
@@ -30,7 +30,7 @@ class Run:
     """The folder's name, with as many parents before it as tell it from others; unique in a report."""
     folder: Path
     config: TrainConfig
-    provenance: dict[str, Any]
+    facts: dict[str, Any]
     """The content of `run.json`."""
 
     @property
@@ -41,22 +41,30 @@ class Run:
     @property
     def scale(self) -> int:
         """SR factor."""
-        return int(self.provenance["scale"])
+        return int(self.facts["scale"])
 
-    def loss(self) -> dict[str, list[tuple[int, float]]]:
-        """(step, mean since the row before) of the total loss and of each part that the method has."""
-        curves: dict[str, list[tuple[int, float]]] = {}
+    def loss(self) -> dict[str, Curve]:
+        """The total loss and each part that the method has: means since the row before.
+
+        Raises:
+            RunError: `curve.csv` is damaged.
+        """
+        curves: dict[str, Curve] = {}
         for row in _rows(self.folder / CURVE):
-            for part, value in row.items():
-                if part not in ("step", "lr") and value:
-                    curves.setdefault(part, []).append((int(row["step"]), float(value)))
+            for part in row.keys() - {"step", "lr"}:
+                if row[part]:
+                    curves.setdefault(part, []).append(_point(self.folder / CURVE, row, part))
         return curves
 
-    def validation(self) -> dict[str, list[tuple[int, float]]]:
-        """(step, PSNR-Y in dB) by validation set."""
-        curves: dict[str, list[tuple[int, float]]] = {}
+    def validation(self) -> dict[str, Curve]:
+        """PSNR-Y in dB by validation set.
+
+        Raises:
+            RunError: `validation.csv` is damaged.
+        """
+        curves: dict[str, Curve] = {}
         for row in _rows(self.folder / VALIDATION):
-            curves.setdefault(row["set"], []).append((int(row["step"]), float(row["psnr_y"])))
+            curves.setdefault(row.get("set", ""), []).append(_point(self.folder / VALIDATION, row, "psnr_y"))
         return curves
 
 
@@ -64,8 +72,7 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
     """The runs in `folders`, in their order, each under a name that is unique and none of `taken`.
 
     Raises:
-        RunError: a folder is no finished run, is given twice, or the scales differ.
-        SettingError: a run's settings are not valid.
+        RunError: a folder is no finished run or is given twice, or the scales differ.
     """
     if not folders:
         raise RunError("no run folders given")
@@ -88,12 +95,10 @@ def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:
     """
     sets: dict[str, tuple[Run, ImageSet]] = {}
     for run in runs:
-        for name, images in run.config.validate_.sets.items():
+        for name, images in run.config.validation.sets.items():
             first, known = sets.setdefault(name, (run, images))
             if known != images:
-                raise SettingError(
-                    f"validation set {name} differs between {first.folder} and {run.folder}; give --hr"
-                )
+                raise SettingError(f"validation set {name} differs between {first.folder} and {run.folder}; give --hr")
     if not sets:
         raise SettingError("no run has a validation set in its settings; give --hr")
     return {name: images for name, (_, images) in sets.items()}
@@ -108,17 +113,20 @@ def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _load(folder: Path, name: str) -> Run:
-    for file in (CONFIG, PROVENANCE, WEIGHTS):
+    for file in (CONFIG, FACTS, WEIGHTS):
         if not (folder / file).is_file():
             raise RunError(f"{folder}: expected a finished run, found no {file}")
     try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{folder / PROVENANCE}: not JSON ({error})") from error
-    missing = [key for key in _NEEDED if key not in provenance] if isinstance(provenance, dict) else _NEEDED
+        raise RunError(f"{folder / FACTS}: not JSON ({error})") from error
+    missing = [key for key in _NEEDED if key not in facts] if isinstance(facts, dict) else _NEEDED
     if missing:
-        raise RunError(f"{folder / PROVENANCE}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
-    return Run(name, folder, config.load(folder / CONFIG, None, []), provenance)
+        raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
+    try:
+        return Run(name, folder, config.load(folder / CONFIG, None, []), facts)
+    except SettingError as error:
+        raise RunError(f"{folder / CONFIG}: {error}") from error
 
 
 def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
@@ -134,12 +142,15 @@ def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where there is no file.
-
-    Raises:
-        RunError: it is not such a file.
-    """
+    """The rows of a CSV file; none where there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, restval=""))
+
+
+def _point(path: Path, row: dict[str, str], column: str) -> tuple[int, float]:
+    try:
+        return int(row["step"]), float(row[column])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: expected a step and {column} in every row, found {row}") from error

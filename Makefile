@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all the set-up themselves: a virtual environment in .venv from requirements.lock.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test test-slow check format lock clean
+
+demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-image
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@cat build/report/table.md
+	@echo "table: build/report/table.md   pictures: build/report/crops.png build/report/curves.png"
+
+test: $(VENV)/ready  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/ready  ## minutes long; needs the data of DUKD_DATA
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/ready  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "dukd needs Python 3.11 or newer, found none; set PYTHON=/path/to/python"; exit 2; }
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+		uv pip install --python $(BIN)/python -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
+	else \
+		"$(PYTHON)" -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
+	fi
+	@touch $@
+
+lock:  ## pin what pyproject.toml asks for; needs uv
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:  ## the demo's results, not the environment
+	rm -rf build

@@ -1,0 +1,41 @@
+"""Fixtures of the cache's tests: a few small photographs, a tiny teacher, a cache made of both."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from dukd_cache import networks
+from dukd_cache.job import run
+from tests.cache.samples import build_job, save_photos
+
+settings.register_profile("any machine", deadline=None, max_examples=50)
+settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three images of different sizes, none of which divides by 2, 3 or 4 on both sides."""
+    return save_photos(tmp_path_factory.mktemp("photos"), [(61, 50), (73, 67), (55, 83)])
+
+
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tiny EDSR for scale 2, random but with answers that span the range of colours."""
+    path = tmp_path_factory.mktemp("teacher") / "tiny_x2.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        network = networks.build("EDSR", 2, {"channels": 8, "blocks": 1})
+    with torch.no_grad():
+        network.module.get_submodule("conv_last").get_parameter("weight").mul_(6)
+    networks.save(network, path, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_cache(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished cache of `photos` and `teacher_file` with all three views. Not to be written to."""
+    out = tmp_path_factory.mktemp("cache") / "small"
+    run(build_job(photos, out, teacher_file))
+    return out

@@ -1,0 +1,65 @@
+"""Small photo-like images and build jobs that tests make for themselves."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dukd_cache.job import BuildJob
+
+U8 = npt.NDArray[np.uint8]
+
+
+def photo(width: int, height: int, seed: int = 0) -> U8:
+    """Waves, an edge and some grain, u8 [height,width,3]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    channels = []
+    for _ in range(3):
+        slope_x, slope_y, phase = random.uniform(-0.4, 0.4, 2).tolist() + [random.uniform(0, 6)]
+        waves = 127 + 70 * np.sin(slope_x * x + slope_y * y + phase)
+        edge = 60 * (x * random.uniform(0.5, 1) + y * random.uniform(-1, 1) > width / 3)
+        channels.append(waves + edge - 30 + random.normal(0, 4, x.shape))
+    return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def save_photos(folder: Path, sizes: Iterable[tuple[int, int]]) -> Path:
+    """`photo_0.png` … in `folder`, of these widths and heights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (width, height) in enumerate(sizes):
+        Image.fromarray(photo(width, height, seed=number)).save(folder / f"photo_{number}.png")
+    return folder
+
+
+def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> BuildJob:
+    """A small build of all views that weights allow, changed as asked."""
+    zoom = 5 if weights else 0
+    small = BuildJob(
+        hr=hr,
+        out=out,
+        weights=weights,
+        scale=None if weights else 2,
+        lr=None,
+        patch=12,
+        zoom_out_patch=None,
+        base=6,
+        zoom_in=zoom,
+        zoom_out=zoom,
+        codec="webp",
+        dtype="uint8",
+        precision="fp32",
+        device="cpu",
+        batch_size=4,
+        shard_size=1,
+        seed=0,
+    )
+    return replace(small, **changes)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Name → content of every file below `folder`."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,79 @@
+"""Pixels to bytes and back."""
+
+import io
+import pickle
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dukd_cache.codecs import decode, encode
+from dukd_cache.manifest import Codec
+from tests.cache.samples import U8, photo
+
+CODECS: tuple[Codec, ...] = get_args(Codec)
+SUFFIXES = {"webp": "webp", "png": "png", "raw": "npy"}
+
+shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(pixels=arrays(np.uint8, shapes))
+def test_uint8_comes_back_unchanged(codec: Codec, pixels: U8) -> None:
+    suffix, content = encode(pixels, codec)
+    assert suffix == SUFFIXES[codec]
+    decoded = decode(suffix, content)
+    assert decoded.dtype == np.uint8
+    assert np.array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(pixels=arrays(np.float16, shapes, elements=st.floats(0, 1, width=16)))
+def test_float16_comes_back_unchanged_whatever_the_codec(codec: Codec, pixels: npt.NDArray[np.float16]) -> None:
+    suffix, content = encode(pixels, codec)
+    assert suffix == "npy"
+    decoded = decode(suffix, content)
+    assert decoded.dtype == np.float16
+    assert np.array_equal(decoded, pixels)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_photographs_and_noise_of_a_teachers_answer_size(codec: Codec) -> None:
+    for pixels in (photo(192, 192), np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)):
+        assert np.array_equal(decode(*encode(pixels, codec)), pixels)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_slice_of_an_image_is_encoded_as_its_copy_is(codec: Codec) -> None:
+    image = photo(40, 40)
+    assert encode(image[5:20, 7:22], codec) == encode(image[5:20, 7:22].copy(), codec)
+
+
+def test_compression_compresses() -> None:
+    sizes = {codec: len(encode(photo(96, 96), codec)[1]) for codec in CODECS}
+    assert max(sizes["webp"], sizes["png"]) < 0.9 * sizes["raw"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_bytes_are_no_pixels(codec: Codec) -> None:
+    suffix, content = encode(photo(24, 24), codec)
+    for damaged in (b"", b"nonsense", content[: len(content) // 2]):
+        with pytest.raises((ValueError, OSError, EOFError)):
+            decode(suffix, damaged)
+
+
+def test_bytes_of_another_codec_are_refused() -> None:
+    with pytest.raises(OSError, match="cannot identify"):
+        decode("webp", encode(photo(24, 24), "png")[1])
+
+
+def test_pickles_are_not_run() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([object()], dtype=object), allow_pickle=True)
+    for content in (buffer.getvalue(), pickle.dumps([1])):
+        with pytest.raises(ValueError, match="pickle"):
+            decode("npy", content)

@@ -1,0 +1,121 @@
+"""A small real cache: photo-like images, cut, answered by a tiny random teacher and stored as a user's would be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dukd_cache import job, networks
+from dukd_cache.job import BuildJob
+from dukd_cache.reader import Cache
+from dukd_train.config import TrainConfig, validated
+
+IMAGES = 4
+"""HR images of 64×56 pixels; each gives 3 records of each view."""
+
+
+def photo_like(seed: int, height: int, width: int) -> np.ndarray:
+    """A smooth random field of each colour, cut by straight edges: u8 [H,W,3]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    field = np.zeros((height, width, 3))
+    for _ in range(6):
+        wave = 2 * np.pi * (rng.uniform(-6, 6) * x + rng.uniform(-6, 6) * y + rng.random())
+        field += 20 * np.sin(wave)[..., None] * rng.uniform(0.3, 1, 3)
+    for _ in range(5):
+        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8)
+        side = (x - offset) * np.cos(angle) + (y - offset) * np.sin(angle) > 0
+        field += side[..., None] * rng.uniform(-50, 50, 3)
+    return np.clip(np.rint(field - field.mean() + 128), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def hr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """HR images as PNG files."""
+    folder = tmp_path_factory.mktemp("hr")
+    for number in range(IMAGES):
+        Image.fromarray(photo_like(number, 64, 56)).save(folder / f"photo{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a tiny random EDSR of scale 2."""
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    torch.manual_seed(20)
+    networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 2}), path, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def build_cache(hr_folder: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Builds a cache ×2 of patches of 16, 3 records of each view an image, unless told otherwise."""
+
+    def build(**changes: Any) -> Path:
+        wanted: dict[str, Any] = {
+            "hr": hr_folder,
+            "out": tmp_path_factory.mktemp("cache"),
+            "weights": teacher_file,
+            "scale": None,
+            "lr": None,
+            "patch": 16,
+            "zoom_out_patch": None,
+            "base": 3,
+            "zoom_in": 3,
+            "zoom_out": 3,
+            "codec": "png",
+            "dtype": "uint8",
+            "precision": "fp32",
+            "device": "cpu",
+            "batch_size": 8,
+            "shard_size": 1,
+            "seed": 0,
+        }
+        asked = BuildJob(**(wanted | changes))
+        job.run(asked)
+        return asked.out
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def cache_folder(build_cache: Callable[..., Path]) -> Path:
+    """A cache of all three views, 12 records each: inputs of 16, 16 and 8 pixels, answers in 8 bits."""
+    return build_cache()
+
+
+@pytest.fixture(scope="session")
+def cache(cache_folder: Path) -> Cache:
+    """The same, open."""
+    return Cache(cache_folder)
+
+
+@pytest.fixture(scope="session")
+def float16_cache(build_cache: Callable[..., Path]) -> Cache:
+    """The same crops with answers in float16."""
+    return Cache(build_cache(dtype="float16"))
+
+
+@pytest.fixture(scope="session")
+def settings_of(cache_folder: Path) -> Callable[..., TrainConfig]:
+    """Settings of a short run of a tiny EDSR on the small cache, changed by keywords."""
+
+    def make(**changes: Any) -> TrainConfig:
+        small: dict[str, Any] = {
+            "cache": cache_folder,
+            "student": {"architecture": "EDSR", "settings": {"channels": 8, "blocks": 1}},
+            "steps": 10,
+            "batch": 4,
+            "optimizer": {"lr": 1e-3},
+            "schedule": {"kind": "cosine"},
+            "ema": 0.9,
+            "device": "cpu",
+            "log_every": 1,
+        }
+        return validated(small | changes)
+
+    return make

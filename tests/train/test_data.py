@@ -1,0 +1,223 @@
+"""(seed, step) → batch: a pure function, every record once an epoch, inputs and answers in step.
+
+Shapes: N records, p input side, q = s·p output side, C = 3.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dukd_cache.degrade import downscale
+from dukd_cache.manifest import VIEWS, View
+from dukd_cache.reader import Cache
+from dukd_train.config import Augment
+from dukd_train.data import Batch, Batches, load_rows, positions, step_seed
+from dukd_train.losses import Target
+
+CPU = torch.device("cpu")
+NEVER = {"hflip": 0.0, "vflip": 0.0, "transpose": 0.0, "invert": 0.0}
+PLAIN = Augment.model_validate({"base": NEVER, "zoom": NEVER})
+OF_VIEW: dict[View, tuple[Target, ...]] = {
+    "base": ("truth", "teacher"),
+    "zoom_in": ("teacher",),
+    "zoom_out": ("truth", "teacher"),
+}
+
+
+def make(cache: Cache, **changes: Any) -> Batches:
+    """Batches of 5 of all views, neither cropped nor augmented, unless told otherwise."""
+    rows = {view: load_rows(cache, view, targets, CPU) for view, targets in OF_VIEW.items()}
+    return Batches(**({"rows": rows, "scale": 2, "batch": 5, "patch": None, "augment": PLAIN, "seed": 0} | changes))
+
+
+def same(one: dict[View, Batch], other: dict[View, Batch]) -> bool:
+    return all(
+        torch.equal(one[view].input, other[view].input)
+        and all(torch.equal(one[view].targets[name], other[view].targets[name]) for name in OF_VIEW[view])
+        for view in VIEWS
+    )
+
+
+def pictures(images_NCHH: Tensor) -> list[np.ndarray]:
+    return list(images_NCHH.permute(0, 2, 3, 1).numpy())
+
+
+def test_rows_are_what_the_cache_holds(cache: Cache) -> None:
+    for view, targets in OF_VIEW.items():
+        rows = load_rows(cache, view, targets, CPU)
+        assert len(rows) == cache.count(view) == 12
+        assert tuple(rows.targets) == targets
+        for index in range(len(rows)):
+            record = cache.read(view, index)
+            assert np.array_equal(rows.input[index].numpy(), record.input)
+            for name in targets:
+                assert np.array_equal(rows.targets[name][index].numpy(), getattr(record, name))
+
+
+def test_only_what_is_asked_for_is_kept(cache: Cache) -> None:
+    assert list(load_rows(cache, "base", ["truth"], CPU).targets) == ["truth"]
+
+
+def test_gathered_rows_are_channels_last(cache: Cache) -> None:
+    rows = load_rows(cache, "base", ["truth"], CPU).gather(torch.tensor([3, 3, 0]))
+    for images_NCHH in (rows.input, rows.targets["truth"]):
+        assert images_NCHH.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(rows.input[0], rows.input[1])
+
+
+def test_shapes(cache: Cache) -> None:
+    batch = make(cache).at(0)
+    assert {view: tuple(part.input.shape) for view, part in batch.items()} == {
+        "base": (5, 3, 16, 16),
+        "zoom_in": (5, 3, 16, 16),
+        "zoom_out": (5, 3, 8, 8),
+    }
+    for part in batch.values():
+        for target in part.targets.values():
+            assert target.shape[-1] == 2 * part.input.shape[-1]
+            assert target.dtype == torch.uint8
+
+
+def test_a_batch_depends_on_seed_and_step_only(cache: Cache) -> None:
+    def everything(seed: int) -> Batches:
+        return make(cache, patch=6, augment=Augment(), seed=seed)
+
+    in_order = [everything(3).at(step) for step in range(8)]
+    batches = everything(3)
+    for step in (7, 0, 3, 3, 1, 6, 2, 5, 4):
+        assert same(batches.at(step), in_order[step])
+    assert not any(same(in_order[step], in_order[other]) for step in range(8) for other in range(step))
+    assert not any(same(everything(4).at(step), in_order[step]) for step in range(8))
+
+
+@pytest.mark.parametrize(("batch", "count"), [(5, 12), (12, 12), (1, 3), (16, 5), (7, 1)])
+def test_each_epoch_reads_every_record_once(batch: int, count: int) -> None:
+    epochs = 4
+    steps = -(-epochs * count // batch)
+    found = np.concatenate([positions(0, "base", step, batch, count) for step in range(steps)])
+    by_epoch = found[: epochs * count].reshape(epochs, count)
+    assert np.array_equal(np.sort(by_epoch), np.tile(np.arange(count), (epochs, 1)))
+    if count >= 12:
+        assert len({epoch.tobytes() for epoch in by_epoch}) == epochs
+
+
+def test_orders_differ_by_seed_and_view() -> None:
+    orders = [positions(seed, view, 0, 50, 50).tobytes() for seed in (0, 1, 2, 2**62, 2**63 - 1) for view in VIEWS]
+    assert len(set(orders)) == 15
+
+
+def test_batches_hold_the_records_of_their_positions(cache: Cache) -> None:
+    batches = make(cache)
+    for step in range(4):
+        for view, part in batches.at(step).items():
+            for row, index in enumerate(positions(0, view, step, 5, 12)):
+                record = cache.read(view, int(index))
+                assert np.array_equal(pictures(part.input)[row], record.input)
+                for name, target in part.targets.items():
+                    assert np.array_equal(pictures(target)[row], getattr(record, name))
+
+
+def test_crops_are_aligned(cache: Cache) -> None:
+    """The truth of a crop, made smaller, is the crop's input, but for what its border cannot know."""
+    seen = set()
+    for step in range(4):
+        batch = make(cache, patch=9).at(step)["base"]
+        for lr, hr in zip(pictures(batch.input), pictures(batch.targets["truth"]), strict=True):
+            assert hr.shape == (18, 18, 3)
+            inner = slice(2, -2)
+            assert np.array_equal(downscale(hr, 2)[inner, inner], lr[inner, inner])
+            seen.add(lr.tobytes())
+    assert len(seen) > 15  # cut at different corners
+
+
+def test_crops_reach_every_corner(cache: Cache) -> None:
+    """Of crops of 15 out of 16 pixels there are 4: each is drawn, from teacher's answers and truth alike."""
+    batches = make(cache, patch=15, batch=12)
+    corners = set()
+    for step in range(4):
+        batch = batches.at(step)["base"]
+        for row, index in enumerate(positions(0, "base", step, 12, 12)):
+            record = cache.read("base", int(index))
+            assert record.teacher is not None
+            (corner,) = [
+                (y, x)
+                for y in range(2)
+                for x in range(2)
+                if np.array_equal(record.input[y : y + 15, x : x + 15], pictures(batch.input)[row])
+            ]
+            y, x = 2 * corner[0], 2 * corner[1]
+            assert np.array_equal(record.teacher[y : y + 30, x : x + 30], pictures(batch.targets["teacher"])[row])
+            corners.add(corner)
+    assert len(corners) == 4
+
+
+def test_a_patch_larger_than_a_views_inputs_leaves_them_whole(cache: Cache) -> None:
+    batch = make(cache, patch=10).at(0)
+    sides = {view: (part.input.shape[-1], part.targets["teacher"].shape[-1]) for view, part in batch.items()}
+    assert sides == {"base": (10, 20), "zoom_in": (10, 20), "zoom_out": (8, 16)}
+
+
+def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
+    """Downscaling follows flips, transposes and inversion to within its rounding."""
+    often = {"hflip": 0.5, "vflip": 0.5, "transpose": 0.5, "invert": 0.5}
+    augment = Augment.model_validate({"base": often, "zoom": often})
+    unlike = 0
+    for step in range(4):
+        batch = make(cache, augment=augment, patch=8).at(step)
+        plain = make(cache, patch=8).at(step)
+        for view in ("base", "zoom_out"):
+            pairs = zip(pictures(batch[view].input), pictures(batch[view].targets["truth"]), strict=True)
+            for row, (lr, hr) in enumerate(pairs):
+                inner = slice(2, -2)
+                difference = downscale(hr, 2)[inner, inner].astype(int) - lr[inner, inner]
+                assert np.abs(difference).max() <= 2
+                unlike += not np.array_equal(lr, pictures(plain[view].input)[row])
+    assert unlike > 25  # of 40, 15 in 16 are changed
+
+
+def test_chances_go_to_their_views(cache: Cache) -> None:
+    always = NEVER | {"invert": 1.0}
+    plain = make(cache).at(0)
+    for part, inverted in (("base", {"base"}), ("zoom", {"zoom_in", "zoom_out"})):
+        batch = make(cache, augment=Augment.model_validate({"base": NEVER, "zoom": NEVER, part: always})).at(0)
+        for view in VIEWS:
+            expected = 255 - plain[view].input if view in inverted else plain[view].input
+            assert torch.equal(batch[view].input, expected)
+
+
+def test_answers_in_float16(float16_cache: Cache, cache: Cache) -> None:
+    fine = make(float16_cache, patch=8, augment=Augment()).at(2)
+    coarse = make(cache, patch=8, augment=Augment()).at(2)
+    for view in VIEWS:
+        answer = fine[view].targets["teacher"]
+        assert answer.dtype == torch.float16
+        assert torch.equal(fine[view].input, coarse[view].input)
+        levels = coarse[view].targets["teacher"].float() / 255
+        torch.testing.assert_close(answer.float(), levels, rtol=0, atol=0.5 / 255 + 1e-3)
+        assert not torch.equal(answer.float(), levels)
+    assert fine["base"].targets["truth"].dtype == torch.uint8
+
+
+def test_a_view_that_is_left_out_changes_no_other(cache: Cache) -> None:
+    whole = make(cache, patch=6, augment=Augment())
+    alone = make(cache, patch=6, augment=Augment(), rows={"zoom_in": whole.rows["zoom_in"]})
+    for step in range(3):
+        assert torch.equal(whole.at(step)["zoom_in"].input, alone.at(step)["zoom_in"].input)
+
+
+def test_the_students_own_seed() -> None:
+    seeds = {step_seed(seed, step) for seed in (0, 1, 2**63 - 1) for step in range(50)}
+    assert len(seeds) == 150
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert step_seed(1, 2) == step_seed(1, 2)
+
+
+def test_cache_without_the_asked_target_is_not_read(build_cache: Callable[..., Path]) -> None:
+    pairs = Cache(build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0))
+    rows = load_rows(pairs, "base", ["truth"], CPU)
+    assert rows.targets["truth"].shape == (12, 32, 32, 3)

@@ -1,0 +1,47 @@
+"""Learning rates against a table."""
+
+import math
+
+import pytest
+
+from dukd_train.config import Schedule
+from dukd_train.schedule import factor
+
+PAPER = Schedule()
+COSINE = Schedule(kind="cosine")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "steps", "expected"),
+    [
+        (PAPER, 0, 250_000, 1.0),
+        (PAPER, 99_999, 250_000, 1.0),
+        (PAPER, 100_000, 250_000, 0.1),
+        (PAPER, 199_999, 250_000, 0.1),
+        (PAPER, 200_000, 250_000, 0.01),
+        (PAPER, 249_999, 250_000, 0.01),
+        (Schedule(milestones=(3, 2), gamma=0.5), 2, 9, 0.5),
+        (Schedule(milestones=(3, 2), gamma=0.5), 3, 9, 0.25),
+        (Schedule(milestones=()), 10**9, 10, 1.0),
+        (COSINE, 0, 100, 1.0),
+        (COSINE, 25, 100, 0.5 + math.sqrt(2) / 4),
+        (COSINE, 50, 100, 0.5),
+        (COSINE, 100, 100, 0.0),
+        (Schedule(kind="cosine", floor=0.2), 0, 100, 1.0),
+        (Schedule(kind="cosine", floor=0.2), 50, 100, 0.6),
+        (Schedule(kind="cosine", floor=0.2), 100, 100, 0.2),
+        (Schedule(warmup=4), 0, 100, 0.25),
+        (Schedule(warmup=4), 2, 100, 0.75),
+        (Schedule(warmup=4), 3, 100, 1.0),
+        (Schedule(warmup=4), 4, 100, 1.0),
+        (Schedule(warmup=4, milestones=(2,), gamma=0.1), 2, 100, 0.075),
+        (Schedule(kind="cosine", warmup=4), 1, 8, 0.5 * 0.5 * (1 + math.cos(math.pi / 8))),
+    ],
+)
+def test_table(schedule: Schedule, step: int, steps: int, expected: float) -> None:
+    assert factor(step, steps, schedule) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_never_a_step_without_learning() -> None:
+    for schedule in (PAPER, COSINE, Schedule(warmup=10), Schedule(kind="cosine", warmup=10)):
+        assert all(0 < factor(step, 50, schedule) <= 1 for step in range(50))
