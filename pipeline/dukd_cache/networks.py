@@ -7,13 +7,10 @@ Shapes: N images, H×W input sides, s scale.
 """
 
 import hashlib
-import inspect
 import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,7 @@ from spandrel import (  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from dukd_cache import edsr
+from dukd_cache import constructors, edsr
 from dukd_cache.errors import DukdError, SettingError, WeightsError, unknown_name
 from dukd_cache.files import finished_file
 
@@ -42,20 +39,6 @@ SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 """Weights files by name."""
 
 _METADATA_KEY = "dukd"
-_SCALE_KEYWORDS = ("scale", "upscale", "up_scale", "upscale_factor", "upscaling_factor")
-
-_REQUIRED = inspect.Parameter.empty
-_SR_DEFAULTS = {
-    ("num_in_ch", _REQUIRED): 3,
-    ("num_out_ch", _REQUIRED): 3,
-    ("upsampler", ""): "pixelshuffle",
-    ("window_size", 7): 8,  # 7 does not divide the default img_size, 64
-}
-"""What replaces a (setting, constructor's default) with which there is no SR network."""
-
-_NOT_SR = ("SAFMNBCIE",)
-"""Architectures whose constructor takes a scale, but which spandrel offers for restoration only (scale 1)."""
-
 _ONE_BY_ONE = ("SeemoRe",)
 """Architectures that in eval mode take only one image at a time."""
 
@@ -131,7 +114,7 @@ class Network:
 
 def architectures() -> list[str]:
     """Names of all architectures that `build` takes, sorted. Not each of them can do each scale."""
-    return sorted(_constructors())
+    return sorted(constructors.constructors())
 
 
 def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network:
@@ -143,14 +126,14 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
     Raises:
         SettingError: an unknown architecture or setting, or values that make no RGB network of this scale.
     """
-    constructors = _constructors()
-    name = next((known for known in constructors if known.lower() == architecture.lower()), None)
+    known = constructors.constructors()
+    name = next((name for name in known if name.lower() == architecture.lower()), None)
     if name is None:
-        raise SettingError(unknown_name("architecture", architecture, constructors))
+        raise SettingError(unknown_name("architecture", architecture, known))
     if scale not in SCALES:
         raise SettingError(f"scale must be 2, 3 or 4, got {scale!r}")
-    constructor = constructors[name][1]
-    scale_keyword, defaults = _scale_keyword(constructor), _defaults(constructor)
+    constructor = known[name][1]
+    scale_keyword, defaults = constructors.scale_keyword(constructor), constructors.defaults(constructor)
     if scale_keyword in settings:
         raise SettingError(f"{name}: {scale_keyword!r} follows from the scale ({scale}); leave it out")
     for key in settings:
@@ -158,12 +141,12 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
             raise SettingError(unknown_name(f"setting of {name}", str(key), defaults))
     chosen = defaults | dict(settings)
     for key, value in chosen.items():
-        if value is _REQUIRED:
+        if value is constructors.REQUIRED:
             raise SettingError(f"{name}: setting {key!r} has no default; give it")
-    network = _construct(name, *constructors[name], chosen | {scale_keyword: scale})
+    network = _construct(name, *known[name], chosen | {scale_keyword: scale})
     if network.scale != scale and scale**2 % network.scale == 0:
         # With pixel unshuffle before the body, the constructor's scale is a multiple of the network's.
-        network = _construct(name, *constructors[name], chosen | {scale_keyword: scale**2 // network.scale})
+        network = _construct(name, *known[name], chosen | {scale_keyword: scale**2 // network.scale})
     if network.scale != scale:
         raise SettingError(f"{name}: scale {scale} expected, these settings make {network.scale}")
     if unfit := _unfit(network.descriptor):
@@ -202,7 +185,7 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
     Plain spandrel reads it, too, as far as its detection covers the architecture (with EDSR registered).
     """
     header = dict(metadata)
-    if network.architecture in _constructors():
+    if network.architecture in constructors.constructors():
         recipe = {
             "architecture": network.architecture,
             "scale": network.scale,
@@ -250,9 +233,9 @@ def _detect(path: Path) -> Network:
         descriptor = ModelLoader().load_from_file(path)
     if unfit := _unfit(descriptor):
         raise WeightsError(f"{descriptor.architecture.name}: {unfit}")
-    names = {constructor: name for name, (_, constructor) in _constructors().items()}
+    names = {constructor: name for name, (_, constructor) in constructors.constructors().items()}
     name = names.get(type(descriptor.model), str(descriptor.architecture.id))
-    return Network(descriptor, name, _settings(descriptor.model), {})
+    return Network(descriptor, name, constructors.settings_of(descriptor.model), {})
 
 
 def _rebuild(recipe: str, tensors: Mapping[str, Tensor]) -> Network:
@@ -277,7 +260,7 @@ def _construct(name: str, arch_id: ArchId, constructor: type[nn.Module], keyword
         module = constructor(**keywords)
         with torch.random.fork_rng(devices=[]):  # spandrel's own copy must not shift the random numbers
             alike = MAIN_REGISTRY[arch_id].architecture.load(dict(module.state_dict()))
-        return Network(_describe(module, alike), name, _settings(module), {})
+        return Network(_describe(module, alike), name, constructors.settings_of(module), {})
     except Exception as error:  # wrong values can fail in any way
         raise SettingError(f"{name} cannot be built with these settings ({_one_line(error)})") from error
 
@@ -323,56 +306,6 @@ def _describe(module: nn.Module, like: ImageModelDescriptor[nn.Module]) -> Image
         tiling=like.tiling,
         call_fn=like._call_fn,
     )
-
-
-def _constructors() -> dict[str, tuple[ArchId, type[nn.Module]]]:
-    """By name: every module class whose constructor takes a scale."""
-    found: dict[str, tuple[ArchId, type[nn.Module]]] = {"EDSR": (ArchId("EDSR"), edsr.EDSR)}
-    for support in MAIN_REGISTRY:
-        package = f"spandrel.architectures.{support.architecture.id}"
-        if find_spec(package) is None:  # registered by other software
-            continue
-        module = import_module(package)
-        for name in module.__all__:
-            kind = getattr(module, name)
-            is_module = inspect.isclass(kind) and issubclass(kind, nn.Module)
-            if is_module and _scale_keyword(kind) and name not in _NOT_SR:
-                found[name] = (support.architecture.id, kind)
-    return found
-
-
-def _scale_keyword(constructor: type[nn.Module]) -> str:
-    """What the constructor calls the scale; empty where it has no such keyword (an int)."""
-    defaults = {key: p.default for key, p in inspect.signature(constructor).parameters.items()}
-    return next((key for key in _SCALE_KEYWORDS if isinstance(defaults.get(key), int)), "")
-
-
-def _defaults(constructor: type[nn.Module]) -> dict[str, Any]:
-    """All settings that JSON can express, less the scale, with their defaults (`_REQUIRED` where there is none)."""
-    parameters = inspect.signature(constructor).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is _REQUIRED or _is_json(p.default)}
-    for (key, default), better in _SR_DEFAULTS.items():
-        if key in defaults and defaults[key] == default:
-            defaults[key] = better
-    defaults.pop(_scale_keyword(constructor), None)
-    return defaults
-
-
-def _settings(module: nn.Module) -> dict[str, Any]:
-    """What a module was constructed with, as JSON gives it back, less the scale."""
-    used: Mapping[str, Any] = module.hyperparameters  # type: ignore[assignment]
-    scale_keyword = _scale_keyword(type(module))
-    kept = {key: value for key, value in used.items() if key != scale_keyword and _is_json(value)}
-    settings: dict[str, Any] = json.loads(json.dumps(kept))
-    return settings
-
-
-def _is_json(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _plain_numbers(value: Any) -> Any:

@@ -121,7 +121,10 @@ class WebDatasetWriter:
         if not path.is_file() or not sidecar_path(path).is_file():
             return None
         content = sidecar_path(path).read_bytes()
-        sidecar = Sidecar.model_validate_json(content)
+        try:
+            sidecar = Sidecar.model_validate_json(content)
+        except ValidationError:  # damaged since: written anew
+            return None
         if len(sidecar.records) != records or path.stat().st_size != sidecar.bytes:
             return None
         return _shard_info(path.name, view, sidecar, content)

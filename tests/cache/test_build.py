@@ -1,0 +1,490 @@
+"""Whole builds: what is in a cache, and that stopping, going on and batch sizes change nothing of it."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dukd_cache import job, manifest, networks, teacher
+from dukd_cache.build import HEADER, build, shards_of
+from dukd_cache.degrade import downscale
+from dukd_cache.errors import CacheError, ImageError, SettingError, WeightsError
+from dukd_cache.files import PARTIAL
+from dukd_cache.images import LrFolder, find_images, identify, read_rgb, read_scene
+from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header, ImagesInfo, ShardInfo, View
+from dukd_cache.plan import Plan
+from dukd_cache.reader import Cache
+from dukd_cache.record import Record
+from dukd_cache.stores.webdataset import EncodedRecord, WebDatasetWriter
+from dukd_cache.teacher import Teacher
+from tests.cache.samples import build_job, files_of, photo, save_photos
+
+PER_SHARD: dict[View, int] = {"base": 5, "zoom_in": 4, "zoom_out": 7}
+
+
+@pytest.fixture
+def asked(teacher_file: Path) -> Teacher:
+    return teacher.load(teacher_file, torch.device("cpu"), "fp32")
+
+
+@pytest.fixture
+def plan(photos: Path) -> Plan:
+    counts = {"base": 6, "zoom_in": 5, "zoom_out": 4}
+    spec = CropSpec.model_validate({"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3} | counts)
+    return Plan(tuple(identify(photos, path, 2) for path in find_images(photos)), spec)
+
+
+def header_of(plan: Plan, asked: Teacher | None) -> Header:
+    """Shards of a few records, so that a small build has many."""
+    content = hashlib.sha256("".join(image.sha256 for image in plan.images).encode()).hexdigest()
+    return Header(
+        spec=plan.spec,
+        teacher=asked.info if asked else None,
+        images=ImagesInfo(count=len(plan.images), sha256=content, lr="bicubic"),
+        encoding=Encoding(
+            store="webdataset",
+            codec="png",
+            dtype="uint8",
+            shard_records={view: PER_SHARD[view] for view in plan.spec.views},
+        ),
+        software={"dukd": "test"},
+    )
+
+
+class Stopped(Exception):
+    pass
+
+
+class StoppingStore:
+    """Stops in the middle of a shard, after `whole` whole ones."""
+
+    def __init__(self, root: Path, whole: int) -> None:
+        self._store, self._left = WebDatasetWriter(root, "png"), whole
+
+    def encode(self, record: Record) -> EncodedRecord:
+        return self._store.encode(record)
+
+    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
+        return self._store.finished(view, number, records)
+
+    def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+        if self._left:
+            self._left -= 1
+            return self._store.write(view, number, records)
+        return self._store.write(view, number, self._half(records))
+
+    def _half(self, records: Iterable[EncodedRecord]) -> Iterable[EncodedRecord]:
+        for position, record in enumerate(records):
+            if position == 2:
+                raise Stopped
+            yield record
+
+
+def built(plan: Plan, asked: Teacher | None, out: Path, batch_size: int = 4) -> dict[str, bytes]:
+    build(plan, header_of(plan, asked), asked, WebDatasetWriter(out, "png"), out, batch_size=batch_size)
+    return files_of(out)
+
+
+def everything(cache: Cache, view: View) -> list[Record]:
+    return [cache.read(view, index) for index in range(cache.count(view))]
+
+
+def test_shards_follow_one_another_view_by_view(plan: Plan) -> None:
+    found = [(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header_of(plan, None))]
+    base = [("base", 0, 5), ("base", 1, 5), ("base", 2, 5), ("base", 3, 3)]
+    zoom_in = [("zoom_in", 0, 4), ("zoom_in", 1, 4), ("zoom_in", 2, 4), ("zoom_in", 3, 3)]
+    assert found == [*base, *zoom_in, ("zoom_out", 0, 7), ("zoom_out", 1, 5)]
+
+
+def test_records_are_those_of_the_plan_with_true_pixels(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    built(plan, asked, tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
+    scenes = {image.name: read_scene(image.path, None, 2) for image in plan.images}
+    for view in VIEWS:
+        records = everything(cache, view)
+        crops = list(plan.crops(view, 0, plan.total(view)))
+        assert [(r.info.image, r.info.crop, r.info.x, r.info.y) for r in records] == [
+            (c.image.name, c.index, c.x, c.y) for c in crops
+        ]
+        p, q = plan.spec.input_side(view), plan.spec.output_side(view)
+        for record in records:
+            x, y, scene = record.info.x, record.info.y, scenes[record.info.image]
+            if view == "base":
+                assert np.array_equal(record.input, scene.lr[y : y + p, x : x + p])
+                assert np.array_equal(record.truth, scene.hr[2 * y : 2 * y + q, 2 * x : 2 * x + q])
+            elif view == "zoom_in":
+                assert np.array_equal(record.input, scene.hr[y : y + p, x : x + p])
+                assert record.truth is None
+            else:
+                assert np.array_equal(record.truth, scene.lr[y : y + q, x : x + q])
+                assert np.array_equal(record.input, downscale(scene.lr[y : y + q, x : x + q], 2))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path: Path, dtype: str) -> None:
+    job.run(build_job(photos, tmp_path / "cache", teacher_file, dtype=dtype))
+    cache, network = Cache(tmp_path / "cache"), networks.load(teacher_file)
+    for view in VIEWS:
+        for record in everything(cache, view):
+            input_1Cpp = torch.from_numpy(record.input.copy()).permute(2, 0, 1)[None] / 255
+            direct = network(input_1Cpp)[0].permute(1, 2, 0).numpy()
+            assert record.teacher is not None
+            assert record.teacher.dtype == dtype
+            if dtype == "uint8":
+                assert np.abs(record.teacher.astype(int) - direct * 255).max() < 0.51
+            else:
+                assert np.abs(record.teacher - direct).max() < 2**-11 + 1e-6
+            assert np.ptp(direct) > 0.1, "an answer of one colour would prove nothing"
+
+
+def test_lower_precision_is_stored_and_close(photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path) -> None:
+    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
+    assert found.teacher is not None
+    assert found.teacher.precision == "bf16"
+    exact, close = Cache(small_cache).read("base", 0), Cache(tmp_path / "cache").read("base", 0)
+    assert exact.teacher is not None
+    assert close.teacher is not None
+    difference = np.abs(exact.teacher.astype(int) - close.teacher)
+    assert 0 < difference.max() < 16
+    assert exact.info.fingerprint != close.info.fingerprint
+
+
+def test_two_builds_are_equal_byte_by_byte(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    one = built(plan, asked, tmp_path / "one")
+    assert one == built(plan, asked, tmp_path / "two")
+    assert sorted(one) == sorted(
+        ["manifest.json"]
+        + [f"base-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
+        + [f"zoom_in-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
+        + [f"zoom_out-00000{n}.{kind}" for n in range(2) for kind in ("tar", "json")]
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batch_size_changes_no_record(plan: Plan, asked: Teacher, tmp_path: Path, batch_size: int) -> None:
+    built(plan, asked, tmp_path / "one", 4)
+    built(plan, asked, tmp_path / "two", batch_size)
+    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    for view in VIEWS:
+        for a, b in zip(everything(one, view), everything(two, view), strict=True):
+            assert a.info == b.info
+            assert np.array_equal(a.input, b.input)
+            assert np.array_equal(a.truth, b.truth) if a.truth is not None else b.truth is None
+            assert a.teacher is not None
+            assert b.teacher is not None
+            assert np.abs(a.teacher.astype(int) - b.teacher).max() <= 1
+
+
+def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(image_NCHW))
+            answer: torch.Tensor = self.inner(image_NCHW)
+            return answer
+
+    counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
+    build(plan, header_of(plan, asked), counting, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+    base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
+    assert sizes == base + zoom_in + zoom_out
+
+
+def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time all shards are there
+        told: list[int] = []
+        store = WebDatasetWriter(tmp_path, "png")
+        build(plan, header_of(plan, asked), asked, store, tmp_path, batch_size=4, on_records=told.append)
+        assert sum(told) == 18 + 15 + 12
+
+
+@pytest.mark.parametrize("whole", [0, 1, 5, 9])
+def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, tmp_path: Path, whole: int) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    with pytest.raises(Stopped):
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, whole), out, batch_size=4)
+    left = files_of(out)
+    assert set(left) - {HEADER} == {name for name in list(expected) if left.get(name) == expected[name]}
+    assert len(left) == 1 + 2 * whole
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    assert built(plan, asked, out) == expected
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "whole shards are not written again"
+
+
+def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(Stopped) as caught:
+        build(plan, header_of(plan, asked), asked, StoppingStore(tmp_path, 1), tmp_path, batch_size=1)
+    assert threading.active_count() == before, "while the exception is still held"
+    assert caught.value
+
+
+def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    with pytest.raises(Stopped):
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), out, batch_size=4)
+    (out / f"base-000002.tar{PARTIAL}").write_bytes(b"half a shard")
+    (out / "base-000002.tar").write_bytes(b"a shard without its sidecar")
+    assert built(plan, asked, out) == expected
+
+
+def test_a_crash_before_the_first_file_blocks_nothing(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    out.mkdir()
+    (out / f"{HEADER}{PARTIAL}").write_bytes(b"{")
+    assert built(plan, asked, out) == expected
+
+
+def test_a_finished_cache_is_left_as_it_is_and_a_lost_shard_made_again(
+    plan: Plan, asked: Teacher, tmp_path: Path
+) -> None:
+    expected = built(plan, asked, tmp_path)
+    assert built(plan, asked, tmp_path) == expected
+    (tmp_path / "zoom_in-000001.tar").unlink()
+    assert built(plan, asked, tmp_path) == expected
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("section", "key", "value", "says"),
+    [
+        ("spec", "seed", 4, "spec.seed = 3, asked for 4"),
+        ("spec", "base", 7, "spec.base = 6, asked for 7"),
+        ("images", "sha256", "0" * 64, "images.sha256 = .*, asked for 0000"),
+        ("encoding", "codec", "raw", "encoding.codec = png, asked for raw"),
+        ("teacher", "fingerprint", "f00", "teacher.fingerprint = .*, asked for f00"),
+        ("software", "torch", "9.0", "software.torch = None, asked for 9.0"),
+    ],
+)
+def test_another_cache_is_refused_with_both_values(
+    plan: Plan, asked: Teacher, tmp_path: Path, finished: bool, section: str, key: str, value: object, says: str
+) -> None:
+    header = header_of(plan, asked)
+    if finished:
+        built(plan, asked, tmp_path)
+    else:
+        with pytest.raises(Stopped):
+            build(plan, header, asked, StoppingStore(tmp_path, 1), tmp_path, batch_size=4)
+    before = files_of(tmp_path)
+    content = header.model_dump()
+    content[section][key] = value
+    other = Header.model_validate(content)
+    with pytest.raises(CacheError, match=f"holds a cache with {says}") as caught:
+        build(plan, other, asked, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+    assert str(tmp_path) in str(caught.value)
+    assert files_of(tmp_path) == before
+
+
+def test_a_cache_that_names_more_than_is_asked_for_is_refused(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    built(plan, asked, tmp_path)
+    less = header_of(plan, asked).model_copy(update={"software": {}})
+    with pytest.raises(CacheError, match=r"software\.dukd = test, asked for None"):
+        build(plan, less, asked, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+
+
+def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    built(plan, asked, tmp_path)
+    with pytest.raises(CacheError, match="teacher = {'file': .*, asked for None"):
+        build(plan, header_of(plan, None), None, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "holiday.zip.partial", "base-000000.tar"])
+def test_a_folder_of_other_things_is_refused_and_left_alone(
+    plan: Plan, asked: Teacher, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CacheError, match="holds something that is no cache"):
+        built(plan, asked, tmp_path)
+    assert files_of(tmp_path) == {name: b"mine"}
+
+
+def test_a_file_and_a_broken_header_are_refused(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CacheError, match="expected a folder, found a file"):
+        built(plan, asked, tmp_path / "file")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / HEADER).write_text("{}")
+    with pytest.raises(CacheError, match="not the header of a cache"):
+        built(plan, asked, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "smaller"])
+def test_an_image_that_turns_out_bad_leaves_no_manifest(asked: Teacher, tmp_path: Path, damage: str) -> None:
+    """The plan has been made already; the build goes on when the image is mended."""
+    hr = save_photos(tmp_path / "hr", [(60, 60), (64, 70), (66, 62)])
+    spec = CropSpec.model_validate(
+        {"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3, "base": 4, "zoom_in": 0, "zoom_out": 0}
+    )
+    plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
+    expected = built(plan, asked, tmp_path / "whole")
+    path, content = plan.images[1].path, plan.images[1].path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        Image.fromarray(photo(22, 22)).save(path)
+    out = tmp_path / "cache"
+    with pytest.raises(ImageError, match=r"photo_1\.png"):
+        built(plan, asked, out)
+    assert not (out / manifest.MANIFEST).exists()
+    assert not list(out.glob(f"*{PARTIAL}"))
+    path.write_bytes(content)
+    assert built(plan, asked, out) == expected
+
+
+def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    lr = tmp_path / "lr"
+    lr.mkdir()
+    for path in find_images(photos):
+        Image.fromarray(255 - read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
+    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, lr=LrFolder(lr)))
+    assert found.images.lr == "{stem}x{scale}"
+    cache = Cache(tmp_path / "cache")
+    for record in everything(cache, "base"):
+        pixels = read_rgb(lr / f"{Path(record.info.image).stem}x2.png")
+        x, y = record.info.x, record.info.y
+        assert np.array_equal(record.input, pixels[y : y + 12, x : x + 12])
+
+
+def test_a_changed_lr_image_makes_another_cache(photos: Path, tmp_path: Path) -> None:
+    lr, out = tmp_path / "lr", tmp_path / "cache"
+    lr.mkdir()
+    for path in find_images(photos):
+        Image.fromarray(read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
+    pairs = build_job(photos, out, None, lr=LrFolder(lr))
+    job.run(pairs)
+    Image.fromarray(255 - read_rgb(lr / "photo_2x2.png")).save(lr / "photo_2x2.png")
+    with pytest.raises(CacheError, match=r"images\.sha256"):
+        job.run(pairs)
+
+
+@pytest.mark.parametrize("wrong", ["photo_0x2.png", "photo_2x2.png"])
+def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wrong: str) -> None:
+    lr = tmp_path / "lr"
+    lr.mkdir()
+    for path in find_images(photos):
+        name = f"{path.stem}x2.png"
+        Image.fromarray(read_scene(path, None, 3 if name == wrong else 2).lr).save(lr / name)
+    with pytest.raises(ImageError, match=rf"{wrong}: expected .* found .* is the scale right"):
+        job.run(build_job(photos, tmp_path / "cache", None, lr=LrFolder(lr)))
+    assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
+
+
+def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
+    found = job.run(build_job(photos, tmp_path / "cache", None, scale=3))
+    assert found.teacher is None
+    assert found.spec.scale == 3
+    cache = Cache(tmp_path / "cache")
+    assert cache.views == ("base",)
+    assert cache.count("base") == 3 * 6
+    for record in everything(cache, "base"):
+        scene = read_scene(photos / record.info.image, None, 3)
+        x, y = record.info.x, record.info.y
+        assert record.teacher is None
+        assert np.array_equal(record.input, scene.lr[y : y + 12, x : x + 12])
+        assert np.array_equal(record.truth, scene.hr[3 * y : 3 * y + 36, 3 * x : 3 * x + 36])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"scale": None}, "--teacher WEIGHTS, or --scale N"),
+        ({"scale": 5}, "--scale: .*2, 3 or 4, got 5"),
+        ({"zoom_in": 3}, "holds pairs only"),
+        ({"base": 0}, "no view left"),
+        ({"base": -1}, "--base: .*, got -1"),
+        ({"patch": 0}, "--patch: .*, got 0"),
+        ({"patch": -8}, "--patch: .*, got -8"),
+        ({"zoom_out_patch": 0}, "--zoom-out-patch: .*, got 0"),
+    ],
+)
+def test_impossible_settings_are_named_as_options(
+    photos: Path, tmp_path: Path, changes: dict[str, int | None], says: str
+) -> None:
+    with pytest.raises(SettingError, match=says):
+        job.run(build_job(photos, tmp_path / "cache", None, **changes))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_scale_that_is_not_the_teachers_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"--scale 4: .*tiny_x2\.safetensors is a teacher of scale 2"):
+        job.run(build_job(photos, tmp_path / "cache", teacher_file, scale=4))
+    job.run(build_job(photos, tmp_path / "cache", teacher_file, scale=2))
+
+
+def test_half_precision_on_a_cpu_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="--precision fp16: a CPU computes in fp32 or bf16"):
+        job.run(build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
+
+
+def test_a_folder_is_no_weights_file(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="a folder"):
+        job.run(build_job(photos, tmp_path / "cache", photos))
+
+
+def test_shards_hold_about_as_many_megabytes_as_asked(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    """Decoded: 12×12 input, 24×24 answer, 24×24 truth where there is one."""
+    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
+    assert found.encoding.shard_records["base"] == 1_000_000 // (3 * (144 + 576 + 576))
+    assert found.encoding.shard_records["zoom_in"] == 1_000_000 // (3 * (144 + 576))
+    assert found.encoding.shard_records["zoom_out"] == 1_000_000 // (3 * (36 + 144 + 144))
+
+
+def started(arguments: list[str | Path], out: Path) -> subprocess.Popen[str]:
+    """A real `dukd-cache build` that has finished at least one shard."""
+    command = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, arguments)]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not list(out.glob("*.json")) or not list(out.glob("*.tar")):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return process
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_real_process_can_be_stopped_at_any_time(
+    photos: Path, teacher_file: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Killed, or interrupted as with Ctrl-C: the same build goes on to the bytes of one that was never stopped."""
+    out = tmp_path / "cache"
+    many = build_job(photos, out, teacher_file, patch=20, base=400, zoom_in=150, zoom_out=100, codec="png")
+    options: list[str | Path] = ["--hr", photos, "--out", out, "--teacher", teacher_file, "--patch", "20"]
+    options += ["--base", "400", "--zoom-in", "150", "--zoom-out", "100", "--codec", "png"]
+    options += ["--batch-size", "4", "--shard-size", "1", "--device", "cpu"]
+    process = started(options, out)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    if stop == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, errors
+        lines = [line for line in errors.splitlines() if not line.startswith(("reading image", "asking the teacher"))]
+        assert lines == ["dukd-cache: interrupted; the same command goes on where this one stopped"]
+    assert not (out / manifest.MANIFEST).exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".json").exists()}
+    assert kept
+    job.run(many)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    job.run(replace(many, out=tmp_path / "whole"))
+    assert files_of(out) == files_of(tmp_path / "whole")
