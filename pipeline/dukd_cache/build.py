@@ -5,8 +5,9 @@ A build that was stopped goes on where it was: whole shards stay, open ones are 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dukd_cache import manifest
-from dukd_cache.errors import CacheError
+from dukd_cache.errors import CacheError, ImageError
 from dukd_cache.files import PARTIAL, write_atomically
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, Manifest, ShardInfo, View
@@ -69,8 +70,12 @@ def build(
     for shard in shards_of(plan, header):
         done = store.finished(shard.view, shard.number, len(shard.positions))
         if done is None:
-            records = _records(plan, header, teacher, shard, batch_size)
-            done = store.write(shard.view, shard.number, _told(_encoded(records, store), on_records))
+            # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+            with (
+                closing(_records(plan, header, teacher, shard, batch_size)) as records,
+                closing(_encoded(records, store)) as encoded,
+            ):
+                done = store.write(shard.view, shard.number, _told(encoded, on_records))
         else:
             on_records(done.records)
         shards.append(done)
@@ -105,7 +110,7 @@ def claim(out: Path, header: Header) -> None:
         except ValidationError as error:
             raise CacheError(f"{out / HEADER}: not the header of a cache; choose another --out") from error
         _same(out, begun, header)
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(path.name != HEADER + PARTIAL for path in out.iterdir()):
         raise CacheError(f"{out}: holds something that is no cache; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     for left_over in out.glob(f"*{PARTIAL}"):
@@ -119,11 +124,10 @@ def _same(out: Path, there: Header, asked: Header) -> None:
     for section, value in wanted.items():
         if found[section] == value:
             continue
-        if isinstance(value, dict) and isinstance(found[section], dict):
-            key = next(key for key in value if found[section].get(key) != value[key])
-            section, here, value = f"{section}.{key}", found[section].get(key), value[key]
-        else:
-            here = found[section]
+        here = found[section]
+        if isinstance(value, dict) and isinstance(here, dict):
+            key = next(key for key in {**value, **here} if here.get(key) != value.get(key))
+            section, here, value = f"{section}.{key}", here.get(key), value.get(key)
         raise CacheError(
             f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; choose another --out"
         )
@@ -134,7 +138,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _records(plan: Plan, header: Header, teacher: Teacher | None, shard: Shard, batch_size: int) -> Iterator[Record]:
+def _records(
+    plan: Plan, header: Header, teacher: Teacher | None, shard: Shard, batch_size: int
+) -> Generator[Record, None, None]:
     """The records of one shard, the teacher asked batch by batch in a thread of its own."""
     crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
     batches = prefetch(_batched(_cuts(crops, plan), batch_size), _BATCHES_AHEAD)
@@ -168,7 +174,14 @@ def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
 
 
 def _scene(crop: Crop, plan: Plan) -> Scene:
-    return read_scene(crop.image.path, crop.image.lr, plan.spec.scale)
+    image, scale = crop.image, plan.spec.scale
+    scene = read_scene(image.path, image.lr, scale)
+    if scene.lr.shape[:2] != (image.height // scale, image.width // scale):
+        raise ImageError(
+            f"{image.path}: changed since its header was read: expected {image.width}×{image.height} pixels, "
+            f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}"
+        )
+    return scene
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -182,7 +195,7 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _encoded(records: Iterable[Record], store: StoreWriter[E]) -> Iterator[E]:
+def _encoded(records: Iterable[Record], store: StoreWriter[E]) -> Generator[E, None, None]:
     """Records encoded on all cores, in order, a bounded number of them ahead."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

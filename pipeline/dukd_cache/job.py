@@ -108,7 +108,7 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
             {
                 "scale": scale,
                 "patch": job.patch,
-                "zoom_out_patch": job.zoom_out_patch or max(1, job.patch // scale),
+                "zoom_out_patch": max(1, job.patch // scale) if job.zoom_out_patch is None else job.zoom_out_patch,
                 "base": job.base,
                 "zoom_in": job.zoom_in,
                 "zoom_out": job.zoom_out,

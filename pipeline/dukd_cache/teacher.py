@@ -34,7 +34,7 @@ class Teacher:
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
         """
         inputs = torch.from_numpy(input_Npp3).to(self.device).permute(0, 3, 1, 2).float().div(255)
-        with self._precision(), torch.backends.cudnn.flags(allow_tf32=False):
+        with self._precision(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             answers_NCqq = self.network(inputs).float()
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)

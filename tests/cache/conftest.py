@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from tests.cache.samples import build_job, save_photos
 
 from dukd_cache import networks
 from dukd_cache.job import run
-from tests.cache.samples import build_job, save_photos
 
 settings.register_profile("any machine", deadline=None, max_examples=50)
 settings.load_profile("any machine")

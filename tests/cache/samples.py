@@ -10,6 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dukd_cache.job import BuildJob
+from dukd_cache.manifest import View
+from dukd_cache.reader import Cache
+from dukd_cache.record import Record
 
 U8 = npt.NDArray[np.uint8]
 
@@ -20,7 +23,7 @@ def photo(width: int, height: int, seed: int = 0) -> U8:
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     channels = []
     for _ in range(3):
-        slope_x, slope_y, phase = random.uniform(-0.4, 0.4, 2).tolist() + [random.uniform(0, 6)]
+        slope_x, slope_y, phase = [*random.uniform(-0.4, 0.4, 2), random.uniform(0, 6)]
         waves = 127 + 70 * np.sin(slope_x * x + slope_y * y + phase)
         edge = 60 * (x * random.uniform(0.5, 1) + y * random.uniform(-1, 1) > width / 3)
         channels.append(waves + edge - 30 + random.normal(0, 4, x.shape))
@@ -58,6 +61,18 @@ def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> Buil
         seed=0,
     )
     return replace(small, **changes)
+
+
+def everything(cache: Cache, view: View) -> list[Record]:
+    """All records of a view, in order."""
+    return [cache.read(view, index) for index in range(cache.count(view))]
+
+
+def same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
+    """Both are missing, or both hold the same values of the same type."""
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.cache.samples import U8, photo
 
 from dukd_cache.codecs import decode, encode
 from dukd_cache.manifest import Codec
-from tests.cache.samples import U8, photo
 
 CODECS: tuple[Codec, ...] = get_args(Codec)
 SUFFIXES = {"webp": "webp", "png": "png", "raw": "npy"}

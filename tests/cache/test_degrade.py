@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.cache.samples import U8, photo
 
 from dukd_cache.degrade import crop_to_scale, downscale, upscale
 from dukd_cache.errors import ImageError
-from tests.cache.samples import U8, photo
 
 SCALES = (2, 3, 4)
 
@@ -126,7 +126,7 @@ def test_cropping_keeps_the_top_left_and_drops_less_than_the_scale(scale: int) -
 
 
 def test_impossible_sizes_are_image_errors_with_the_numbers() -> None:
-    with pytest.raises(ImageError, match="10×8 pixels.* scale 4"):
+    with pytest.raises(ImageError, match=r"10×8 pixels.* scale 4"):
         downscale(image_of(0, 10, 8), 4)
-    with pytest.raises(ImageError, match="9×3 pixels.* scale 4"):
+    with pytest.raises(ImageError, match=r"9×3 pixels.* scale 4"):
         crop_to_scale(image_of(0, 9, 3), 4)

@@ -39,9 +39,14 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path, error: type[BaseExce
     target = tmp_path / "a.txt"
     if old is not None:
         target.write_text(old)
-    with pytest.raises(error), finished_file(target) as partial:
-        partial.write_text("half of it")
-        raise error
+
+    def write_half() -> None:
+        with finished_file(target) as partial:
+            partial.write_text("half of it")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert [path.read_text() for path in tmp_path.iterdir()] == ([] if old is None else [old])
 
 

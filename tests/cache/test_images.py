@@ -3,15 +3,16 @@
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cache.samples import U8, photo
 
 from dukd_cache.degrade import downscale
 from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder, find_images, identify, read_rgb, read_scene
-from tests.cache.samples import U8, photo
 
 UPRIGHT = {
     1: lambda a: a,
@@ -26,7 +27,7 @@ UPRIGHT = {
 """What turns stored pixels upright, by EXIF orientation (EXIF 2.3, tag 0x0112)."""
 
 
-def stored(pixels: U8, kind: str, **options: object) -> bytes:
+def stored(pixels: U8, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)
     return buffer.getvalue()
@@ -78,10 +79,10 @@ def test_identity_is_name_content_and_size(tmp_path: Path) -> None:
 def test_pixels_and_sizes_are_upright(tmp_path: Path, orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    closest: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
     pixels = photo(24, 16)
     path = tmp_path / f"x.{kind.lower()}"
-    path.write_bytes(stored(pixels, kind, exif=exif, **options))
+    path.write_bytes(stored(pixels, kind, exif=exif, **closest.get(kind, {})))
     expected = UPRIGHT[orientation](pixels)
     read = read_rgb(path)
     assert read.shape == expected.shape
@@ -191,5 +192,5 @@ def test_lr_file_is_found_by_template_and_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("template", ["{name}", "{}", "{stem", "{stem!q}", "{stem.parts}", "{stem[x]}", "{scale:q}"])
 def test_impossible_template_is_a_setting_error(tmp_path: Path, template: str) -> None:
-    with pytest.raises(SettingError, match="--lr-template .*expected a name made of {stem} and {scale}"):
+    with pytest.raises(SettingError, match=r"--lr-template .*expected a name made of {stem} and {scale}"):
         LrFolder(tmp_path, template).find(Path("a.png"), 2)

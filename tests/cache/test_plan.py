@@ -57,12 +57,12 @@ specs = st.builds(
     ("total", "per_shard", "expected"),
     [
         (0, 5, []),
-        (1, 5, [range(0, 1)]),
-        (4, 5, [range(0, 4)]),
-        (5, 5, [range(0, 5)]),
-        (6, 5, [range(0, 5), range(5, 6)]),
-        (10, 5, [range(0, 5), range(5, 10)]),
-        (3, 1, [range(0, 1), range(1, 2), range(2, 3)]),
+        (1, 5, [range(1)]),
+        (4, 5, [range(4)]),
+        (5, 5, [range(5)]),
+        (6, 5, [range(5), range(5, 6)]),
+        (10, 5, [range(5), range(5, 10)]),
+        (3, 1, [range(1), range(1, 2), range(2, 3)]),
     ],
 )
 def test_shard_ranges(total: int, per_shard: int, expected: list[range]) -> None:

@@ -58,10 +58,9 @@ def test_items_that_mean_nothing_are_items_too() -> None:
 @pytest.mark.parametrize("error", [ValueError("broken image"), KeyboardInterrupt("stop"), SystemExit(3)])
 def test_an_exception_is_raised_in_its_place(error: BaseException) -> None:
     source = Source(3, error)
-    seen = []
+    seen: list[int] = []
     with pytest.raises(type(error)) as caught:
-        for item in prefetch(source(), 2):
-            seen.append(item)
+        seen.extend(prefetch(source(), 2))
     assert caught.value is error
     assert seen == [0, 1, 2]
     assert not source.running
@@ -76,7 +75,7 @@ def test_the_source_runs_ahead_but_only_so_far() -> None:
         wait_until(lambda: source.made == number + 1 + 3 + 1)  # noqa: B023
         time.sleep(0.02)
         assert source.made == number + 5
-    taken.close()  # type: ignore[attr-defined]
+    taken.close()
 
 
 @pytest.mark.parametrize("taken", [1, 4])
@@ -86,7 +85,7 @@ def test_closing_early_stops_the_thread_and_closes_the_source(taken: int) -> Non
     for _ in range(taken):
         next(items)
     assert source.running
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert not source.running
     assert source.closed.is_set()
     assert source.made <= taken + 2 + 1
@@ -105,7 +104,7 @@ def test_closing_a_chain_stops_all_of_it() -> None:
     source = Source()
     doubled = prefetch((2 * item for item in prefetch(source(), 2)), 2)
     assert [next(doubled) for _ in range(3)] == [0, 2, 4]
-    doubled.close()  # type: ignore[attr-defined]
+    doubled.close()
     wait_until(lambda: not source.running)
     assert source.closed.is_set()
 
@@ -121,4 +120,4 @@ def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
     items = prefetch(source(), 2)
     time.sleep(0.02)
     assert source.made == 0
-    items.close()  # type: ignore[attr-defined]
+    items.close()

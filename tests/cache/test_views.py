@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cache.samples import photo
 
 from dukd_cache.degrade import downscale
 from dukd_cache.images import Scene, SourceImage
 from dukd_cache.manifest import CropSpec, View
 from dukd_cache.plan import Crop, Plan
 from dukd_cache.views import U8, cut
-from tests.cache.samples import photo
 
 SCALES = (2, 3, 4)
 

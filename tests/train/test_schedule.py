@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dukd_train.config import Schedule
-from dukd_train.schedule import factor
+from dukd_train.schedule import ema_decay, factor
 
 PAPER = Schedule()
 COSINE = Schedule(kind="cosine")
@@ -45,3 +45,9 @@ def test_table(schedule: Schedule, step: int, steps: int, expected: float) -> No
 def test_never_a_step_without_learning() -> None:
     for schedule in (PAPER, COSINE, Schedule(warmup=10), Schedule(kind="cosine", warmup=10)):
         assert all(0 < factor(step, 50, schedule) <= 1 for step in range(50))
+
+
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.1), (1, 2 / 11), (90, 0.91), (10_000, 0.999)])
+def test_average_starts_near_the_weights(step: int, decay: float) -> None:
+    assert ema_decay(step, 0.999) == pytest.approx(decay, abs=1e-3)
+    assert ema_decay(step, 0.05) == 0.05

@@ -53,8 +53,8 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
         betas=config.optimizer.betas,
         weight_decay=config.optimizer.weight_decay,
     )
-    start, before, losses = _resume(run, out, ema, optimizer)
-    journal.resume(start, losses)
+    start, before, pending = _resume(run, out, ema, optimizer)
+    journal.resume(start, pending)
     validator.keep_until(start)
     began = time.monotonic()
     student.module.train()
@@ -65,7 +65,7 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
             rate = config.optimizer.lr * schedule.factor(step, config.steps, config.schedule)
             _reseed(run.device, step_seed(config.seed, step))
             parts = optimize(run, batch, optimizer, rate)
-            _average(ema.module, student.module, config.ema)
+            _average(ema.module, student.module, schedule.ema_decay(step, config.ema))
             done = step + 1
             journal.add(parts)
             if done % config.log_every == 0 or done == config.steps:

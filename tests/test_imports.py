@@ -1,0 +1,112 @@
+"""Who imports whom: the rules that keep the two halves apart, read from the source with `ast`."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import PROJECT
+
+HALVES = {"dukd_cache": PROJECT / "pipeline" / "dukd_cache", "dukd_train": PROJECT / "trainer" / "dukd_train"}
+
+CONTRACT = {"reader", "manifest", "networks", "images", "degrade", "errors"}
+"""What the trainer needs to know of caches, images and networks."""
+
+SHARED = {"files", "progress", "prefetch", "console", "picture", "record"}
+"""What both halves do alike with files, terminals and pictures."""
+
+MODULES = [path for root in HALVES.values() for path in sorted(root.rglob("*.py"))]
+
+
+def half_of(path: Path) -> str:
+    return next(half for half, root in HALVES.items() if path.is_relative_to(root))
+
+
+def imports_of(path: Path) -> list[str]:
+    half = half_of(path)
+    return list(imported(path.read_text(encoding="utf-8"), [half, *path.relative_to(HALVES[half]).parent.parts]))
+
+
+def imported(source: str, package: list[str]) -> Iterator[str]:
+    """Full names of what a module of `package` imports, anywhere in it: `dukd_cache.files`, however it is said."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(filter(None, [above, node.module]))
+            yield from (f"{origin}.{name.name}" for name in node.names)
+
+
+def of_cache(names: Iterable[str]) -> set[str]:
+    """Modules of dukd_cache among imported names; `__version__` is of the package itself."""
+    parts = [name.split(".") for name in names]
+    return {part[1] if len(part) > 1 else "*" for part in parts if part[0] == "dukd_cache"} - {"__version__"}
+
+
+def identifier(path: Path) -> str:
+    return f"{half_of(path)}/{path.relative_to(HALVES[half_of(path)]).as_posix()}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=identifier)
+def test_halves_are_joined_by_the_contract_only(path: Path) -> None:
+    if half_of(path) == "dukd_cache":
+        assert not [name for name in imports_of(path) if name.split(".")[0] == "dukd_train"]
+    else:
+        assert of_cache(imports_of(path)) <= CONTRACT | SHARED
+
+
+@pytest.mark.parametrize("path", MODULES, ids=identifier)
+def test_only_command_lines_import_typer(path: Path) -> None:
+    if path.name not in ("cli.py", "console.py"):
+        assert not [name for name in imports_of(path) if name.split(".")[0] in ("typer", "click")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=identifier)
+def test_names_say_what_a_module_is_for(path: Path) -> None:
+    assert not {"utils", "util", "helpers", "misc", "common"} & {*path.with_suffix("").parts[-2:]}
+
+
+def test_there_are_modules_to_read() -> None:
+    assert {half_of(path) for path in MODULES} == set(HALVES)
+    assert len(MODULES) > 20
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import dukd_cache.plan", {"plan"}),
+        ("import numpy, dukd_cache.plan as p", {"plan"}),
+        ("from dukd_cache import views, __version__", {"views"}),
+        ("from dukd_cache.build import build, Shard", {"build"}),
+        ("def f():\n    from dukd_cache.stores.webdataset import Sidecar", {"stores"}),
+        ("import dukd_cache", {"*"}),
+        ("from .losses import x\nimport dukd_train.data", set()),
+    ],
+)
+def test_every_way_to_import_is_seen(source: str, expected: set[str]) -> None:
+    assert of_cache(imported(source, ["dukd_train"])) == expected
+
+
+def test_relative_imports_are_resolved() -> None:
+    source = "from . import a\nfrom .b import c\nfrom ..d import e\nfrom .. import f"
+    assert list(imported(source, ["dukd_cache", "stores"])) == [
+        "dukd_cache.stores.a",
+        "dukd_cache.stores.b.c",
+        "dukd_cache.d.e",
+        "dukd_cache.f",
+    ]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_command_line_starts_without_loading_torch(half: str) -> None:
+    """`--help` must not take seconds: heavy imports wait in the functions that need them."""
+    heavy = "{'torch', 'spandrel', 'matplotlib', 'webdataset', 'torchvision'}"
+    code = f"import sys, {half}.cli; print(*({heavy} & set(sys.modules)))"
+    path = os.pathsep.join(str(root.parent) for root in HALVES.values())
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
