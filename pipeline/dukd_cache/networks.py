@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from spandrel import (  # type: ignore[import-untyped]
     MAIN_REGISTRY,
     ArchId,
@@ -30,7 +31,7 @@ from torch.nn.functional import pad
 
 from dukd_cache import constructors, edsr
 from dukd_cache.errors import DukdError, SettingError, WeightsError, unknown_name
-from dukd_cache.files import finished_file
+from dukd_cache.files import write_atomically
 
 SCALES = (2, 3, 4)
 """The SR factors that dukd knows."""
@@ -196,8 +197,7 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.module.state_dict().items()
     }
-    with finished_file(path) as unfinished:
-        save_file(tensors, unfinished, metadata=header)
+    write_atomically(path, to_bytes(tensors, metadata=header))
 
 
 def fingerprint(network: Network) -> str:

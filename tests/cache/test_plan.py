@@ -118,6 +118,7 @@ def test_every_place_is_reached() -> None:
         found = crops_of(plan, view)  # type: ignore[arg-type]
         assert {crop.x for crop in found} == set(range(width))
         assert {crop.y for crop in found} == set(range(height))
+        assert len({(crop.x, crop.y) for crop in found}) > 0.9 * width * height, "x and y are drawn apart"
 
 
 @pytest.mark.parametrize("view", VIEWS)

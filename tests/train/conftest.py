@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from dukd_cache import job, networks
 from dukd_cache.job import BuildJob
@@ -30,7 +31,8 @@ def photo_like(seed: int, height: int, width: int) -> np.ndarray:
         angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8)
         side = (x - offset) * np.cos(angle) + (y - offset) * np.sin(angle) > 0
         field += side[..., None] * rng.uniform(-50, 50, 3)
-    return np.clip(np.rint(field - field.mean() + 128), 0, 255).astype(np.uint8)
+    levels: np.ndarray = np.clip(np.rint(field - field.mean() + 128), 0, 255).astype(np.uint8)
+    return levels
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +46,20 @@ def hr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights of a tiny random EDSR of scale 2."""
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    """The weights of a tiny EDSR of scale 2 that repeats each pixel and adds what its random body makes of it."""
     torch.manual_seed(20)
-    networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 2}), path, {})
+    teacher = networks.build("EDSR", 2, {"channels": 8, "blocks": 2})
+    weights = teacher.module.state_dict()
+    for name in ("conv_first", "conv_last"):
+        nn.init.dirac_(weights[f"{name}.weight"])
+    one_to_four = torch.zeros(8, 8, 3, 3)
+    nn.init.dirac_(one_to_four)
+    weights["upsample.0.weight"].copy_(one_to_four.repeat_interleave(4, dim=0))
+    weights["conv_after_body.weight"].mul_(0.2)
+    for name in ("conv_first", "upsample.0", "conv_last"):
+        weights[f"{name}.bias"].zero_()
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    networks.save(teacher, path, {})
     return path
 
 

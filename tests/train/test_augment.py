@@ -67,7 +67,7 @@ def test_only_the_reverse_order_undoes() -> None:
 
     def only(step: str) -> Augmentation:
         nothing = torch.zeros(16, dtype=torch.bool)
-        steps = {name: nothing for name in ("hflip", "vflip", "transpose", "invert")}
+        steps = dict.fromkeys(("hflip", "vflip", "transpose", "invert"), nothing)
         return Augmentation(**(steps | {step: getattr(how, step)}))
 
     for order in permutations(("hflip", "vflip", "transpose", "invert")):

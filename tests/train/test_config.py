@@ -101,7 +101,7 @@ def test_one_chance_can_be_set_alone() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        validated({"cache": "c"}).steps = 1  # type: ignore[misc]
+        validated({"cache": "c"}).steps = 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Shapes: N records, p input side, q = s·p output side, C = 3.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ OF_VIEW: dict[View, tuple[Target, ...]] = {
 def make(cache: Cache, **changes: Any) -> Batches:
     """Batches of 5 of all views, neither cropped nor augmented, unless told otherwise."""
     rows = {view: load_rows(cache, view, targets, CPU) for view, targets in OF_VIEW.items()}
-    return Batches(**({"rows": rows, "scale": 2, "batch": 5, "patch": None, "augment": PLAIN, "seed": 0} | changes))
+    plain = Batches(rows, scale=2, batch=5, patch=None, augment=PLAIN, seed=0)
+    return replace(plain, **changes)
 
 
 def same(one: dict[View, Batch], other: dict[View, Batch]) -> bool:

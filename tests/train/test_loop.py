@@ -115,7 +115,7 @@ class ByHand:
                 self.first[i] = b1 * self.first[i] + (1 - b1) * pull
                 self.second[i] = b2 * self.second[i] + (1 - b2) * pull**2
                 unbiased, spread = self.first[i] / (1 - b1**number), self.second[i] / (1 - b2**number)
-                value -= rate * unbiased / (spread.sqrt() + 1e-8)
+                value.sub_(rate * unbiased / (spread.sqrt() + 1e-8))
                 kept = min(self.config.ema, number / (number + 9))
                 self.averages[i] = kept * self.averages[i] + (1 - kept) * value
         return {"total": float(total.detach())} | {name: float(value.detach()) for name, value in parts.items()}
@@ -150,19 +150,17 @@ def test_two_steps_equal_those_written_by_hand(
 
 
 def test_the_loss_falls(settings_of: Settings, tmp_path: Path) -> None:
-    go(settings_of(steps=60, optimizer={"lr": 3e-3}), tmp_path / "run")
+    go(settings_of(steps=50, optimizer={"lr": 1e-2}), tmp_path / "run")
     rows = curve(tmp_path / "run")
     for name in ("total", "rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"):
         early, late = (sum(row[name] for row in part) / 10 for part in (rows[:10], rows[-10:]))
-        assert late < 0.8 * early, name
+        assert late < 0.6 * early, name
 
 
 @pytest.mark.parametrize(
     ("log_every", "steps", "logged"), [(1, 3, [1, 2, 3]), (2, 5, [2, 4, 5]), (10, 3, [3]), (3, 6, [3, 6])]
 )
-def test_rows_and_rates(
-    settings_of: Settings, tmp_path: Path, log_every: int, steps: int, logged: list[int]
-) -> None:
+def test_rows_and_rates(settings_of: Settings, tmp_path: Path, log_every: int, steps: int, logged: list[int]) -> None:
     schedule = {"kind": "cosine", "warmup": 2, "floor": 0.1}
     go(settings_of(method="scratch", steps=steps, log_every=log_every, schedule=schedule), tmp_path / "run")
     rows = curve(tmp_path / "run")

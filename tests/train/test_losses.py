@@ -33,7 +33,7 @@ def test_l1_is_computed_in_float32() -> None:
 
 def test_gradient_is_the_sign_over_the_count() -> None:
     output = torch.tensor([0.9, 0.1, 0.6, 0.2], requires_grad=True)
-    l1(output, torch.tensor([0, 255, 51, 102], dtype=torch.uint8)).backward()
+    l1(output, torch.tensor([0, 255, 51, 102], dtype=torch.uint8)).backward()  # type: ignore[no-untyped-call]
     assert output.grad is not None
     assert output.grad.tolist() == [0.25, -0.25, 0.25, -0.25]
 

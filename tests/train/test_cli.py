@@ -1,0 +1,177 @@
+"""The command `dukd-train` as a user meets it: one line and exit code 2 for a mistake, a run for the rest."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dukd_cache import networks
+from dukd_train import cli
+
+Answer = tuple[int, str, str]
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`dukd-train WORDS` in this process → exit code, standard output, standard error."""
+
+    def call(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["dukd-train", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        code = caught.value.code
+        return code if isinstance(code, int) else int(code is not None), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, cache_folder: Path) -> Path:
+    """A short run, in a section of a file."""
+    content: dict[str, Any] = {
+        "students": {
+            "method": "scratch",
+            "cache": str(cache_folder),
+            "student": {"settings": {"channels": 4, "blocks": 1}},
+            "steps": 2,
+            "batch": 2,
+            "device": "cpu",
+        }
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_run(command: Command, config_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("run", "--config", config_file, "--section", "students", "--set", "method=dukd", "--out", out)
+    code, printed, _ = command(*words, "--set", "student.settings.channels=6")
+    parameters = networks.load(out / "student.safetensors").parameters_count
+    assert (code, printed) == (0, f"{out}: dukd, EDSR of {parameters} parameters, 2 steps\n")
+    resolved = yaml.safe_load((out / "config.yaml").read_text())
+    assert resolved["student"]["settings"] == {"channels": 6, "blocks": 1}
+    assert json.loads((out / "run.json").read_text())["method"] == "dukd"
+
+
+def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "deep" / "scores.json"
+    code, printed, _ = command(
+        "eval", "--weights", teacher_file, "--hr", hr_folder, "--json", scores, "--device", "cpu"
+    )
+    assert code == 0
+    found = json.loads(scores.read_text())
+    assert [line.split()[0] for line in printed.splitlines()] == ["image", *found["images"], "mean"]
+    assert float(printed.splitlines()[-1].split()[1]) == pytest.approx(found["mean"]["network"]["psnr_y"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--config none.yaml --out {tmp}/run", "none.yaml: no such config file"),
+        ("--config {config} --out {tmp}/run", "unknown setting 'students': did you mean 'student'?"),
+        (
+            "--config {config} --section student --out {tmp}/run",
+            "{config}: unknown section 'student': did you mean 'students'? (valid: students)",
+        ),
+        (
+            "--config {config} --section students --set methd=kd --out {tmp}/run",
+            "unknown setting 'methd': did you mean 'method'?",
+        ),
+        ("--config {config} --section students --set steps --out {tmp}/run", "--set steps: expected key=value"),
+        (
+            "--config {config} --section students --set steps=-1 --out {tmp}/run",
+            "setting steps: should be greater than 0, got -1",
+        ),
+        (
+            "--config {config} --section students --set cache={tmp} --out {tmp}/run",
+            "{tmp}: no finished cache here",
+        ),
+        ("--config {config} --section students --out {tmp}", "{tmp}: holds something that is no run"),
+        ("--config {config} --section students", "Missing option '--out'"),
+        ("--config {config} --out {tmp}/run --stepps 3", "No such option: --stepps"),
+        ("--config {config} --out {tmp}/run more", "Got unexpected extra argument"),
+    ],
+)
+def test_mistakes_end_with_one_line(
+    command: Command, config_file: Path, tmp_path: Path, words: str, message: str
+) -> None:
+    def filled(text: str) -> str:
+        return text.replace("{tmp}", str(tmp_path)).replace("{config}", str(config_file))
+
+    code, printed, error = command("run", *filled(words).split())
+    assert code == 2
+    assert printed == ""
+    assert error.startswith(f"dukd-train: {filled(message)}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_command(command: Command) -> None:
+    code, _, error = command("trian")
+    assert code == 2
+    assert error.startswith("dukd-train: No such command 'trian'")
+    assert error.count("\n") == 1
+
+
+def test_an_interrupted_run_says_that_it_goes_on(
+    command: Command, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dukd_train.loop.optimize", interrupted)
+    code, _, error = command("run", "--config", config_file, "--section", "students", "--out", tmp_path / "run")
+    assert code == 130
+    assert error.splitlines()[-1] == "dukd-train: interrupted; the same command goes on where this one stopped"
+    assert "Traceback" not in error
+
+
+def test_a_defect_is_not_hidden(config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defective(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("dukd_train.loop.optimize", defective)
+    words = ["run", "--config", str(config_file), "--section", "students", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["dukd-train", *words])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+@pytest.mark.parametrize("name", ["run", "eval"])
+def test_help_shows_an_example(command: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, printed, _ = command(name, "--help")
+    assert code == 0
+    assert re.search(rf"Example: dukd-train {name} --", printed)
+
+
+def test_the_example_names_real_options(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("run", "eval"):
+        _, printed, _ = command(name, "--help")
+        options, example = printed.split("Example:")
+        assert set(re.findall(r"--[a-z]+", example)) <= set(re.findall(r"--[a-z]+", options))
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['dukd-train', 'run', '--help']\n"
+        "from dukd_train.cli import main\n"
+        "try: main()\n"
+        "finally: print('heavy:', sorted({'torch', 'spandrel', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment(), check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": ":".join(sys.path), "PATH": ""}
