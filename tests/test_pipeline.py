@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from dukd_cache import networks
 
 PROJECT = Path(__file__).resolve().parent.parent

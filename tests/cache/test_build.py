@@ -195,9 +195,14 @@ def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, t
 
 
 def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    """Stopped at the second record of a shard that is longer than all queues together."""
+    plan = replace(plan, spec=plan.spec.model_copy(update={"base": 200}))
+    header = header_of(plan, asked)
+    long = header.encoding.model_copy(update={"shard_records": dict.fromkeys(VIEWS, 1000)})
+    header = header.model_copy(update={"encoding": long})
     before = threading.active_count()
     with pytest.raises(Stopped) as caught:
-        build(plan, header_of(plan, asked), asked, StoppingStore(tmp_path, 1), tmp_path, batch_size=1)
+        build(plan, header, asked, StoppingStore(tmp_path, 0), tmp_path, batch_size=1)
     assert threading.active_count() == before, "while the exception is still held"
     assert caught.value
 

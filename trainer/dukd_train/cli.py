@@ -65,7 +65,7 @@ def evaluate(
 
 
 @app.command(
-    epilog="Example: `dukd-train compare runs/scratch runs/kd runs/dukd --hr Set14/HR --teacher SwinIR_x4.pth --out report`"
+    epilog="Example: `dukd-train compare runs/kd runs/dukd --hr Set14/HR --teacher SwinIR_x4.pth --out report`"
 )
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one scale.")],
