@@ -17,7 +17,7 @@ from dukd_cache.degrade import downscale
 from dukd_cache.manifest import VIEWS, View
 from dukd_cache.reader import Cache
 from dukd_train.config import Augment
-from dukd_train.data import Batch, Batches, load_rows, positions, step_seed
+from dukd_train.data import Batch, Batches, Rows, load_rows, positions, step_seed
 from dukd_train.losses import Target
 
 CPU = torch.device("cpu")
@@ -180,6 +180,15 @@ def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
                 assert np.abs(difference).max() <= 2
                 unlike += not np.array_equal(lr, pictures(plain[view].input)[row])
     assert unlike > 25  # of 40, 15 in 16 are changed
+
+
+def test_a_record_is_cut_and_augmented_anew_each_time(cache: Cache) -> None:
+    whole = load_rows(cache, "base", ["truth"], CPU)
+    one = Rows(whole.input[:1], {"truth": whole.targets["truth"][:1]})
+    for changes, possible in ((("augment", Augment()), 8), (("patch", 14), 9)):
+        batches = make(cache, rows={"base": one}, batch=1, **dict([changes]))
+        seen = {batches.at(step)["base"].input.numpy().tobytes() for step in range(30)}
+        assert possible // 2 < len(seen) <= possible
 
 
 def test_chances_go_to_their_views(cache: Cache) -> None:
