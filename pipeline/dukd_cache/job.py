@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dukd_cache import __version__, teacher
 from dukd_cache.build import build
+from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.images import LrFolder, SourceImage, find_images, identify, read_scene
 from dukd_cache.manifest import (
@@ -85,7 +86,7 @@ def run(job: BuildJob) -> Manifest:
 def _teacher(job: BuildJob) -> teacher.Teacher | None:
     if job.weights is None:
         return None
-    return teacher.load(job.weights, teacher.choose_device(job.device), job.precision)
+    return teacher.load(job.weights, choose_device(job.device), job.precision)
 
 
 def _scale(job: BuildJob, asked: teacher.Teacher | None) -> int:

@@ -68,15 +68,3 @@ def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
         precision=precision,
     )
     return Teacher(network, info, device)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
-
-    Raises:
-        SettingError: `cuda` was asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise SettingError("--device cuda: torch finds no GPU here (use auto or cpu)")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -82,6 +82,8 @@ def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wr
     with pytest.raises(ImageError, match=rf"{wrong}: expected .* found .* is the scale right"):
         job.run(build_job(photos, tmp_path / "cache", None, lr=LrFolder(lr)))
     assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
+    if wrong == "photo_0x2.png":
+        assert not (tmp_path / "cache").exists(), "the first pair is looked at before anything is begun"
 
 
 def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:

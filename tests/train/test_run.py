@@ -16,7 +16,7 @@ from dukd_cache.reader import Cache
 from dukd_train import checkpoint, config, loop
 from dukd_train.config import TrainConfig
 from dukd_train.errors import RunError
-from dukd_train.run import choose_device, run
+from dukd_train.run import run
 from dukd_train.validation import Validator
 
 Settings = Callable[..., TrainConfig]
@@ -390,13 +390,3 @@ def test_a_saved_student_of_spandrel_answers_as_the_averaged_one(
     averaged.module.load_state_dict(state.ema)
     assert torch.equal(saved(image), averaged(image))
     assert not torch.equal(unlike, averaged(image))
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto").type == choose_device("cpu").type == "cpu"
-    with pytest.raises(SettingError, match="device cuda: torch finds no GPU here"):
-        choose_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto").type == choose_device("cuda").type == "cuda"
-    assert choose_device("cpu").type == "cpu"

@@ -12,6 +12,7 @@ import torch
 
 from dukd_cache import __version__, networks
 from dukd_cache.degrade import upscale
+from dukd_cache.devices import choose_device
 from dukd_cache.errors import ImageError, SettingError, WeightsError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
@@ -22,7 +23,6 @@ from dukd_train.curves import draw_curves
 from dukd_train.evaluate import ImagePair, Score, mean_score, pair_images, score, super_resolve
 from dukd_train.finished_runs import Run, load_runs, seed_groups, validation_sets
 from dukd_train.metrics import U8
-from dukd_train.run import choose_device
 from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
 
 BICUBIC, TEACHER = "bicubic", "teacher"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dukd_cache import __version__, networks
+from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.files import write_atomically
 from dukd_cache.manifest import View
@@ -69,18 +70,6 @@ def claim(out: Path, config: TrainConfig) -> None:
         raise RunError(f"{out}: holds something that is no run; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, settings.dump(config).encode())
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one.
-
-    Raises:
-        SettingError: `cuda` was asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise SettingError("device cuda: torch finds no GPU here (use auto or cpu)")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def _difference(path: str, found: object, asked: object) -> str:

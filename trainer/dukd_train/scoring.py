@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from dukd_cache import networks
+from dukd_cache.devices import choose_device
 from dukd_cache.errors import WeightsError
 from dukd_cache.images import LrFolder
 from dukd_cache.progress import progress
 from dukd_train.evaluate import Evaluation, ImageScore, evaluate, pair_images
-from dukd_train.run import choose_device
 
 
 def score_weights(weights: Path, hr: Path, lr: LrFolder | None, scale: int | None, device: str) -> Evaluation:
