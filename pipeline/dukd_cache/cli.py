@@ -40,6 +40,13 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class OnBadImage(StrEnum):
+    """What becomes of a build that finds an image it cannot use."""
+
+    fail = "fail"
+    skip = "skip"
+
+
 class Device(StrEnum):
     """Where the teacher runs."""
 
@@ -87,6 +94,12 @@ def build(
     batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,
     shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
     seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
+    on_bad_image: Annotated[
+        OnBadImage,
+        typer.Option(
+            help="skip: leave out what cannot be used, and list it in the manifest; decodes all images first."
+        ),
+    ] = OnBadImage.fail,
 ) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
@@ -115,6 +128,7 @@ def build(
             batch_size=batch_size,
             shard_size=shard_size,
             seed=seed,
+            on_bad_image=on_bad_image.value,
         )
     )
     print(f"{out}: {summary(manifest)}")
