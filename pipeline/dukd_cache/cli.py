@@ -141,16 +141,27 @@ def inspect(
     picture: Annotated[
         Path | None, typer.Option(help="Write a contact sheet: input, teacher and truth of each view.")
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, help="Records of each view to measure; 0: none. Default: 256, and 16 with the teacher."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = Device.auto,
 ) -> None:
-    """Say what is in a cache."""
+    """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
     from dukd_cache import inspection
+    from dukd_cache.measuring import measured
     from dukd_cache.reader import Cache
 
     opened = Cache(cache)
+    numbers = measured(opened, sample, teacher, device.value)
     if as_json:
-        print(json.dumps(inspection.facts(opened), indent=1))
+        print(json.dumps({**inspection.facts(opened), **numbers.facts}, indent=1))
     else:
-        print(inspection.table(opened))
+        print("\n\n".join([inspection.table(opened), *numbers.tables]))
     if picture:
         inspection.save_picture(opened, picture)
 
