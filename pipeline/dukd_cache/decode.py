@@ -5,7 +5,6 @@ of them run other programs.
 """
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from dukd_cache.errors import ImageError
+from dukd_cache.sixteen_bits import raw_mode_of, rgb_of_16_bits, to_8_bits
 
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 
 MAX_PIXELS = 178_956_970
 """An image whose header claims more is not decoded: Pillow's own limit, half a gigabyte of RGB."""
@@ -84,18 +83,13 @@ def read_rgb(path: Path) -> U8:
     with _opened(path) as image:
         width, height = _upright_size(image)
         orientation = _orientation(image)
-        raw_mode = _raw_mode(image)
-        image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
-        if image.mode in _16_BIT_GREY:
-            grey_HW = _to_8_bits(np.asarray(image).astype(np.uint16))
-            if image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0:  # white is 0, which Pillow passes over
-                grey_HW = 255 - grey_HW
-            pixels = np.repeat(grey_HW[..., None], 3, axis=2)
-        elif ";16" in raw_mode:
-            pixels = _rgb_of_16_bits(path, image.mode, raw_mode)
+        raw_mode, deep_grey = raw_mode_of(image), image.mode in _16_BIT_GREY
+        if ";16" in raw_mode and not deep_grey:
+            pixels = rgb_of_16_bits(path, _FORMATS, image.mode, raw_mode)
         else:
+            image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
             image.info.pop("transparency", None)
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = _rgb_of_deep_grey(image) if deep_grey else np.asarray(image.convert("RGB"))
     pixels = np.ascontiguousarray(_upright(pixels, orientation))
     if pixels.shape != (height, width, 3):
         raise ImageError(f"{path}: not a readable image (its header says {width}×{height}, its content is another)")
@@ -151,53 +145,16 @@ def _refusal_of_tiff(image: ImageFile) -> str | None:
         return f"expected 8 or 16 bits a channel, found {max(bits)}"
     if 16 in bits and len(bits) > 1 and _tag(image, _PLANES) == 2:
         return "16 bits a channel in separate planes: save it with interleaved channels"
-    if _raw_mode(image).startswith("RGBa;16"):
+    if raw_mode_of(image).startswith("RGBa;16"):
         return "16 bits a channel, multiplied by alpha: save it with plain alpha"
     return None
 
 
-def _rgb_of_16_bits(path: Path, mode: str, raw_mode: str) -> U8:
-    """Pillow keeps one byte of each 16-bit value; asked twice, it gives both."""
-    if raw_mode.startswith("LA"):  # as four channels of 8 bits: both bytes of grey, both of alpha
-        bytes_HW4 = _as_raw(path, "RGBA")
-        grey_HW = _to_8_bits(_joined(bytes_HW4[..., 0], bytes_HW4[..., 1]))
-        return np.repeat(grey_HW[..., None], 3, axis=2)
-    kind, order = raw_mode[:-1], raw_mode[-1]
-    big = order == "B" or (order == "N" and sys.byteorder == "big")
-    even, odd = _as_raw(path, f"{kind}B"), _as_raw(path, f"{kind}L")
-    high, low = (even, odd) if big else (odd, even)
-    rounded = _to_8_bits(_joined(high, low))
-    if mode == "CMYK":
-        inks = Image.frombytes("CMYK", (rounded.shape[1], rounded.shape[0]), rounded.tobytes())
-        return np.asarray(inks.convert("RGB"))
-    return rounded[..., :3]
-
-
-def _as_raw(path: Path, raw_mode: str) -> U8:
-    """The pixels, their bytes taken for `raw_mode`, whatever the file says of them."""
-    with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
-        image.tile = [
-            tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:]))
-            for tile in image.tile
-        ]
-        image.load()
-        return np.asarray(image)
-
-
-def _joined(high: U8, low: U8) -> U16:
-    return (high.astype(np.uint16) << np.uint16(8)) | low.astype(np.uint16)
-
-
-def _to_8_bits(values: U16) -> U8:
-    """0…65535 → 0…255, rounded: 257 · k becomes k."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _raw_mode(image: ImageFile) -> str:
-    """How the file holds its pixels, as Pillow calls it: `RGB;16B` for 16 bits, big end first."""
-    tiles = getattr(image, "tile", None)
-    args = tiles[0].args if tiles else None
-    return args if isinstance(args, str) else str(args[0]) if args else ""
+def _rgb_of_deep_grey(image: ImageFile) -> U8:
+    grey_HW = to_8_bits(np.asarray(image).astype(np.uint16))
+    if image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0:  # white is 0, which Pillow passes over
+        grey_HW = 255 - grey_HW
+    return np.repeat(grey_HW[..., None], 3, axis=2)
 
 
 def _upright_size(image: ImageFile) -> tuple[int, int]:
