@@ -12,8 +12,8 @@ from tests.conftest import PROJECT
 
 HALVES = {"dukd_cache": PROJECT / "pipeline" / "dukd_cache", "dukd_train": PROJECT / "trainer" / "dukd_train"}
 
-CONTRACT = {"reader", "manifest", "networks", "images", "degrade", "errors"}
-"""What the trainer needs to know of caches, images and networks."""
+CONTRACT = {"reader", "manifest", "networks", "images", "degrade", "errors", "symmetries"}
+"""What the trainer needs to know of caches, images and networks, and the group that both halves augment with."""
 
 SHARED = {"devices", "files", "progress", "prefetch", "console", "picture", "record"}
 """What both halves do alike with files, terminals and pictures."""

@@ -40,6 +40,13 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class OnBadImage(StrEnum):
+    """What becomes of a build that finds an image it cannot use."""
+
+    fail = "fail"
+    skip = "skip"
+
+
 class Device(StrEnum):
     """Where the teacher runs."""
 
@@ -87,6 +94,12 @@ def build(
     batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,
     shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
     seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
+    on_bad_image: Annotated[
+        OnBadImage,
+        typer.Option(
+            help="skip: leave out what cannot be used, and list it in the manifest; decodes all images first."
+        ),
+    ] = OnBadImage.fail,
 ) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
@@ -115,6 +128,7 @@ def build(
             batch_size=batch_size,
             shard_size=shard_size,
             seed=seed,
+            on_bad_image=on_bad_image.value,
         )
     )
     print(f"{out}: {summary(manifest)}")
@@ -127,16 +141,27 @@ def inspect(
     picture: Annotated[
         Path | None, typer.Option(help="Write a contact sheet: input, teacher and truth of each view.")
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, help="Records of each view to measure; 0: none. Default: 256, and 16 with the teacher."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = Device.auto,
 ) -> None:
-    """Say what is in a cache."""
+    """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
     from dukd_cache import inspection
+    from dukd_cache.measuring import measured
     from dukd_cache.reader import Cache
 
     opened = Cache(cache)
+    numbers = measured(opened, sample, teacher, device.value)
     if as_json:
-        print(json.dumps(inspection.facts(opened), indent=1))
+        print(json.dumps({**inspection.facts(opened), **numbers.facts}, indent=1))
     else:
-        print(inspection.table(opened))
+        print("\n\n".join([inspection.table(opened), *numbers.tables]))
     if picture:
         inspection.save_picture(opened, picture)
 

@@ -1,29 +1,34 @@
-"""Find, identify and decode source images: HR files, and the LR files that may come with them."""
+"""Find, identify and read source images: HR files, and the LR files that may come with them."""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
+from dukd_cache.decode import read_rgb, read_size
 from dukd_cache.degrade import crop_to_scale, downscale
 from dukd_cache.errors import ImageError, SettingError
+
+__all__ = [
+    "SUFFIXES",
+    "LrFolder",
+    "Scene",
+    "SourceImage",
+    "find_images",
+    "identify",
+    "read_rgb",
+    "read_scene",
+    "refuse_shared_lr",
+]
 
 U8 = npt.NDArray[np.uint8]
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """File names that are taken for images, in any case."""
-
-_ORIENTATION = 0x0112
-_FIRST_SIDEWAYS = 5
-"""EXIF orientations 5 to 8 lie on their side."""
-
-_UNDECODABLE = (OSError, SyntaxError, ValueError)
-"""What Pillow raises of bytes that it cannot make sense of."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +39,27 @@ class LrFolder:
     template: str = "{stem}x{scale}"
     """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
 
-    def find(self, hr: Path, scale: int) -> Path:
-        """The LR file of `hr`.
+    def find(self, name: PurePath, scale: int) -> Path:
+        """The LR file of the HR file `name`, a path below the HR folder.
+
+        It is looked for in the same subfolder of `root` first (where `dukd-cache degrade` puts it), then at its top;
+        with the HR file's suffix first, then with any other.
 
         Raises:
             ImageError: there is none.
             SettingError: the template names something else than stem and scale.
         """
         try:
-            stem = self.template.format(stem=hr.stem, scale=scale)
+            stem = self.template.format(stem=name.stem, scale=scale)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise SettingError(
                 f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}"
             ) from error
-        for suffix in (hr.suffix, *SUFFIXES):
-            if (candidate := self.root / f"{stem}{suffix}").is_file():
-                return candidate
-        raise ImageError(f"{self.root / stem}.*: no LR image for {hr.name}")
+        for folder in dict.fromkeys((self.root / name.parent, self.root)):
+            for suffix in (name.suffix, *SUFFIXES, *map(str.upper, SUFFIXES)):
+                if (candidate := folder / f"{stem}{suffix}").is_file():
+                    return candidate
+        raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,12 @@ class Scene:
 
 
 def find_images(root: Path) -> list[Path]:
-    """All image files below `root`, sorted by their path.
+    """All image files below `root`, sorted by their path. Hidden files and folders (`.name`) are left alone.
+
+    A link that leads nowhere is found, too: whoever reads it is told.
 
     Raises:
-        ImageError: `root` is no folder, or holds no image.
+        ImageError: `root` is no folder, holds no image, or has a subfolder that cannot be listed.
     """
     if not root.is_dir():
         raise ImageError(f"{root}: expected a folder of images, found {'a file' if root.exists() else 'nothing'}")
@@ -92,42 +103,42 @@ def find_images(root: Path) -> list[Path]:
 
 
 def identify(root: Path, path: Path, scale: int, lr: LrFolder | None = None) -> SourceImage:
-    """What a plan needs of an image; its pixels are decoded only where the file's kind hides its orientation.
+    """What a plan needs of an image, from the header of its file and of its LR file; no pixel is decoded.
 
     Raises:
-        ImageError: the file is no image that Pillow can open, or its LR file is missing.
+        ImageError: a header cannot be used (see `decode.read_size`), the LR file is missing or of another size than
+            HR ÷ scale, or the name is not UTF-8.
     """
-    with _opened(path) as image:
-        try:
-            if image.format == "TIFF":
-                image.load()  # it turns itself upright on loading, and only then drops the orientation
-            orientation = image.getexif().get(_ORIENTATION, 1)
-        except _UNDECODABLE as error:
-            raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
-        width, height = image.size
-        if orientation >= _FIRST_SIDEWAYS:
-            width, height = height, width
+    name = path.relative_to(root)
+    try:
+        name.as_posix().encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{path}: its name is not UTF-8: rename it") from error
+    width, height = read_size(path)
+    lr_path = lr.find(name, scale) if lr else None
+    if lr_path:
+        _check_lr_size(lr_path, read_size(lr_path), path, (width, height), scale)
     return SourceImage(
-        name=path.relative_to(root).as_posix(),
+        name=name.as_posix(),
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         width=width,
         height=height,
-        lr=lr.find(path, scale) if lr else None,
+        lr=lr_path,
     )
 
 
-def read_rgb(path: Path) -> U8:
-    """The pixels of an image file, u8 [H,W,3]: upright, grey repeated to RGB, alpha dropped.
+def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:
+    """Check that no two HR images, given by name, have one LR file.
 
     Raises:
-        ImageError: the file cannot be decoded to its end, or holds grey of more than 8 bits.
+        ImageError: two have.
     """
-    with _opened(path) as image:
-        try:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except _UNDECODABLE as error:
-            raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
+    names: dict[Path, str] = {}
+    for name, lr in lr_of:
+        if lr is not None and names.setdefault(lr, name) != name:
+            both = f"{names[lr]} and {name}"
+            raise ImageError(f"{lr}: would be the LR image of both {both}: rename one, or use subfolders")
 
 
 def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
@@ -144,42 +155,37 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
     if lr is None:
         return Scene(hr_pixels, downscale(hr_pixels, scale))
     lr_pixels = read_rgb(lr)
-    expected = (hr_pixels.shape[0] // scale, hr_pixels.shape[1] // scale)
-    if lr_pixels.shape[:2] != expected:
-        raise ImageError(
-            f"{lr}: expected {expected[1]}×{expected[0]} pixels (1/{scale} of {hr.name}), "
-            f"found {lr_pixels.shape[1]}×{lr_pixels.shape[0]}: is the scale right?"
-        )
+    _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
     return Scene(hr_pixels, lr_pixels)
 
 
+def _check_lr_size(lr: Path, found: tuple[int, ...], hr: Path, size: tuple[int, ...], scale: int) -> None:
+    """Sizes are (width, height)."""
+    expected = (size[0] // scale, size[1] // scale)
+    if found != expected:
+        raise ImageError(
+            f"{lr}: expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
+            f"found {found[0]}×{found[1]}: is the scale right?"
+        )
+
+
 def _files_below(root: Path) -> Iterator[Path]:
-    """Image files below `root`. Links to folders are followed, as data sets are often linked; rings are not."""
+    """Image files below `root`. Links to folders are followed, as data sets are often linked.
+
+    A folder is entered once, so rings end: by the first of its names, folder by folder in order.
+    """
     seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in files:
-            path = Path(folder, name)
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(folder, name)
 
 
-def _opened(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such image") from error
-    except (*_UNDECODABLE, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: not a readable image ({_one_line(error)})") from error
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to 8 bits, not scale them
-        image.close()
-        raise ImageError(f"{path}: expected 8 bits a channel, found grey of more (Pillow's mode {image.mode})")
-    return image
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _refuse(error: OSError) -> None:
+    raise ImageError(f"{error.filename}: folder cannot be listed ({error.strerror})") from error

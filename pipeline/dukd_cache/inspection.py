@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.files import finished_file
-from dukd_cache.manifest import Manifest
+from dukd_cache.manifest import ImagesInfo, Manifest
 from dukd_cache.picture import contact_sheet
 from dukd_cache.reader import Cache
 
 _RECORDS_PICTURED = 6
+_SKIPPED_SHOWN = 20
 
 
 def facts(cache: Cache) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def summary(manifest: Manifest) -> str:
     records = {view: sum(s.records for s in manifest.shards if s.view == view) for view in manifest.spec.views}
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     listed = ", ".join(f"{count} {view}" for view, count in records.items())
-    return f"{listed} records in {len(manifest.shards)} shards, {megabytes:.1f} MB"
+    skipped = len(manifest.images.skipped)
+    left_out = f"; {skipped} image{'s' * (skipped > 1)} skipped (`inspect` lists them)" if skipped else ""
+    return f"{listed} records in {len(manifest.shards)} shards, {megabytes:.1f} MB{left_out}"
 
 
 def table(cache: Cache) -> str:
@@ -51,6 +54,7 @@ def table(cache: Cache) -> str:
         if teacher
         else "teacher  none: pairs to train from scratch",
         f"images   {images.count}, LR {images.lr}, scale {found.spec.scale}, seed {found.spec.seed}",
+        *_skipped(images),
         f"stored   {how.store}, {how.codec}, answers {how.dtype}",
         "",
         f"{'view':10}{'records':>9}{'shards':>8}{'MB':>10}{'bytes/record':>14}  {'input':9}{'output'}",
@@ -61,6 +65,16 @@ def table(cache: Cache) -> str:
             f"{row['bytes'] // row['records']:>14}  {row['input']}×{row['input']:<6}{row['output']}×{row['output']}"
         )
     return "\n".join(lines)
+
+
+def _skipped(images: ImagesInfo) -> list[str]:
+    """The first of them; `--json` has all."""
+    skipped = images.skipped
+    if not skipped:
+        return []
+    shown = [f"         {each.name}: {each.reason}" for each in skipped[:_SKIPPED_SHOWN]]
+    more = [f"         … and {len(skipped) - len(shown)} more (--json lists all)"] if len(skipped) > len(shown) else []
+    return [f"skipped  {len(skipped)} of {len(skipped) + images.count} images", *shown, *more]
 
 
 def save_picture(cache: Cache, path: Path) -> None:

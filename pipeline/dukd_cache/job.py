@@ -13,7 +13,7 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
-from dukd_cache.images import LrFolder, SourceImage, find_images, identify, read_scene
+from dukd_cache.images import LrFolder, SourceImage, find_images
 from dukd_cache.manifest import (
     Codec,
     CropSpec,
@@ -23,11 +23,13 @@ from dukd_cache.manifest import (
     ImagesInfo,
     Manifest,
     Precision,
+    SkippedImage,
     TeacherInfo,
     View,
 )
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
+from dukd_cache.screening import OnBadImage, screen
 from dukd_cache.stores.webdataset import WebDatasetWriter
 
 
@@ -56,6 +58,7 @@ class BuildJob:
     shard_size: int
     """Megabytes of pixels a shard, before compression."""
     seed: int
+    on_bad_image: OnBadImage = "fail"
 
 
 def run(job: BuildJob) -> Manifest:
@@ -66,18 +69,13 @@ def run(job: BuildJob) -> Manifest:
     """
     asked = _teacher(job)
     scale = _scale(job, asked)
-    paths = find_images(job.hr)
-    with progress("reading image headers", len(paths), "images") as advance:
-        images: list[SourceImage] = []
-        for path in paths:
-            images.append(identify(job.hr, path, scale, job.lr))
-            advance(1)
     spec = _spec(job, scale, asked is not None)
-    plan = Plan(tuple(images), spec)
-    if job.lr:
-        # A wrong scale shows in the first pair: better now than after an hour.
-        read_scene(images[0].path, images[0].lr, scale)
-    header = _header(job, plan, asked.info if asked else None)
+    paths = find_images(job.hr)
+    how = "decoding every image once" if job.on_bad_image == "skip" else "reading image headers"
+    with progress(how, len(paths), "images") as advance:
+        found = screen(job.hr, paths, spec, job.lr, job.on_bad_image, advance)
+    plan = Plan(found.images, spec)
+    header = _header(job, plan, found.skipped, asked.info if asked else None)
     store = WebDatasetWriter(job.out, job.codec)
     with progress("asking the teacher", sum(map(plan.total, spec.views)), "records") as advance:
         return build(plan, header, asked, store, job.out, batch_size=job.batch_size, on_records=advance)
@@ -122,11 +120,11 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
         raise SettingError(f"--{option}: {first['msg']}, got {first['input']}") from error
 
 
-def _header(job: BuildJob, plan: Plan, info: TeacherInfo | None) -> Header:
+def _header(job: BuildJob, plan: Plan, skipped: tuple[SkippedImage, ...], info: TeacherInfo | None) -> Header:
     return Header(
         spec=plan.spec,
         teacher=info,
-        images=_images_info(plan.images, job.lr),
+        images=_images_info(plan.images, job.lr, skipped),
         encoding=Encoding(
             store="webdataset",
             codec=job.codec,
@@ -142,12 +140,13 @@ def _header(job: BuildJob, plan: Plan, info: TeacherInfo | None) -> Header:
     )
 
 
-def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None) -> ImagesInfo:
+def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None, skipped: tuple[SkippedImage, ...]) -> ImagesInfo:
     total = hashlib.sha256()
     for image in images:
         lr_sha256 = hashlib.sha256(image.lr.read_bytes()).hexdigest() if image.lr else ""
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
-    return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=lr.template if lr else "bicubic")
+    read = lr.template if lr else "bicubic"
+    return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=read, skipped=skipped)
 
 
 def _shard_records(job: BuildJob, spec: CropSpec, view: View) -> int:

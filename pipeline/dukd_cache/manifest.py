@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from dukd_cache.errors import CacheError
 from dukd_cache.files import write_atomically
@@ -76,6 +76,14 @@ class TeacherInfo(_Frozen):
     precision: Precision
 
 
+class SkippedImage(_Frozen):
+    """An image that was found and could not be used."""
+
+    name: str
+    """Path below the images' folder."""
+    reason: str
+
+
 class ImagesInfo(_Frozen):
     """Which images the crops come from."""
 
@@ -84,6 +92,15 @@ class ImagesInfo(_Frozen):
     """Over every image's name and content, and its LR file's content."""
     lr: str
     """`bicubic` where LR was made from HR, else the template of the LR files that were read."""
+    skipped: tuple[SkippedImage, ...] = ()
+    """What `--on-bad-image skip` left out. Not in `count`, and not written where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        if not self.skipped:
+            content.pop("skipped", None)
+        return content
 
 
 class Encoding(_Frozen):

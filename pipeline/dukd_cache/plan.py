@@ -84,19 +84,32 @@ def _uniform(key: str, count: int) -> list[float]:
     return list(np.random.Generator(np.random.Philox(key=words)).random(count))
 
 
+def too_small_for(width: int, height: int, spec: CropSpec) -> View | None:
+    """The first view of `spec` that an HR image of this size is too small for, or None."""
+    side = min(width, height)
+    return next((view for view in spec.views if side < smallest_image(spec, view)), None)
+
+
+def shortfall(width: int, height: int, spec: CropSpec, view: View) -> str:
+    """What an HR image of this size lacks for `view`, for people."""
+    needed = smallest_image(spec, view)
+    return (
+        f"{width}×{height} pixels, but view {view} needs {needed}×{needed} "
+        f"(patch {spec.input_side(view)}, scale {spec.scale})"
+    )
+
+
 def _check_size(image: SourceImage, spec: CropSpec) -> None:
-    for view in spec.views:
-        needed = smallest_image(spec, view)
-        if min(image.width, image.height) < needed:
-            side = min(image.width, image.height) // spec.scale
-            fits = {"base": side, "zoom_in": side * spec.scale, "zoom_out": side}[view]
-            remedy = f"--patch {fits} or less" if fits else "a larger image"
-            if view == "zoom_out":
-                remedy = f"--zoom-out-patch {side // spec.scale} or less" if side >= spec.scale else "--zoom-out 0"
-            raise ImageError(
-                f"{image.path}: {image.width}×{image.height} pixels, but view {view} needs {needed}×{needed} "
-                f"(patch {spec.input_side(view)}, scale {spec.scale}): use {remedy}, or take the image out"
-            )
+    view = too_small_for(image.width, image.height, spec)
+    if view is None:
+        return
+    side = min(image.width, image.height) // spec.scale
+    fits = {"base": side, "zoom_in": side * spec.scale, "zoom_out": side}[view]
+    remedy = f"--patch {fits} or less" if fits else "a larger image"
+    if view == "zoom_out":
+        remedy = f"--zoom-out-patch {side // spec.scale} or less" if side >= spec.scale else "--zoom-out 0"
+    lacks = shortfall(image.width, image.height, spec, view)
+    raise ImageError(f"{image.path}: {lacks}: use {remedy}, or take the image out (--on-bad-image skip does)")
 
 
 def shard_ranges(total: int, per_shard: int) -> list[range]:

@@ -50,6 +50,10 @@ class Cache:
         """Where record `index` of `view` comes from, without reading its pixels."""
         return self._store.info(*self._find(view, index))
 
+    def stored_bytes(self, view: View, index: int) -> dict[str, int]:
+        """Bytes that `input`, `teacher` and `truth` of record `index` of `view` take, without reading them."""
+        return self._store.stored_bytes(*self._find(view, index))
+
     def _find(self, view: View, index: int) -> tuple[ShardInfo, int]:
         if not 0 <= index < self.count(view):
             raise IndexError(f"{self.root}: view {view} has {self.count(view)} records, asked for {index}")

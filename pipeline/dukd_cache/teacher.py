@@ -33,15 +33,18 @@ class Teacher:
 
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
         """
-        inputs = torch.from_numpy(input_Npp3).to(self.device).permute(0, 3, 1, 2).float().div(255)
-        with self._precision(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            answers_NCqq = self.network(inputs).float()
+        answers_NCqq = self.answers(torch.from_numpy(input_Npp3).to(self.device).permute(0, 3, 1, 2).float().div(255))
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
         else:
             stored = answers_NCqq.half()
         answers: Answer = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return answers
+
+    def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
+        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet."""
+        with self._precision(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return self.network(input_NCpp).float()
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.info.precision == "fp32":

@@ -1,7 +1,9 @@
 """Finding, identifying and decoding source images."""
 
+import errno
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from tests.cache.samples import U8, photo
 
 from dukd_cache.degrade import downscale
 from dukd_cache.errors import ImageError, SettingError
-from dukd_cache.images import LrFolder, find_images, identify, read_rgb, read_scene
+from dukd_cache.images import LrFolder, find_images, identify, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.lr_images import degrade_folder
 
 UPRIGHT = {
     1: lambda a: a,
@@ -50,6 +53,76 @@ def test_linked_folders_are_followed_but_rings_are_not(tmp_path: Path) -> None:
     (tmp_path / "hr/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "hr/ring").symlink_to(tmp_path / "hr")
     assert find_images(tmp_path / "hr") == [tmp_path / "hr/linked/x.png"]
+
+
+def test_a_folder_linked_twice_counts_once_by_its_first_name(tmp_path: Path) -> None:
+    (tmp_path / "hr/m").mkdir(parents=True)
+    (tmp_path / "hr/m/x.png").touch()
+    for name in ("z", "b", "y"):
+        (tmp_path / "hr" / name).symlink_to("m")
+    assert find_images(tmp_path / "hr") == [tmp_path / "hr/b/x.png"]
+
+
+def test_folders_that_link_each_other_end(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").touch()
+        for other in {"a", "b", "c"} - {name}:
+            (tmp_path / name / f"to_{other}").symlink_to(tmp_path / other)
+    assert sorted(path.name for path in find_images(tmp_path)) == ["a.png", "b.png", "c.png"]
+
+
+def test_linked_files_are_images_and_links_to_nothing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(stored(photo(9, 7), "PNG"))
+    (tmp_path / "y.png").symlink_to("x.png")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "ring.png").symlink_to("ring.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert [path.name for path in find_images(tmp_path)] == ["gone.png", "pipe.png", "ring.png", "x.png", "y.png"]
+    assert identify(tmp_path, tmp_path / "y.png", 2).sha256 == identify(tmp_path, tmp_path / "x.png", 2).sha256
+    for name, says in (("gone", "a link to nothing"), ("ring", "a link to nothing"), ("pipe", "not a file")):
+        for read in (read_rgb, lambda path: identify(tmp_path, path, 2)):
+            with pytest.raises(ImageError, match=rf"{name}\.png: {says}"):
+                read(tmp_path / f"{name}.png")
+
+
+def test_hidden_files_and_folders_are_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / ".hidden root"
+    for name in ("a.jpg", "._a.jpg", ".b.png", ".thumbs/c.png", "sub/.d/e.png", "sub/f.PNG", "__MACOSX/._a.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    assert [path.relative_to(root).as_posix() for path in find_images(root)] == ["a.jpg", "sub/f.PNG"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may list anything: the refusal is made here."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "x.png").touch()
+    listed = os.scandir
+
+    def scandir(folder: str | Path) -> Any:
+        if Path(folder).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ImageError, match=r"closed: folder cannot be listed \(Permission denied\)"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sp ace.png", "größe/日本.png", "a\nb.png", "%41;$x'\".png", "x" * 200 + ".png"])
+def test_any_utf_8_name_will_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(stored(photo(9, 7), "PNG"))
+    (path,) = find_images(tmp_path)
+    assert identify(tmp_path, path, 2).name == name
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(stored(photo(9, 7), "PNG"))
+    (path,) = find_images(tmp_path)
+    with pytest.raises(ImageError, match="its name is not UTF-8"):
+        identify(tmp_path, path, 2)
 
 
 @pytest.mark.parametrize(("make", "says"), [("nothing", "found nothing"), ("file", "found a file"), ("empty", "no im")])
@@ -107,15 +180,6 @@ def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
     transparent = np.dstack([colours, np.zeros((8, 8), np.uint8)])
     (tmp_path / "x.png").write_bytes(stored(transparent, "PNG"))
     assert np.array_equal(read_rgb(tmp_path / "x.png"), colours)
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_more_than_eight_bits_are_refused_not_clipped(tmp_path: Path, mode: str) -> None:
-    image = Image.fromarray((np.arange(64).reshape(8, 8) * 1000).astype(np.uint16))
-    path = tmp_path / "deep.tif"
-    (image if mode == "I;16" else image.convert("I").convert(mode)).save(path)
-    with pytest.raises(ImageError, match=r"deep\.tif: expected 8 bits"):
-        read_rgb(path)
 
 
 @pytest.mark.parametrize(
@@ -180,14 +244,55 @@ def test_an_image_smaller_than_the_scale_is_named(tmp_path: Path) -> None:
 
 
 def test_lr_file_is_found_by_template_and_suffix(tmp_path: Path) -> None:
-    for name in ("ax4.png", "ax4.jpg", "bx4.webp", "c_LR.png"):
+    for name in ("ax4.png", "ax4.jpg", "bx4.webp", "c_LR.png", "dx4.PNG"):
         (tmp_path / name).touch()
-    assert LrFolder(tmp_path).find(Path("hr/a.jpg"), 4) == tmp_path / "ax4.jpg"
-    assert LrFolder(tmp_path).find(Path("hr/a.png"), 4) == tmp_path / "ax4.png"
-    assert LrFolder(tmp_path).find(Path("hr/b.jpg"), 4) == tmp_path / "bx4.webp"
-    assert LrFolder(tmp_path, "{stem}_LR").find(Path("hr/c.png"), 4) == tmp_path / "c_LR.png"
+    assert LrFolder(tmp_path).find(Path("a.jpg"), 4) == tmp_path / "ax4.jpg"
+    assert LrFolder(tmp_path).find(Path("a.png"), 4) == tmp_path / "ax4.png"
+    assert LrFolder(tmp_path).find(Path("b.jpg"), 4) == tmp_path / "bx4.webp"
+    assert LrFolder(tmp_path).find(Path("d.png"), 4) == tmp_path / "dx4.PNG"
+    assert LrFolder(tmp_path, "{stem}_LR").find(Path("c.png"), 4) == tmp_path / "c_LR.png"
     with pytest.raises(ImageError, match=r"ax3.*no LR image for a\.png"):
-        LrFolder(tmp_path).find(Path("hr/a.png"), 3)
+        LrFolder(tmp_path).find(Path("a.png"), 3)
+
+
+def test_lr_file_is_looked_for_in_the_same_subfolder_first_then_at_the_top(tmp_path: Path) -> None:
+    for name in ("a/1x2.webp", "a/b/1x2.png", "1x2.png", "2x2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    lr = LrFolder(tmp_path)
+    assert lr.find(Path("1.png"), 2) == tmp_path / "1x2.png"
+    assert lr.find(Path("a/1.png"), 2) == tmp_path / "a/1x2.webp"
+    assert lr.find(Path("a/b/1.png"), 2) == tmp_path / "a/b/1x2.png"
+    assert lr.find(Path("a/2.png"), 2) == tmp_path / "2x2.png"
+    assert lr.find(Path("c/1.png"), 2) == tmp_path / "1x2.png"
+    with pytest.raises(ImageError, match=r"a/b/3x2\.\*: no LR image for 3\.png"):
+        lr.find(Path("a/b/3.png"), 2)
+
+
+def test_what_degrade_writes_is_found_again(tmp_path: Path) -> None:
+    for number, name in enumerate(("1.png", "a/1.png", "a/b c/1.JPG")):
+        (tmp_path / "hr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hr" / name).write_bytes(stored(photo(12, 12, seed=number), "PNG"))
+    degrade_folder(tmp_path / "hr", tmp_path / "lr", 2)
+    for path in find_images(tmp_path / "hr"):
+        found = identify(tmp_path / "hr", path, 2, LrFolder(tmp_path / "lr"))
+        assert found.lr is not None
+        assert np.array_equal(read_rgb(found.lr), downscale(read_rgb(path), 2))
+
+
+def test_an_lr_header_of_another_size_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "lr").mkdir()
+    (tmp_path / "x.png").write_bytes(stored(photo(32, 24), "PNG")[:60])
+    (tmp_path / "lr/xx4.png").write_bytes(stored(photo(16, 12), "PNG")[:60])
+    with pytest.raises(ImageError, match=r"xx4\.png: expected 8×6 pixels .* found 16×12"):
+        identify(tmp_path, tmp_path / "x.png", 4, LrFolder(tmp_path / "lr"))
+    assert identify(tmp_path, tmp_path / "x.png", 2, LrFolder(tmp_path / "lr", "{stem}x4")).width == 32
+
+
+def test_two_images_of_one_lr_file_are_refused() -> None:
+    refuse_shared_lr([("a.png", Path("a")), ("b.png", Path("b")), ("c.png", None), ("d.png", None)])
+    with pytest.raises(ImageError, match=r"lr/x: would be the LR image of both a\.png and b\.png"):
+        refuse_shared_lr([("a.png", Path("lr/x")), ("b.png", Path("lr/x"))])
 
 
 @pytest.mark.parametrize("template", ["{name}", "{}", "{stem", "{stem!q}", "{stem.parts}", "{stem[x]}", "{scale:q}"])

@@ -19,7 +19,8 @@ from dukd_cache.manifest import View
 from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
 from dukd_cache.record import Record
-from dukd_train import augment
+from dukd_cache.symmetries import apply
+from dukd_train.augment import draw
 from dukd_train.config import Augment
 from dukd_train.losses import Target
 
@@ -95,10 +96,10 @@ class Batches:
         if self.patch and self.patch < found.input.shape[-1]:
             found = _cropped(found, self.patch, self.scale, rng)
         chances = self.augment.base if view == "base" else self.augment.zoom
-        how = augment.draw(self.batch, chances, rng).to(found.input.device)
+        how = draw(self.batch, chances, rng).to(found.input.device)
         return Batch(
-            augment.apply(how, found.input),
-            {name: augment.apply(how, target) for name, target in found.targets.items()},
+            apply(how, found.input),
+            {name: apply(how, target) for name, target in found.targets.items()},
         )
 
 

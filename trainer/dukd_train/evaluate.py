@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dukd_cache.degrade import upscale
 from dukd_cache.errors import ImageError
-from dukd_cache.images import LrFolder, Scene, find_images, read_scene
+from dukd_cache.images import LrFolder, Scene, find_images, read_scene, refuse_shared_lr
 from dukd_train.metrics import U8, psnr_y, ssim_y
 
 
@@ -94,18 +94,20 @@ def pair_images(hr: Path, scale: int, lr: LrFolder | None = None) -> list[ImageP
     """All images below `hr`, each with its LR file where an LR folder is given. Pixels are not read yet.
 
     Raises:
-        ImageError: `hr` holds no image, or an LR file is missing.
+        ImageError: `hr` holds no image, an LR file is missing, or would serve two images.
         SettingError: the LR folder's template names something else than stem and scale.
     """
-    return [
+    pairs = [
         ImagePair(
             name=path.relative_to(hr).with_suffix("").as_posix(),
             hr=path,
-            lr=lr.find(path, scale) if lr else None,
+            lr=lr.find(path.relative_to(hr), scale) if lr else None,
             scale=scale,
         )
         for path in find_images(hr)
     ]
+    refuse_shared_lr((pair.hr.relative_to(hr).as_posix(), pair.lr) for pair in pairs)
+    return pairs
 
 
 def super_resolve(network: SuperResolver, lr: U8) -> U8:

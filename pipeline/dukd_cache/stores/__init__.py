@@ -35,3 +35,6 @@ class StoreReader(Protocol):
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
+
+    def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
+        """What `input`, `teacher` and `truth` (those that there are) of the record at `index` take in the store."""

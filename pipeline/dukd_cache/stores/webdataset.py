@@ -157,6 +157,11 @@ class WebDatasetReader:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
         return self._sidecar(shard).records[index].info
 
+    def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
+        """What `input`, `teacher` and `truth` of the record at `index` take, less the tar itself; those there are."""
+        members = self._sidecar(shard).records[index].members
+        return {name.partition(".")[0]: where.length for name, where in members.items() if name != "json"}
+
     def _bytes(self, shard: ShardInfo, member: str, where: Member) -> bytes:
         content = os.pread(self._descriptor(shard.name), where.length, where.offset)
         computed = hashlib.sha256(content).hexdigest()

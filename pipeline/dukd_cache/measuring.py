@@ -1,0 +1,43 @@
+"""What `dukd-cache inspect` measures, for people and for programs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dukd_cache import equivariance, quality
+from dukd_cache.progress import progress
+from dukd_cache.reader import Cache
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The same numbers twice."""
+
+    facts: dict[str, Any]
+    """JSON-able: `quality` by view, and `equivariance` by view and element where a teacher was asked."""
+    tables: tuple[str, ...]
+
+
+def measured(cache: Cache, sample: int | None, weights: Path | None, device: str) -> Measured:
+    """Measure `cache` on `sample` records of each view (None: each measurement's own number; 0: not at all).
+
+    Raises:
+        DukdError: the cache is damaged, or `weights` are not its teacher's.
+    """
+    if sample == 0:
+        return Measured({}, ())
+    asked = equivariance.load_teacher(weights, cache, device) if weights else None
+    wanted = sample or quality.SAMPLE
+    total = sum(min(wanted, cache.count(view)) for view in cache.views)
+    with progress("measuring records", total, "records") as advance:
+        found = quality.measure(cache, wanted, advance)
+    facts: dict[str, Any] = {"quality": quality.to_json(found)}
+    tables = [quality.table(found, cache)]
+    if asked:
+        wanted = sample or equivariance.SAMPLE
+        total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + equivariance.ELEMENTS)
+        with progress("asking the teacher", total, "inputs") as advance:
+            gaps = equivariance.measure(cache, asked, wanted, advance)
+        facts["equivariance"] = equivariance.to_json(gaps)
+        tables.append(equivariance.table(gaps, wanted))
+    return Measured(facts, tuple(tables))
