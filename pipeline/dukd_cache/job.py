@@ -13,6 +13,7 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import SettingError
 from dukd_cache.images import LrFolder, SourceImage, find_images, identify, read_scene
+from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
     CropSpec,
@@ -27,6 +28,7 @@ from dukd_cache.manifest import (
 )
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
+from dukd_cache.reuse import Tally
 from dukd_cache.stores.webdataset import WebDatasetWriter
 
 
@@ -55,10 +57,44 @@ class BuildJob:
     shard_size: int
     """Megabytes of pixels a shard, before compression."""
     seed: int
+    reuse: tuple[Path, ...] = ()
+    """Other caches, finished or not, whose answers may serve."""
 
 
-def run(job: BuildJob) -> Manifest:
-    """Build the cache that `job` asks for.
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before the first record."""
+
+    plan: Plan
+    header: Header
+    teacher: teacher.Teacher | None
+
+
+def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
+    """Build the cache that `job` asks for; `tally` counts what becomes of the records.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    refuse_if_locked(job.out)
+    made = prepare(job)
+    store = WebDatasetWriter(job.out, job.codec)
+    with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
+        return build(
+            made.plan,
+            made.header,
+            made.teacher,
+            store,
+            job.out,
+            batch_size=job.batch_size,
+            on_records=advance,
+            reuse=job.reuse,
+            tally=tally,
+        )
+
+
+def prepare(job: BuildJob) -> Prepared:
+    """Load the teacher, identify the images and plan the crops. Writes nothing.
 
     Raises:
         DukdError: anything the user can mend.
@@ -76,10 +112,7 @@ def run(job: BuildJob) -> Manifest:
     if job.lr:
         # A wrong scale shows in the first pair: better now than after an hour.
         read_scene(images[0].path, images[0].lr, scale)
-    header = _header(job, plan, asked.info if asked else None)
-    store = WebDatasetWriter(job.out, job.codec)
-    with progress("asking the teacher", sum(map(plan.total, spec.views)), "records") as advance:
-        return build(plan, header, asked, store, job.out, batch_size=job.batch_size, on_records=advance)
+    return Prepared(plan, _header(job, plan, asked.info if asked else None), asked)
 
 
 def _teacher(job: BuildJob) -> teacher.Teacher | None:

@@ -35,3 +35,6 @@ class StoreReader(Protocol):
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
+
+    def close(self) -> None:
+        """Let go of the files; no record can be read any more."""
