@@ -1,6 +1,7 @@
 """What a user asks of `dukd-cache build`, turned into plan, header, teacher and store."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import SettingError
-from dukd_cache.images import LrFolder, SourceImage, find_images, identify, read_scene
+from dukd_cache.images import LrFolder, SourceImage, find_images, read_scene
+from dukd_cache.known_images import known_images
 from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
@@ -102,17 +104,19 @@ def prepare(job: BuildJob) -> Prepared:
     asked = _teacher(job)
     scale = _scale(job, asked)
     paths = find_images(job.hr)
-    with progress("reading image headers", len(paths), "images") as advance:
-        images: list[SourceImage] = []
-        for path in paths:
-            images.append(identify(job.hr, path, scale, job.lr))
-            advance(1)
+    with known_images() as known:
+        with progress("reading image headers", len(paths), "images") as advance:
+            images: list[SourceImage] = []
+            for path in paths:
+                images.append(known.identify(job.hr, path, scale, job.lr))
+                advance(1)
+        info = images_info(images, job.lr, known.sha256)
     spec = _spec(job, scale, asked is not None)
     plan = Plan(tuple(images), spec)
     if job.lr:
         # A wrong scale shows in the first pair: better now than after an hour.
         read_scene(images[0].path, images[0].lr, scale)
-    return Prepared(plan, _header(job, plan, asked.info if asked else None), asked)
+    return Prepared(plan, _header(job, plan, info, asked.info if asked else None), asked)
 
 
 def _teacher(job: BuildJob) -> teacher.Teacher | None:
@@ -154,11 +158,11 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
         raise SettingError(f"--{option}: {first['msg']}, got {first['input']}") from error
 
 
-def _header(job: BuildJob, plan: Plan, info: TeacherInfo | None) -> Header:
+def _header(job: BuildJob, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:
     return Header(
         spec=plan.spec,
         teacher=info,
-        images=_images_info(plan.images, job.lr),
+        images=images,
         encoding=Encoding(
             store="webdataset",
             codec=job.codec,
@@ -174,10 +178,11 @@ def _header(job: BuildJob, plan: Plan, info: TeacherInfo | None) -> Header:
     )
 
 
-def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None) -> ImagesInfo:
+def images_info(images: Sequence[SourceImage], lr: LrFolder | None, sha256: Callable[[Path], str]) -> ImagesInfo:
+    """What names the images and, where they are not made from them, their LR files; `sha256` hashes a file."""
     total = hashlib.sha256()
     for image in images:
-        lr_sha256 = hashlib.sha256(image.lr.read_bytes()).hexdigest() if image.lr else ""
+        lr_sha256 = sha256(image.lr) if image.lr else ""
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
     return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=lr.template if lr else "bicubic")
 
