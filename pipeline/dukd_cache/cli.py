@@ -158,6 +158,18 @@ def build(asked: "BuildJob") -> None:
     print(f"{asked.out}: {summary(manifest)}{counts if manifest.teacher else ''}")
 
 
+@app.command(epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
+@with_options_of(build_job)
+def plan(asked: "BuildJob") -> None:
+    """Say what the same `build` would do, how long it would take and why; write nothing.
+
+    A few records are cut, asked and encoded to measure how long that takes.
+    """
+    from dukd_cache import forecast, job
+
+    print(forecast.table(job.forecast(asked), asked.out))
+
+
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")
 def inspect(
     cache: Annotated[Path, typer.Argument(help="Folder of a finished cache.")],

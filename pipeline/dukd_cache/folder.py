@@ -45,11 +45,8 @@ def claim(out: Path, header: Header) -> None:
     Raises:
         CacheError: it holds a cache none of whose answers could be reused, or files that are no cache.
     """
+    check(out, header)
     there = header_of(out)
-    if there is None and (foreign := foreign_name(out)):
-        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another --out")
-    if there is not None:
-        refuse_other(out, there, header)
     for left_over in out.glob(f"*{PARTIAL}"):
         left_over.unlink()
     if there is not None and there != header:
@@ -59,6 +56,17 @@ def claim(out: Path, header: Header) -> None:
         shutil.rmtree(_generations(out)[-1])
     if not (out / MANIFEST).is_file():
         write_atomically(out / HEADER, manifest.to_json(header))
+
+
+def check(out: Path, header: Header) -> None:
+    """Raise the CacheError that `claim` would raise."""
+    if out.exists() and not out.is_dir():
+        raise CacheError(f"{out}: expected a folder, found a file")
+    there = header_of(out)
+    if there is not None:
+        _refuse_other(out, there, header)
+    elif foreign := _foreign_name(out):
+        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another --out")
 
 
 def finish(out: Path) -> None:
@@ -89,7 +97,7 @@ def header_of(folder: Path) -> Header | None:
         raise CacheError(f"{folder / HEADER}: not the header of a cache; choose another --out") from error
 
 
-def refuse_other(out: Path, there: Header, asked: Header) -> None:
+def _refuse_other(out: Path, there: Header, asked: Header) -> None:
     """Raise a CacheError that names both values where `out` holds a cache of no use for the one asked for."""
     found, wanted = there.model_dump(), asked.model_dump()
     for section, key in _LOST:
@@ -104,7 +112,7 @@ def refuse_other(out: Path, there: Header, asked: Header) -> None:
             )
 
 
-def foreign_name(out: Path) -> str | None:
+def _foreign_name(out: Path) -> str | None:
     """Something in `out` that no build put there before its header."""
     if not out.is_dir():
         return None

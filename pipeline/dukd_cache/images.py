@@ -53,7 +53,7 @@ class LrFolder:
         raise ImageError(f"{self.root / stem}.*: no LR image for {hr.name}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceImage:
     """An HR file as a plan sees it: where it is, what it holds, how large it is."""
 

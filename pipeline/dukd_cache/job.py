@@ -1,6 +1,7 @@
 """What a user asks of `dukd-cache build`, turned into plan, header, teacher and store."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,8 +14,11 @@ from pydantic import ValidationError
 from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import SettingError
+from dukd_cache.folder import check
+from dukd_cache.forecast import Forecast, measure
 from dukd_cache.images import LrFolder, SourceImage, find_images, read_scene
 from dukd_cache.known_images import known_images
+from dukd_cache.known_records import existing
 from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
@@ -117,6 +121,30 @@ def prepare(job: BuildJob) -> Prepared:
         # A wrong scale shows in the first pair: better now than after an hour.
         read_scene(images[0].path, images[0].lr, scale)
     return Prepared(plan, _header(job, plan, info, asked.info if asked else None), asked)
+
+
+def forecast(job: BuildJob) -> Forecast:
+    """What `run` would do, from a measured sample. Writes nothing to the cache.
+
+    Raises:
+        DukdError: what `run` would raise before its first record.
+    """
+    made = prepare(job)
+    check(job.out, made.header)
+    store = WebDatasetWriter(job.out, job.codec)
+    found = existing(made.plan, made.header, store, job.out, job.reuse)
+    tallies = {view: found.tally(view) for view in made.plan.spec.views}
+    sample = measure(
+        made.plan,
+        made.header,
+        made.teacher,
+        lambda folder: WebDatasetWriter(folder, job.codec),
+        job.out,
+        job.batch_size,
+    )
+    on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"
+    records = {view: made.plan.total(view) for view in tallies}
+    return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu)
 
 
 def _teacher(job: BuildJob) -> teacher.Teacher | None:

@@ -359,7 +359,7 @@ def test_a_damaged_cache_is_named(dukd_cache: Command, photos: Path, tmp_path: P
 def test_help_shows_every_command_and_an_example(dukd_cache: Command) -> None:
     ended = dukd_cache("--help")
     assert ended.code == 0
-    for command in ("build", "inspect", "degrade"):
+    for command in ("build", "plan", "inspect", "degrade"):
         assert command in ended.output
         assert "Example" in dukd_cache(command, "--help").output
 

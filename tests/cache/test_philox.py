@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from dukd_cache.philox import uniform
 
 words = st.integers(0, 2**64 - 1)
+numbers = st.integers(0, 40)
 
 
-@given(
-    keys=st.lists(st.tuples(words, words), min_size=1, max_size=5), start=st.integers(0, 40), more=st.integers(0, 40)
-)
+@given(keys=st.lists(st.tuples(words, words), min_size=1, max_size=5), start=numbers, more=numbers)
 def test_equals_numpys_generator(keys: list[tuple[int, int]], start: int, more: int) -> None:
     found = uniform(np.array(keys, np.uint64), start, start + more)
     assert found.shape == (len(keys), more)
