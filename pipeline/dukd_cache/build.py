@@ -1,38 +1,40 @@
 """plan → teacher → store. Cutting, asking, encoding and writing overlap, each bounded by a queue.
 
-A build that was stopped goes on where it was: whole shards stay, open ones are done again.
+A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed build takes the
+answers that exist already, and asks the teacher for the rest.
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError, ImageError
-from dukd_cache.files import PARTIAL, write_atomically
+from dukd_cache.folder import claim, finish
 from dukd_cache.images import Scene, read_scene
+from dukd_cache.lock import locked
 from dukd_cache.manifest import Header, Manifest, ShardInfo, View
 from dukd_cache.plan import Crop, Plan, shard_ranges
 from dukd_cache.prefetch import prefetch
-from dukd_cache.record import Record, fingerprint, info_of
+from dukd_cache.record import Answer, Record, fingerprint, info_of
+from dukd_cache.reuse import Answers, Tally, all_sources
 from dukd_cache.stores import StoreWriter
 from dukd_cache.teacher import Teacher
 from dukd_cache.views import Cut, cut
 
-HEADER = "building.json"
-"""What an unfinished cache is going to be; removed when the manifest is there."""
-
 _BATCHES_AHEAD = 4
 
-T = TypeVar("T")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 E = TypeVar("E")
 
 
@@ -54,34 +56,41 @@ def build(
     *,
     batch_size: int,
     on_records: Callable[[int], None] = lambda _count: None,
+    reuse: Iterable[Path] = (),
+    tally: Tally | None = None,
 ) -> Manifest:
     """Write the cache that `header` describes into `out`, or what is missing of it.
 
     Args:
         batch_size: inputs the teacher answers at once. A batch never spans shards.
         on_records: told how many records were finished since it was last told.
+        reuse: other caches, finished or not, whose answers may serve.
+        tally: counts what becomes of the records.
 
     Raises:
-        CacheError: `out` holds something else.
+        CacheError: `out` holds something else, another build writes there, or the disk is full.
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
-    claim(out, header)
-    shards: list[ShardInfo] = []
-    for shard in shards_of(plan, header):
-        done = store.finished(shard.view, shard.number, len(shard.positions))
-        if done is None:
-            # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
-            with (
-                closing(_records(plan, header, teacher, shard, batch_size)) as records,
-                closing(_encoded(records, store)) as encoded,
-            ):
-                done = store.write(shard.view, shard.number, _told(encoded, on_records))
-        else:
-            on_records(done.records)
-        shards.append(done)
-    finished = Manifest(**header.model_dump(), shards=tuple(shards))
-    manifest.write(finished, out)
-    (out / HEADER).unlink(missing_ok=True)
+    tally = tally or Tally()
+    with locked(out), _room(out), closing(_Reusable(out, header, reuse)) as reusable:
+        claim(out, header)
+        shards: list[ShardInfo] = []
+        for shard in shards_of(plan, header):
+            done = store.finished(shard.view, shard.number, len(shard.positions))
+            if done is None:
+                # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+                with (
+                    closing(_records(plan, header, teacher, shard, batch_size, reusable.answers, tally)) as records,
+                    closing(_encoded(records, store)) as encoded,
+                ):
+                    done = store.write(shard.view, shard.number, _told(encoded, on_records))
+            else:
+                tally.kept += done.records
+                on_records(done.records)
+            shards.append(done)
+        finished = Manifest(**header.model_dump(), shards=tuple(shards))
+        manifest.write(finished, out)
+        finish(out)
     return finished
 
 
@@ -94,74 +103,106 @@ def shards_of(plan: Plan, header: Header) -> list[Shard]:
     ]
 
 
-def claim(out: Path, header: Header) -> None:
-    """Make `out` the folder of the cache that `header` describes.
+class _Reusable:
+    """Answers to reuse, looked for when the first of them is needed."""
 
-    Raises:
-        CacheError: it holds another cache, finished or not, or files that are no cache.
-    """
-    if out.exists() and not out.is_dir():
-        raise CacheError(f"{out}: expected a folder, found a file")
-    if (out / manifest.MANIFEST).is_file():
-        _same(out, manifest.read(out), header)
-    elif (out / HEADER).is_file():
-        try:
-            begun = Header.model_validate_json((out / HEADER).read_bytes())
-        except ValidationError as error:
-            raise CacheError(f"{out / HEADER}: not the header of a cache; choose another --out") from error
-        _same(out, begun, header)
-    elif out.is_dir() and any(path.name != HEADER + PARTIAL for path in out.iterdir()):
-        raise CacheError(f"{out}: holds something that is no cache; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    for left_over in out.glob(f"*{PARTIAL}"):
-        left_over.unlink()
-    if not (out / manifest.MANIFEST).is_file():
-        write_atomically(out / HEADER, manifest.to_json(header))
+    def __init__(self, out: Path, header: Header, others: Iterable[Path]) -> None:
+        self._out, self._header, self._others = out, header, tuple(others)
+        all_sources(out, self._others)  # a wrong --reuse is told at once
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        teacher, folders = self._header.teacher, all_sources(self._out, self._others)
+        return Answers(folders, teacher, self._header.encoding.dtype) if teacher and folders else None
+
+    def close(self) -> None:
+        if answers := self.__dict__.get("answers"):
+            answers.close()
 
 
-def _same(out: Path, there: Header, asked: Header) -> None:
-    found, wanted = there.model_dump(exclude={"shards"}), asked.model_dump()
-    for section, value in wanted.items():
-        if found[section] == value:
-            continue
-        here = found[section]
-        if isinstance(value, dict) and isinstance(here, dict):
-            key = next(key for key in {**value, **here} if here.get(key) != value.get(key))
-            section, here, value = f"{section}.{key}", here.get(key), value.get(key)
+@contextmanager
+def _room(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
         raise CacheError(
-            f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; choose another --out"
-        )
+            f"{out}: {os.strerror(error.errno)}; make room, then the same command goes on where this one stopped"
+        ) from error
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
+@dataclass(frozen=True)
+class _Piece:
+    """A cut, with its answer where one is stored already."""
+
+    cut: Cut
+    fingerprint: str
+    answer: Answer | None
 
 
 def _records(
-    plan: Plan, header: Header, teacher: Teacher | None, shard: Shard, batch_size: int
+    plan: Plan,
+    header: Header,
+    teacher: Teacher | None,
+    shard: Shard,
+    batch_size: int,
+    answers: Answers | None,
+    tally: Tally,
 ) -> Generator[Record, None, None]:
     """The records of one shard, the teacher asked batch by batch in a thread of its own."""
     crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
-    batches = prefetch(_batched(_cuts(crops, plan), batch_size), _BATCHES_AHEAD)
-    answered = prefetch((_answer(teacher, batch, header) for batch in batches), _BATCHES_AHEAD)
+    groups = prefetch(_grouped(_looked_up(_cuts(crops, plan), header, answers), batch_size), _BATCHES_AHEAD)
+    answered = prefetch((_answered(teacher, group, header, batch_size) for group in groups), _BATCHES_AHEAD)
     position = shard.positions.start
-    for batch in answered:
-        for piece, answer in batch:
-            name = fingerprint(
-                piece.input,
-                header.teacher.fingerprint if header.teacher else "",
-                header.teacher.precision if header.teacher else "fp32",
-            )
-            yield Record(info_of(piece.crop, position, name), piece.input, answer, piece.truth)
+    for group, new in answered:
+        if teacher is not None:
+            tally.asked += new
+            tally.reused += len(group) - new
+        for piece in group:
+            info = info_of(piece.cut.crop, position, piece.fingerprint)
+            yield Record(info, piece.cut.input, piece.answer, piece.cut.truth)
             position += 1
 
 
-def _answer(teacher: Teacher | None, batch: list[Cut], header: Header) -> list[tuple[Cut, np.ndarray | None]]:
-    if teacher is None:
-        return [(piece, None) for piece in batch]
-    answers = teacher(np.stack([piece.input for piece in batch]), header.encoding.dtype)
-    return list(zip(batch, answers, strict=True))
+def _looked_up(cuts: Iterable[Cut], header: Header, answers: Answers | None) -> Iterator[_Piece]:
+    name = header.teacher.fingerprint if header.teacher else ""
+    precision = header.teacher.precision if header.teacher else "fp32"
+    for piece in cuts:
+        key = fingerprint(piece.input, name, precision)
+        yield _Piece(piece, key, answers.find(key, piece.input) if answers else None)
+
+
+def _grouped(pieces: Iterable[_Piece], batch_size: int) -> Iterator[list[_Piece]]:
+    """Groups that each hold `batch_size` pieces without an answer, the last fewer; any number with one."""
+    group: list[_Piece] = []
+    missing = 0
+    for piece in pieces:
+        group.append(piece)
+        missing += piece.answer is None
+        if missing == batch_size:
+            yield group
+            group, missing = [], 0
+    if group:
+        yield group
+
+
+def _answered(
+    teacher: Teacher | None, group: list[_Piece], header: Header, batch_size: int
+) -> tuple[list[_Piece], int]:
+    """The group with all its answers, and how many of them the teacher gave.
+
+    It is always asked for a whole batch, filled up with repeats: networks round differently in batches of other sizes,
+    so an answer would otherwise depend on what else was missing.
+    """
+    missing = [place for place, piece in enumerate(group) if piece.answer is None]
+    if teacher is None or not missing:
+        return group, 0
+    filled = [missing[place % len(missing)] for place in range(batch_size)]
+    answers = teacher(np.stack([group[place].cut.input for place in filled]), header.encoding.dtype)
+    for place, answer in zip(missing, answers, strict=False):
+        group[place] = replace(group[place], answer=answer)
+    return group, len(missing)
 
 
 def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
@@ -182,17 +223,6 @@ def _scene(crop: Crop, plan: Plan) -> Scene:
             f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}"
         )
     return scene
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _encoded(records: Iterable[Record], store: StoreWriter[E]) -> Generator[E, None, None]:

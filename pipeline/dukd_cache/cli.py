@@ -1,13 +1,21 @@
 """The command `dukd-cache`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from dukd_cache.console import run_app
+
+if TYPE_CHECKING:
+    from dukd_cache.job import BuildJob
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",
@@ -59,8 +67,7 @@ HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its s
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
 
-@app.command(epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
-def build(
+def build_job(
     hr: HrFolder,
     out: OutFolder,
     teacher: Annotated[
@@ -100,38 +107,81 @@ def build(
             help="skip: leave out what cannot be used, and list it in the manifest; decodes all images first."
         ),
     ] = OnBadImage.fail,
-) -> None:
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another cache, finished or not, whose answers may serve. Can be given again."),
+    ] = None,
+) -> "BuildJob":
+    """What the options of `build`, which `plan` shares, ask for."""
+    from dukd_cache.images import LrFolder
+    from dukd_cache.job import BuildJob
+
+    return BuildJob(
+        hr=hr,
+        out=out,
+        weights=teacher,
+        scale=scale,
+        lr=LrFolder(lr, lr_template) if lr else None,
+        patch=patch,
+        zoom_out_patch=zoom_out_patch,
+        base=base,
+        zoom_in=(base if teacher else 0) if zoom_in is None else zoom_in,
+        zoom_out=(base if teacher else 0) if zoom_out is None else zoom_out,
+        codec=codec.value,
+        dtype=dtype.value,
+        precision=precision.value,
+        device=device.value,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        seed=seed,
+        on_bad_image=on_bad_image.value,
+        reuse=tuple(reuse or ()),
+    )
+
+
+def with_options_of(options: Callable[..., T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """A command that has the options of the function `options`, and is called with what it makes of them."""
+
+    def decorate(command: Callable[[T], None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**words: object) -> None:
+            command(options(**words))
+
+        run.__signature__ = signature(options)  # type: ignore[attr-defined]
+        run.__annotations__ = {**options.__annotations__, "return": None}
+        return run
+
+    return decorate
+
+
+@app.command(epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
+@with_options_of(build_job)
+def build(asked: "BuildJob") -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
-    A build that was stopped goes on when the same command is given again.
+    A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
+    hold from what the folder held before.
     """
     from dukd_cache import job
-    from dukd_cache.images import LrFolder
     from dukd_cache.inspection import summary
+    from dukd_cache.reuse import Tally
 
-    manifest = job.run(
-        job.BuildJob(
-            hr=hr,
-            out=out,
-            weights=teacher,
-            scale=scale,
-            lr=LrFolder(lr, lr_template) if lr else None,
-            patch=patch,
-            zoom_out_patch=zoom_out_patch,
-            base=base,
-            zoom_in=(base if teacher else 0) if zoom_in is None else zoom_in,
-            zoom_out=(base if teacher else 0) if zoom_out is None else zoom_out,
-            codec=codec.value,
-            dtype=dtype.value,
-            precision=precision.value,
-            device=device.value,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            seed=seed,
-            on_bad_image=on_bad_image.value,
-        )
-    )
-    print(f"{out}: {summary(manifest)}")
+    tally = Tally()
+    manifest = job.run(asked, tally)
+    counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
+    print(f"{asked.out}: {summary(manifest)}{counts if manifest.teacher else ''}")
+
+
+@app.command(epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
+@with_options_of(build_job)
+def plan(asked: "BuildJob") -> None:
+    """Say what the same `build` would do, how long it would take and why; write nothing.
+
+    A few records are cut, asked and encoded to measure how long that takes.
+    """
+    from dukd_cache import forecast, job
+
+    print(forecast.table(job.forecast(asked), asked.out))
 
 
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")

@@ -1,9 +1,11 @@
-"""How both commands end: a user's mistake is one line and exit code 2, an interruption one line and 130.
+"""How both commands end: a user's mistake is one line and exit code 2, a signal one line and 130 or 143.
 
 What the system refuses (a full disk, a folder without write permission) counts as something the user can mend, too.
 """
 
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import typer
@@ -12,10 +14,17 @@ from typer.exceptions import TyperException
 from dukd_cache.errors import DukdError
 
 _INTERRUPTED = 130
+_TERMINATED = 143
+_GO_ON = "the same command goes on where this one stopped"
+
+
+class _Terminated(BaseException):
+    """SIGTERM: not an Exception, so that nothing on the way takes it for a failure of its own."""
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
     """Run `app` on the command line's words and exit."""
+    before = [(number, signal.signal(number, _stop)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         code = app(prog_name=name, standalone_mode=False)
     except DukdError as error:
@@ -28,9 +37,21 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
         _end(name, "stopped", _INTERRUPTED)
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except _Terminated:
+        _end(name, f"terminated; {_GO_ON}", _TERMINATED)
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
     if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-        _end(name, "interrupted; the same command goes on where this one stopped", _INTERRUPTED)
+        _end(name, f"interrupted; {_GO_ON}", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """Raise once; what is cleaned up on the way out is not to be interrupted again (SIGKILL always works)."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
 def _end(name: str, message: str, code: int) -> NoReturn:

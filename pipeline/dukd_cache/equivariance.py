@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dukd_cache import symmetries, teacher
+from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.picture import spread
@@ -50,7 +51,7 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
         SettingError: it is another network, of another scale, or cannot run here.
     """
     asked = cache.manifest.teacher
-    found = teacher.load(weights, teacher.choose_device(device), asked.precision if asked else "fp32")
+    found = teacher.load(weights, choose_device(device), asked.precision if asked else "fp32")
     if asked and asked.fingerprint != found.info.fingerprint:
         raise SettingError(
             f"--teacher {weights}: fingerprint {found.info.fingerprint[:16]}, "

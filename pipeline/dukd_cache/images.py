@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -62,7 +62,7 @@ class LrFolder:
         raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceImage:
     """An HR file as a plan sees it: where it is, what it holds, how large it is."""
 
@@ -102,8 +102,39 @@ def find_images(root: Path) -> list[Path]:
     return found
 
 
-def identify(root: Path, path: Path, scale: int, lr: LrFolder | None = None) -> SourceImage:
+@dataclass(frozen=True)
+class FileFacts:
+    """What is read of an image file without decoding its pixels."""
+
+    sha256: str
+    """Of the file's bytes."""
+    width: int
+    """Pixels, upright."""
+    height: int
+
+
+def read_facts(path: Path) -> FileFacts:
+    """Size and hash of an image file.
+
+    Raises:
+        ImageError: its header cannot be used (see `decode.read_size`).
+    """
+    width, height = read_size(path)
+    with path.open("rb") as stream:
+        return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
+
+
+def identify(
+    root: Path,
+    path: Path,
+    scale: int,
+    lr: LrFolder | None = None,
+    facts_of: Callable[[Path], FileFacts] = read_facts,
+) -> SourceImage:
     """What a plan needs of an image, from the header of its file and of its LR file; no pixel is decoded.
+
+    Args:
+        facts_of: reads a file, or remembers what it held.
 
     Raises:
         ImageError: a header cannot be used (see `decode.read_size`), the LR file is missing or of another size than
@@ -114,18 +145,12 @@ def identify(root: Path, path: Path, scale: int, lr: LrFolder | None = None) -> 
         name.as_posix().encode()
     except UnicodeEncodeError as error:
         raise ImageError(f"{path}: its name is not UTF-8: rename it") from error
-    width, height = read_size(path)
+    facts = facts_of(path)
     lr_path = lr.find(name, scale) if lr else None
     if lr_path:
-        _check_lr_size(lr_path, read_size(lr_path), path, (width, height), scale)
-    return SourceImage(
-        name=name.as_posix(),
-        path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        width=width,
-        height=height,
-        lr=lr_path,
-    )
+        lr_facts = facts_of(lr_path)
+        _check_lr_size(lr_path, (lr_facts.width, lr_facts.height), path, (facts.width, facts.height), scale)
+    return SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, lr_path)
 
 
 def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:

@@ -1,6 +1,8 @@
 """What a user asks of `dukd-cache build`, turned into plan, header, teacher and store."""
 
 import hashlib
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,12 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
-from dukd_cache.images import LrFolder, SourceImage, find_images
+from dukd_cache.folder import check
+from dukd_cache.forecast import Forecast, measure
+from dukd_cache.images import FileFacts, LrFolder, SourceImage, find_images
+from dukd_cache.known_images import known_images
+from dukd_cache.known_records import existing
+from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
     CropSpec,
@@ -29,6 +36,7 @@ from dukd_cache.manifest import (
 )
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
+from dukd_cache.reuse import Tally
 from dukd_cache.screening import OnBadImage, screen
 from dukd_cache.stores.webdataset import WebDatasetWriter
 
@@ -59,10 +67,44 @@ class BuildJob:
     """Megabytes of pixels a shard, before compression."""
     seed: int
     on_bad_image: OnBadImage = "fail"
+    reuse: tuple[Path, ...] = ()
+    """Other caches, finished or not, whose answers may serve."""
 
 
-def run(job: BuildJob) -> Manifest:
-    """Build the cache that `job` asks for.
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before the first record."""
+
+    plan: Plan
+    header: Header
+    teacher: teacher.Teacher | None
+
+
+def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
+    """Build the cache that `job` asks for; `tally` counts what becomes of the records.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    refuse_if_locked(job.out)
+    made = prepare(job)
+    store = WebDatasetWriter(job.out, job.codec)
+    with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
+        return build(
+            made.plan,
+            made.header,
+            made.teacher,
+            store,
+            job.out,
+            batch_size=job.batch_size,
+            on_records=advance,
+            reuse=job.reuse,
+            tally=tally,
+        )
+
+
+def prepare(job: BuildJob) -> Prepared:
+    """Load the teacher, identify the images and plan the crops. Writes nothing.
 
     Raises:
         DukdError: anything the user can mend.
@@ -72,13 +114,36 @@ def run(job: BuildJob) -> Manifest:
     spec = _spec(job, scale, asked is not None)
     paths = find_images(job.hr)
     how = "decoding every image once" if job.on_bad_image == "skip" else "reading image headers"
-    with progress(how, len(paths), "images") as advance:
-        found = screen(job.hr, paths, spec, job.lr, job.on_bad_image, advance)
+    with known_images() as known:
+        with progress(how, len(paths), "images") as advance:
+            found = screen(job.hr, paths, spec, job.lr, job.on_bad_image, advance, known.facts)
+        info = images_info(found.images, job.lr, found.skipped, known.facts)
     plan = Plan(found.images, spec)
-    header = _header(job, plan, found.skipped, asked.info if asked else None)
+    return Prepared(plan, _header(job, plan, info, asked.info if asked else None), asked)
+
+
+def forecast(job: BuildJob) -> Forecast:
+    """What `run` would do, from a measured sample. Writes nothing to the cache.
+
+    Raises:
+        DukdError: what `run` would raise before its first record.
+    """
+    made = prepare(job)
+    check(job.out, made.header)
     store = WebDatasetWriter(job.out, job.codec)
-    with progress("asking the teacher", sum(map(plan.total, spec.views)), "records") as advance:
-        return build(plan, header, asked, store, job.out, batch_size=job.batch_size, on_records=advance)
+    found = existing(made.plan, made.header, store, job.out, job.reuse)
+    tallies = {view: found.tally(view) for view in made.plan.spec.views}
+    sample = measure(
+        made.plan,
+        made.header,
+        made.teacher,
+        lambda folder: WebDatasetWriter(folder, job.codec),
+        job.out,
+        job.batch_size,
+    )
+    on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"
+    records = {view: made.plan.total(view) for view in tallies}
+    return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu)
 
 
 def _teacher(job: BuildJob) -> teacher.Teacher | None:
@@ -120,11 +185,11 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
         raise SettingError(f"--{option}: {first['msg']}, got {first['input']}") from error
 
 
-def _header(job: BuildJob, plan: Plan, skipped: tuple[SkippedImage, ...], info: TeacherInfo | None) -> Header:
+def _header(job: BuildJob, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:
     return Header(
         spec=plan.spec,
         teacher=info,
-        images=_images_info(plan.images, job.lr, skipped),
+        images=images,
         encoding=Encoding(
             store="webdataset",
             codec=job.codec,
@@ -140,10 +205,16 @@ def _header(job: BuildJob, plan: Plan, skipped: tuple[SkippedImage, ...], info: 
     )
 
 
-def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None, skipped: tuple[SkippedImage, ...]) -> ImagesInfo:
+def images_info(
+    images: Sequence[SourceImage],
+    lr: LrFolder | None,
+    skipped: tuple[SkippedImage, ...],
+    facts_of: Callable[[Path], FileFacts],
+) -> ImagesInfo:
+    """What names the images and, where they are not made from them, their LR files; `facts_of` hashes a file."""
     total = hashlib.sha256()
     for image in images:
-        lr_sha256 = hashlib.sha256(image.lr.read_bytes()).hexdigest() if image.lr else ""
+        lr_sha256 = facts_of(image.lr).sha256 if image.lr else ""
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
     read = lr.template if lr else "bicubic"
     return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=read, skipped=skipped)

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dukd_cache.errors import ImageError
 from dukd_cache.images import SourceImage
 from dukd_cache.manifest import CropSpec, View
+from dukd_cache.philox import uniform
+
+_IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,26 @@ class Plan:
     def crops(self, view: View, start: int, stop: int) -> Iterator[Crop]:
         """Crops `start` to `stop` of the stream of `view`, image by image."""
         count = self.spec.count(view)
-        position = start
-        while position < stop:
-            number, first = divmod(position, count)
-            last = min(count, first + stop - position)
-            yield from _crops_of(self.images[number], view, self.spec, first, last)
-            position += last - first
+        if start >= stop:
+            return
+        for first in range(start // count, -(-stop // count), _IMAGES_AT_ONCE):
+            last = min(first + _IMAGES_AT_ONCE, -(-stop // count))
+            corners = self.corners(view, first, last).tolist()
+            for position in range(max(start, first * count), min(stop, last * count)):
+                number, index = divmod(position, count)
+                x, y = corners[number - first][index]
+                yield Crop(view, self.images[number], index, x, y)
+
+    def corners(self, view: View, first: int, last: int) -> npt.NDArray[np.int64]:
+        """x and y of every crop of images `first` to `last`: [images, crops an image, 2]. For whole sets at once."""
+        images, spec, count = self.images[first:last], self.spec, self.spec.count(view)
+        digests = [_key(f"{spec.seed}/{view}/{image.sha256}") for image in images]
+        drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * count)
+        unit = spec.scale if view == "zoom_in" else 1
+        sides = np.array([(image.width, image.height) for image in images])
+        free = sides // spec.scale * unit - box_side(spec, view)
+        corners: npt.NDArray[np.int64] = (drawn.reshape(-1, count, 2) * (free[:, None] + 1)).astype(np.int64)
+        return corners
 
 
 def box_side(spec: CropSpec, view: View) -> int:
@@ -68,20 +86,9 @@ def smallest_image(spec: CropSpec, view: View) -> int:
     return -(-side // spec.scale) * spec.scale if view == "zoom_in" else side * spec.scale
 
 
-def _crops_of(image: SourceImage, view: View, spec: CropSpec, first: int, last: int) -> Iterator[Crop]:
-    unit = spec.scale if view == "zoom_in" else 1
-    free_x = image.width // spec.scale * unit - box_side(spec, view)
-    free_y = image.height // spec.scale * unit - box_side(spec, view)
-    draws = _uniform(f"{spec.seed}/{view}/{image.sha256}", 2 * last)
-    for index in range(first, last):
-        x, y = draws[2 * index] * (free_x + 1), draws[2 * index + 1] * (free_y + 1)
-        yield Crop(view, image, index, int(x), int(y))
-
-
-def _uniform(key: str, count: int) -> list[float]:
-    """The first `count` numbers in [0,1) of the stream named `key`."""
-    words = np.frombuffer(hashlib.blake2b(key.encode(), digest_size=16).digest(), np.uint64)
-    return list(np.random.Generator(np.random.Philox(key=words)).random(count))
+def _key(name: str) -> bytes:
+    """The key of the stream of random numbers called `name`."""
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def too_small_for(width: int, height: int, spec: CropSpec) -> View | None:

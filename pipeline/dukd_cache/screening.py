@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from dukd_cache.decode import read_rgb
 from dukd_cache.errors import ImageError
-from dukd_cache.images import LrFolder, SourceImage, identify, refuse_shared_lr
+from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts, refuse_shared_lr
 from dukd_cache.manifest import CropSpec, SkippedImage
 from dukd_cache.plan import shortfall, too_small_for
 
@@ -43,11 +43,13 @@ def screen(
     lr: LrFolder | None,
     on_bad_image: OnBadImage,
     on_images: Callable[[int], None] = lambda _count: None,
+    facts_of: Callable[[Path], FileFacts] = read_facts,
 ) -> Screened:
     """Identify the images at `paths` below `root`.
 
     Args:
         on_images: told how many images were looked at since it was last told.
+        facts_of: `fail` only: reads a file, or remembers what it held.
 
     Raises:
         ImageError: `fail`, and the header of an image or of its LR file cannot be used, or two images have one LR
@@ -55,7 +57,7 @@ def screen(
         SettingError: the template of `lr` is impossible.
     """
     if on_bad_image == "fail":
-        return Screened(tuple(_identified(root, paths, spec, lr, on_images)), ())
+        return Screened(tuple(_identified(root, paths, spec, lr, on_images, facts_of)), ())
     judged = [*_told(_judged(root, paths, spec, lr), on_images)]
     uses = Counter(image.lr for image in judged if isinstance(image, SourceImage))
     images: list[SourceImage] = []
@@ -76,12 +78,17 @@ def screen(
 
 
 def _identified(
-    root: Path, paths: Sequence[Path], spec: CropSpec, lr: LrFolder | None, on_images: Callable[[int], None]
+    root: Path,
+    paths: Sequence[Path],
+    spec: CropSpec,
+    lr: LrFolder | None,
+    on_images: Callable[[int], None],
+    facts_of: Callable[[Path], FileFacts],
 ) -> list[SourceImage]:
     images: list[SourceImage] = []
     for path in paths:
         try:
-            images.append(identify(root, path, spec.scale, lr))
+            images.append(identify(root, path, spec.scale, lr, facts_of))
         except ImageError as error:
             raise ImageError(f"{error} (--on-bad-image skip leaves such images out)") from error
         on_images(1)

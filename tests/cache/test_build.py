@@ -18,10 +18,11 @@ from PIL import Image
 from tests.cache.samples import build_job, everything, files_of, photo, same, save_photos
 
 from dukd_cache import job, manifest, teacher
-from dukd_cache.build import HEADER, build, shards_of
+from dukd_cache.build import build, shards_of
 from dukd_cache.degrade import downscale
 from dukd_cache.errors import CacheError, ImageError
 from dukd_cache.files import PARTIAL
+from dukd_cache.folder import HEADER
 from dukd_cache.images import find_images, identify, read_scene
 from dukd_cache.job import BuildJob
 from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header, ImagesInfo, ShardInfo, View
@@ -170,7 +171,7 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
     counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
     build(plan, header_of(plan, asked), counting, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
     base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
-    assert sizes == base + zoom_in + zoom_out
+    assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
 
 
 def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
@@ -236,15 +237,13 @@ def test_a_finished_cache_is_left_as_it_is_and_a_lost_shard_made_again(
 @pytest.mark.parametrize(
     ("section", "key", "value", "says"),
     [
-        ("spec", "seed", 4, "spec.seed = 3, asked for 4"),
-        ("spec", "base", 7, "spec.base = 6, asked for 7"),
-        ("images", "sha256", "0" * 64, "images.sha256 = .*, asked for 0000"),
-        ("encoding", "codec", "raw", "encoding.codec = png, asked for raw"),
+        ("spec", "scale", 3, "spec.scale = 2, asked for 3"),
+        ("spec", "patch", 9, "spec.patch = 10, asked for 9"),
         ("teacher", "fingerprint", "f00", "teacher.fingerprint = .*, asked for f00"),
-        ("software", "torch", "9.0", "software.torch = None, asked for 9.0"),
+        ("teacher", "precision", "bf16", "teacher.precision = fp32, asked for bf16"),
     ],
 )
-def test_another_cache_is_refused_with_both_values(
+def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
     plan: Plan, asked: Teacher, tmp_path: Path, finished: bool, section: str, key: str, value: object, says: str
 ) -> None:
     header = header_of(plan, asked)
@@ -261,13 +260,6 @@ def test_another_cache_is_refused_with_both_values(
         build(plan, other, asked, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
     assert str(tmp_path) in str(caught.value)
     assert files_of(tmp_path) == before
-
-
-def test_a_cache_that_names_more_than_is_asked_for_is_refused(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
-    built(plan, asked, tmp_path)
-    less = header_of(plan, asked).model_copy(update={"software": {}})
-    with pytest.raises(CacheError, match=r"software\.dukd = test, asked for None"):
-        build(plan, less, asked, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
 
 
 def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:

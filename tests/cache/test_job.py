@@ -9,7 +9,7 @@ from PIL import Image
 from tests.cache.samples import build_job, everything, same
 
 from dukd_cache import job, manifest, networks
-from dukd_cache.errors import CacheError, ImageError, SettingError, WeightsError
+from dukd_cache.errors import ImageError, SettingError, WeightsError
 from dukd_cache.images import LrFolder, find_images, read_rgb, read_scene
 from dukd_cache.manifest import VIEWS
 from dukd_cache.reader import Cache
@@ -67,9 +67,13 @@ def test_a_changed_lr_image_makes_another_cache(photos: Path, tmp_path: Path) ->
         Image.fromarray(read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
     pairs = build_job(photos, out, None, lr=LrFolder(lr))
     job.run(pairs)
+    before = Cache(out)
+    inputs = [record.input for record in everything(before, "base")]
     Image.fromarray(255 - read_rgb(lr / "photo_2x2.png")).save(lr / "photo_2x2.png")
-    with pytest.raises(CacheError, match=r"images\.sha256"):
-        job.run(pairs)
+    after = job.run(pairs)
+    assert after.images.sha256 != before.manifest.images.sha256
+    for index, record in enumerate(everything(Cache(out), "base")):
+        assert np.array_equal(record.input, 255 - inputs[index] if index >= 12 else inputs[index])
 
 
 @pytest.mark.parametrize("wrong", ["photo_0x2.png", "photo_2x2.png"])

@@ -38,3 +38,6 @@ class StoreReader(Protocol):
 
     def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
         """What `input`, `teacher` and `truth` (those that there are) of the record at `index` take in the store."""
+
+    def close(self) -> None:
+        """Let go of the files; no record can be read any more."""

@@ -9,7 +9,7 @@ import hashlib
 import os
 import tarfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from dukd_cache import codecs
 from dukd_cache.codecs import Pixels
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.files import finished_file, write_atomically
-from dukd_cache.manifest import Codec, ShardInfo, View
+from dukd_cache.manifest import VIEWS, Codec, ShardInfo, View
 from dukd_cache.record import Record, RecordInfo
 
 _SIDECARS_KEPT = 64
@@ -115,8 +115,8 @@ class WebDatasetWriter:
         write_atomically(sidecar_path(path), content)
         return _shard_info(path.name, view, sidecar, content)
 
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records."""
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
         path = self.root / shard_name(view, number)
         if not path.is_file() or not sidecar_path(path).is_file():
             return None
@@ -125,7 +125,7 @@ class WebDatasetWriter:
             sidecar = Sidecar.model_validate_json(content)
         except ValidationError:  # damaged since: written anew
             return None
-        if len(sidecar.records) != records or path.stat().st_size != sidecar.bytes:
+        if records not in (None, len(sidecar.records)) or path.stat().st_size != sidecar.bytes:
             return None
         return _shard_info(path.name, view, sidecar, content)
 
@@ -138,6 +138,12 @@ class WebDatasetReader:
         self._descriptors: dict[str, int] = {}
         self._lock = threading.Lock()
         self._sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._load_sidecar)
+
+    def close(self) -> None:
+        """Let go of the files; no record can be read any more."""
+        with self._lock:
+            while self._descriptors:
+                os.close(self._descriptors.popitem()[1])
 
     def read(self, shard: ShardInfo, index: int) -> Record:
         """The record at `index` of `shard`.
@@ -194,6 +200,16 @@ class WebDatasetReader:
             return Sidecar.model_validate_json(content)
         except ValidationError as error:
             raise CacheError(f"{path}: not a sidecar ({error.errors()[0]['msg']})") from error
+
+
+def whole_shards(root: Path) -> Iterator[ShardInfo]:
+    """The shards in `root` that are whole, of a finished cache or not; known by their sidecars."""
+    writer = WebDatasetWriter(root, "raw")
+    for view in VIEWS:
+        for path in sorted(root.glob(f"{view}-*.tar")):
+            number = path.stem.removeprefix(f"{view}-")
+            if number.isdecimal() and (shard := writer.finished(view, int(number), None)):
+                yield shard
 
 
 def _describe(tar: Path, infos: list[RecordInfo], hashes: dict[str, str]) -> Sidecar:

@@ -1,0 +1,75 @@
+"""How long planning takes, and how much memory: `python benchmarks/plan.py [images]`, a million by default.
+
+The images are made up, so what is measured is all that a plan does once each file's hash and size are known: check
+sizes, count records and shards, hash the list of images, and place every crop of three views × 8.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+from dukd_cache.build import shards_of
+from dukd_cache.images import SourceImage
+from dukd_cache.job import images_info
+from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header
+from dukd_cache.plan import Plan
+
+_CROPS = 8
+_AT_ONCE = 4096
+
+
+def main() -> None:
+    """Print the measurements as JSON."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    loaded = _resident()
+    images = tuple(_image(number) for number in range(count))
+    listed = _resident()
+    started, cpu = time.perf_counter(), time.process_time()
+    seconds = {}
+    spec = CropSpec(scale=4, patch=48, zoom_out_patch=12, base=_CROPS, zoom_in=_CROPS, zoom_out=_CROPS, seed=0)
+    plan = Plan(images, spec)
+    info = images_info(images, None, lambda _path: "")
+    shard_records = dict.fromkeys(VIEWS, 1000)
+    encoding = Encoding(store="webdataset", codec="webp", dtype="uint8", shard_records=shard_records)
+    header = Header(spec=spec, teacher=None, images=info, encoding=encoding, software={})
+    shards = len(shards_of(plan, header))
+    seconds["plan, header, shards"] = time.process_time() - cpu
+    for view in VIEWS:
+        before = time.process_time()
+        for first in range(0, count, _AT_ONCE):
+            plan.corners(view, first, min(count, first + _AT_ONCE))
+        seconds[f"places of {view}"] = time.process_time() - before
+    result = {
+        "images": count,
+        "records": sum(map(plan.total, VIEWS)),
+        "shards": shards,
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds_by_part": {part: round(value, 1) for part, value in seconds.items()},
+        "MiB": {"modules": loaded, "list of images": listed - loaded, "peak, less modules": _peak() - loaded},
+        "cpus": os.cpu_count(),
+    }
+    print(json.dumps(result, indent=1))
+
+
+def _image(number: int) -> SourceImage:
+    name = f"folder_{number // 1000:04d}/image_{number:08d}.png"
+    sha256 = hashlib.sha256(name.encode()).hexdigest()
+    return SourceImage(name, Path("/data/photographs", name), sha256, 1200 + number % 800, 900 + number % 700, None)
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""What a build would do, and how long it would take: measured on a few records, nothing written to the cache."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from dukd_cache.images import Scene, read_scene
+from dukd_cache.manifest import Header, View
+from dukd_cache.plan import Crop, Plan
+from dukd_cache.record import Record, info_of
+from dukd_cache.reuse import Tally
+from dukd_cache.stores import StoreWriter
+from dukd_cache.teacher import Teacher
+from dukd_cache.views import Cut, cut
+
+E = TypeVar("E")
+
+_IMAGES_SAMPLED = 8
+_SLOW_BATCH_S = 3.0
+"""A first batch that takes longer is measure enough; a shorter one warms up."""
+_DISK_SAMPLE = 32_000_000
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one record of a view. Seconds."""
+
+    cutting: float
+    teacher: float
+    encoding: float
+    """Of one core."""
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured."""
+
+    records: int
+    reading: float
+    """Seconds an image: decoding, and making its LR image."""
+    disk: float
+    """Seconds a byte."""
+    views: dict[View, Cost]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a build would do."""
+
+    images: int
+    records: dict[View, int]
+    tallies: dict[View, Tally]
+    sample: Sample
+    cores: int
+    on_gpu: bool
+
+    def bytes(self, view: View) -> float:
+        """That all records of `view` take."""
+        return self.records[view] * self.sample.views[view].bytes
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds that each part would take by itself; they overlap."""
+        parts = dict.fromkeys(("reading images", "teacher", "encoding", "disk"), 0.0)
+        for view, tally in self.tallies.items():
+            cost, new = self.sample.views[view], self.records[view] - tally.kept
+            parts["reading images"] += self.images * self.sample.reading * new / self.records[view] + new * cost.cutting
+            parts["teacher"] += tally.asked * cost.teacher
+            parts["encoding"] += new * cost.encoding / self.cores
+            parts["disk"] += new * cost.bytes * self.sample.disk
+        return parts
+
+    @property
+    def bottleneck(self) -> str:
+        """The part that takes longest."""
+        return max(self.stages, key=self.stages.__getitem__)
+
+    @property
+    def seconds(self) -> float:
+        """That the build would take. On a CPU the teacher shares the cores with reading and encoding."""
+        stages = self.stages
+        shared = stages["teacher"] + stages["encoding"] + stages["reading images"] / self.cores
+        return max(*stages.values(), 0 if self.on_gpu else shared)
+
+
+def measure(
+    plan: Plan,
+    header: Header,
+    teacher: Teacher | None,
+    store: Callable[[Path], StoreWriter[E]],
+    out: Path,
+    batch: int,
+) -> Sample:
+    """Cut, ask, encode and write a few records: shards in a temporary folder, `out`'s disk by a file without a name.
+
+    Args:
+        store: the writer of a folder.
+        batch: inputs the teacher answers at once.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    count = len(plan.images)
+    chosen = sorted({number * count // _IMAGES_SAMPLED for number in range(_IMAGES_SAMPLED)})
+    started = time.perf_counter()
+    scenes = {number: _scene(plan, number) for number in chosen}
+    reading = (time.perf_counter() - started) / len(chosen)
+    costs: dict[View, Cost] = {}
+    records = 0
+    for view in plan.spec.views:
+        crops = list(_sampled(plan, view, chosen, batch))
+        started = time.perf_counter()
+        cuts = [cut(crop, plan.spec, scenes[number]) for number, crop in crops]
+        cutting = (time.perf_counter() - started) / len(cuts)
+        answers, asking = _asked(teacher, cuts, header, batch)
+        costs[view] = Cost(cutting, asking, *_stored(view, cuts, answers, store))
+        records += len(cuts)
+    return Sample(records, reading, _disk(out), costs)
+
+
+def _scene(plan: Plan, number: int) -> Scene:
+    image = plan.images[number]
+    return read_scene(image.path, image.lr, plan.spec.scale)
+
+
+def _sampled(plan: Plan, view: View, chosen: list[int], most: int) -> Iterator[tuple[int, Crop]]:
+    """Up to `most` crops, spread over the images `chosen`."""
+    each = max(1, most // len(chosen))
+    for number in chosen[:most]:
+        start = number * plan.spec.count(view)
+        for crop in plan.crops(view, start, start + min(each, plan.spec.count(view))):
+            yield number, crop
+
+
+def _asked(
+    teacher: Teacher | None, cuts: list[Cut], header: Header, batch: int
+) -> tuple[list[np.ndarray | None], float]:
+    """Answers to `cuts`, and the teacher's seconds an answer."""
+    if teacher is None:
+        return [None] * len(cuts), 0.0
+    inputs = np.stack([cuts[place % len(cuts)].input for place in range(batch)])
+    for _ in range(2):
+        started = time.perf_counter()
+        answers = teacher(inputs, header.encoding.dtype)
+        seconds = time.perf_counter() - started
+        if seconds > _SLOW_BATCH_S:
+            break
+    return [answers[place % batch] for place in range(len(cuts))], seconds / batch
+
+
+def _stored(
+    view: View, cuts: list[Cut], answers: list[np.ndarray | None], store: Callable[[Path], StoreWriter[E]]
+) -> tuple[float, float]:
+    """Core seconds to encode a record, and bytes that it takes with its share of the sidecar."""
+    with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
+        writer = store(Path(folder))
+        started = time.perf_counter()
+        encoded = [
+            writer.encode(Record(info_of(piece.crop, place, "0" * 64), piece.input, answer, piece.truth))
+            for place, (piece, answer) in enumerate(zip(cuts, answers, strict=True))
+        ]
+        seconds = (time.perf_counter() - started) / len(cuts)
+        writer.write(view, 0, encoded)
+        stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return seconds, stored / len(cuts)
+
+
+def _disk(out: Path) -> float:
+    """Seconds a byte, to write and fsync where `out` is or will be."""
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    block = os.urandom(1_000_000)
+    with tempfile.TemporaryFile(dir=place) as stream:
+        started = time.perf_counter()
+        for _ in range(_DISK_SAMPLE // len(block)):
+            stream.write(block)
+        stream.flush()
+        os.fsync(stream.fileno())
+        return (time.perf_counter() - started) / _DISK_SAMPLE
+
+
+def table(forecast: Forecast, out: Path) -> str:
+    """For people."""
+    lines = [
+        f"{out}: {forecast.images} images; nothing is written",
+        f"{'view':10}{'records':>10}{'kept':>10}{'reused':>10}{'to ask':>10}{'MB':>10}{'bytes/record':>14}",
+    ]
+    for view, tally in forecast.tallies.items():
+        lines.append(
+            f"{view:10}{forecast.records[view]:>10}{tally.kept:>10}{tally.reused:>10}{tally.asked:>10}"
+            f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
+        )
+    parts = ", ".join(f"{part} {_duration(seconds)}" for part, seconds in forecast.stages.items())
+    return "\n".join(
+        [
+            *lines,
+            f"time       about {_duration(forecast.seconds)}; the parts overlap: {parts}",
+            f"size       about {sum(map(forecast.bytes, forecast.tallies)) / 1e6:.1f} MB",
+            f"bottleneck {forecast.bottleneck}  (measured on {forecast.sample.records} records)",
+        ]
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,80 @@
+"""One writer a folder: a lock that its owner's death releases, however it died."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dukd_cache.errors import CacheError
+
+LOCK = "building.lock"
+"""Holds the number of the process that writes; there only while it does, or after it was killed."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one to write into `folder` (made if it is missing) until the block ends.
+
+    Raises:
+        CacheError: another process writes there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CacheError(f"{folder}: expected a folder, found a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    descriptor = _take(path)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before it is released: who opened it meanwhile sees that it is gone
+        os.close(descriptor)
+
+
+def refuse_if_locked(folder: Path) -> None:
+    """Tell early, before hours of reading, what `locked` would tell later.
+
+    Raises:
+        CacheError: another process writes into `folder`.
+    """
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        _lock(descriptor, fcntl.LOCK_SH, folder)
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path) -> int:
+    """Open and lock `path`; again if its last owner removed it in between."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _lock(descriptor, fcntl.LOCK_EX, path.parent)
+            if _is(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock(descriptor: int, kind: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
+        raise CacheError(
+            f"{folder}: another build writes here (process {owner}); wait for its end, or choose another --out"
+        ) from None
