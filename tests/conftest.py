@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,11 @@ def data_dir() -> Path:
     if not (folder / "Set5").is_dir():
         pytest.skip(f"no benchmark data at {folder} (set DUKD_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_memory_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hashes of files are remembered in a folder of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("memory")))
+        yield

@@ -84,3 +84,9 @@ def test_repro_runs_everything_once(project: Path) -> None:
     assert "Running stage 'train@kd'" in again
     assert "Stage 'cache' didn't change" in again
     assert (project / "build" / "cache" / "manifest.json").stat().st_mtime_ns == made
+
+    images = json.loads((project / "build" / "cache" / "manifest.json").read_text())["images"]["count"]
+    params["cache"]["base"] += 1
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    changed = _dvc(project, "repro", "cache")
+    assert f"(asked the teacher for {images}, reused {4 * images}, kept 0)" in changed, "only the new crops are asked"

@@ -1,18 +1,21 @@
 """Small photo-like images and build jobs that tests make for themselves."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
-from dukd_cache.job import BuildJob
+from dukd_cache.job import BuildJob, run
 from dukd_cache.manifest import View
 from dukd_cache.reader import Cache
 from dukd_cache.record import Record
+from dukd_cache.reuse import Tally
 
 U8 = npt.NDArray[np.uint8]
 
@@ -78,3 +81,11 @@ def same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Name → content of every file below `folder`."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def build_alone(job: BuildJob, tally_file: Path) -> None:
+    """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same."""
+    torch.set_num_threads(1)
+    tally = Tally()
+    run(job, tally)
+    tally_file.write_text(json.dumps(asdict(tally)))

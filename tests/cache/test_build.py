@@ -25,6 +25,7 @@ from dukd_cache.files import PARTIAL
 from dukd_cache.folder import HEADER
 from dukd_cache.images import find_images, identify, read_scene
 from dukd_cache.job import BuildJob
+from dukd_cache.lock import LOCK
 from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header, ImagesInfo, ShardInfo, View
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
@@ -347,15 +348,21 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bytes(photos: Path, teache
     assert files_of(out) == files_of(tmp_path / "whole")
 
 
-def test_an_interrupted_process_says_so_in_one_line(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    """As with Ctrl-C."""
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signalled_process_says_how_to_go_on_in_one_line(
+    photos: Path, teacher_file: Path, tmp_path: Path, sent: signal.Signals, code: int, says: str
+) -> None:
+    """As with Ctrl-C, and as a scheduler does."""
     process, _ = started(photos, teacher_file, tmp_path / "cache")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert [line for line in errors.splitlines() if not line.startswith("reading image headers:")] == [
-        "dukd-cache: interrupted; the same command goes on where this one stopped"
+        f"dukd-cache: {says}; the same command goes on where this one stopped"
     ]
     left = {path.name for path in (tmp_path / "cache").iterdir()}
     assert manifest.MANIFEST not in left
+    assert LOCK not in left
     assert not [name for name in left if name.endswith(PARTIAL)]
