@@ -131,5 +131,5 @@ def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) 
         "cache_digest": cache.digest,
         "dukd_version": __version__,
         "torch_version": torch.__version__,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
     }
