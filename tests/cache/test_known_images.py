@@ -11,7 +11,7 @@ from tests.cache.samples import build_job, photo, save_photos
 
 from dukd_cache import job, known_images
 from dukd_cache.errors import ImageError
-from dukd_cache.images import LrFolder, find_images, identify
+from dukd_cache.images import FileFacts, LrFolder, find_images, identify, read_facts
 from dukd_cache.known_images import KnownImages, memory_file
 from dukd_cache.known_images import known_images as opened
 
@@ -51,7 +51,7 @@ def test_a_second_plan_and_build_read_no_file(hr: Path, monkeypatch: pytest.Monk
     def fail(*_arguments: object) -> None:
         raise AssertionError("a file was read")
 
-    monkeypatch.setattr(known_images, "identify", fail)
+    monkeypatch.setattr(known_images, "read_facts", fail)
     assert job.prepare(asked) == first
 
 
@@ -86,25 +86,25 @@ def test_a_file_of_the_future_is_not_remembered(hr: Path) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(root: Path, path: Path, scale: int, lr: LrFolder | None) -> object:
-        found = identify(root, path, scale, lr)
+    def slow(path: Path) -> FileFacts:
+        found = read_facts(path)
         Image.fromarray(photo(40, 40)).save(path)
         return found
 
     with monkeypatch.context() as patch, opened() as known:
-        patch.setattr(known_images, "identify", slow)
+        patch.setattr(known_images, "read_facts", slow)
         known.identify(hr, hr / "photo_0.png", 2)
     settle()
     assert look(hr) == 2
 
 
-def test_hashes_of_lr_files_are_remembered_apart_from_sizes(hr: Path) -> None:
+def test_a_file_is_read_once(hr: Path) -> None:
     path = hr / "photo_0.png"
     with opened() as known:
         for _ in range(2):
-            assert known.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert known.facts(path) == FileFacts(hashlib.sha256(path.read_bytes()).hexdigest(), 30, 20)
         assert known.read == 1
-    assert [look(hr), look(hr)] == [2, 0]
+    assert [look(hr), look(hr)] == [1, 0]
 
 
 def test_a_moved_folder_is_read_again_and_names_are_of_the_root_asked(hr: Path) -> None:
@@ -120,8 +120,10 @@ def test_lr_files_are_looked_for_every_time(hr: Path, tmp_path: Path) -> None:
     lr = tmp_path / "lr"
     lr.mkdir()
     for path in find_images(hr):
-        (lr / f"{path.stem}x2.png").write_bytes(path.read_bytes())
-    assert [look(hr, LrFolder(lr)), look(hr, LrFolder(lr))] == [2, 0]
+        with Image.open(path) as image:
+            image.reduce(2).save(lr / f"{path.stem}x2.png")
+    settle()
+    assert [look(hr, LrFolder(lr)), look(hr, LrFolder(lr))] == [4, 0]
     (lr / "photo_1x2.png").unlink()
     with opened() as known, pytest.raises(ImageError, match="no LR image"):
         known.identify(hr, hr / "photo_1.png", 2, LrFolder(lr))

@@ -19,7 +19,7 @@ from dukd_cache import job, networks, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import PREVIOUS
-from dukd_cache.images import find_images, identify
+from dukd_cache.images import find_images, identify, read_facts
 from dukd_cache.manifest import VIEWS, Codec, CropSpec, Dtype, Encoding, Header, View
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
@@ -80,7 +80,7 @@ class Bench:
         header = Header(
             spec=spec,
             teacher=self.teacher.info,
-            images=job.images_info(plan.images, None, lambda _path: ""),
+            images=job.images_info(plan.images, None, (), read_facts),
             encoding=Encoding(
                 store="webdataset",
                 codec=wanted.codec,
