@@ -24,6 +24,7 @@ from dukd_cache.plan import Crop, Plan, shard_ranges
 from dukd_cache.prefetch import prefetch
 from dukd_cache.record import Record, fingerprint, info_of
 from dukd_cache.stores import StoreWriter
+from dukd_cache.stores.choice import write_shared_files
 from dukd_cache.teacher import Teacher
 from dukd_cache.views import Cut, cut
 
@@ -80,6 +81,7 @@ def build(
             on_records(done.records)
         shards.append(done)
     finished = Manifest(**header.model_dump(), shards=tuple(shards))
+    write_shared_files(out, finished)
     manifest.write(finished, out)
     (out / HEADER).unlink(missing_ok=True)
     return finished
@@ -113,7 +115,7 @@ def claim(out: Path, header: Header) -> None:
     elif out.is_dir() and any(path.name != HEADER + PARTIAL for path in out.iterdir()):
         raise CacheError(f"{out}: holds something that is no cache; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    for left_over in out.glob(f"*{PARTIAL}"):
+    for left_over in out.rglob(f"*{PARTIAL}"):
         left_over.unlink()
     if not (out / manifest.MANIFEST).is_file():
         write_atomically(out / HEADER, manifest.to_json(header))

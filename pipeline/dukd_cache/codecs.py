@@ -1,14 +1,14 @@
-"""Pixels ↔ bytes, losslessly. The file suffix says how to read the bytes back."""
+"""Pixels ↔ bytes of an image file, losslessly. The file suffix says how to read the bytes back."""
 
 import io
+import math
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from dukd_cache.layout import Kind, Pixels
 from dukd_cache.manifest import Codec
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
 
 
 def encode(pixels: Pixels, codec: Codec) -> tuple[str, bytes]:
@@ -25,14 +25,68 @@ def encode(pixels: Pixels, codec: Codec) -> tuple[str, bytes]:
     return "webp", buffer.getvalue()
 
 
-def decode(suffix: str, content: bytes) -> Pixels:
-    """The pixels that `encode` was given: u8 or f16 [H,W,3].
+def decode(suffix: str, content: bytes, kind: Kind) -> Pixels:
+    """The pixels that `encode` was given, which are of `kind`.
+
+    The header of `content` is compared with `kind` first: memory is taken for pixels of `kind` only.
 
     Raises:
-        ValueError, OSError: the bytes are not of that kind.
+        ValueError: the bytes are not of that kind.
     """
-    if suffix == "npy":
-        pixels: Pixels = np.load(io.BytesIO(content), allow_pickle=False)
-        return pixels
-    with Image.open(io.BytesIO(content), formats=[suffix]) as image:
+    if suffix not in _DECODERS:
+        raise ValueError(f"unknown suffix {suffix!r:.20} (valid: {', '.join(_DECODERS)})")
+    try:
+        return _DECODERS[suffix](content, kind)
+    except _REFUSALS as error:
+        raise ValueError(str(error)) from error
+
+
+def _decode_npy(content: bytes, kind: Kind) -> Pixels:
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not version 1.0 of .npy")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if shape != kind.shape or fortran or dtype != np.dtype(kind.dtype):
+        raise ValueError(f"expected {kind.dtype} {kind.shape}, found {dtype} {shape}"[:200])
+    left = len(content) - stream.tell()
+    if left != kind.nbytes:
+        raise ValueError(f"expected {kind.nbytes} bytes of pixels, found {left}")
+    pixels: Pixels = np.frombuffer(content, dtype, math.prod(shape), stream.tell()).reshape(shape)
+    return pixels
+
+
+def _decode_png(content: bytes, kind: Kind) -> Pixels:
+    return _decode_image("PNG", content, kind)
+
+
+def _decode_webp(content: bytes, kind: Kind) -> Pixels:
+    # Pillow's decoder takes memory for the canvas as soon as it is opened: the size is read here, by the
+    # "WebP Lossless Bitstream Specification", section 3. Anything but one plain lossless image is refused.
+    if content[:4] != b"RIFF" or content[8:16] != b"WEBPVP8L" or content[20:21] != b"\x2f":
+        raise ValueError("not a plain lossless WebP image")
+    bits = int.from_bytes(content[21:25], "little")
+    _same_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, kind)
+    return _decode_image("WEBP", content, kind)
+
+
+_REFUSALS = (OSError, EOFError, SyntaxError, RecursionError, MemoryError, Image.DecompressionBombError)
+"""How Pillow and the parser of .npy headers say no, besides ValueError."""
+
+_DECODERS: dict[str, Callable[[bytes, Kind], Pixels]] = {
+    "webp": _decode_webp,
+    "png": _decode_png,
+    "npy": _decode_npy,
+}
+
+
+def _decode_image(name: str, content: bytes, kind: Kind) -> Pixels:
+    with Image.open(io.BytesIO(content), formats=[name]) as image:
+        _same_size(image.width, image.height, kind)
+        if image.mode != "RGB" or kind.dtype != "uint8":
+            raise ValueError(f"expected {kind.dtype} RGB, found an image of mode {image.mode}")
         return np.asarray(image)
+
+
+def _same_size(width: int, height: int, kind: Kind) -> None:
+    if (width, height) != (kind.side, kind.side):
+        raise ValueError(f"expected {kind.side}×{kind.side} pixels, found {width}×{height}")

@@ -13,6 +13,7 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import SettingError
 from dukd_cache.images import LrFolder, SourceImage, find_images, identify, read_scene
+from dukd_cache.layout import with_shard_size
 from dukd_cache.manifest import (
     Codec,
     CropSpec,
@@ -22,12 +23,12 @@ from dukd_cache.manifest import (
     ImagesInfo,
     Manifest,
     Precision,
+    Store,
     TeacherInfo,
-    View,
 )
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
-from dukd_cache.stores.webdataset import WebDatasetWriter
+from dukd_cache.stores.choice import choose_codec, open_writer, software
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class BuildJob:
     base: int
     zoom_in: int
     zoom_out: int
-    codec: Codec
+    codec: Codec | None
+    """None: the store's default."""
     dtype: Dtype
     precision: Precision
     device: str
@@ -55,6 +57,7 @@ class BuildJob:
     shard_size: int
     """Megabytes of pixels a shard, before compression."""
     seed: int
+    store: Store = "webdataset"
 
 
 def run(job: BuildJob) -> Manifest:
@@ -77,7 +80,7 @@ def run(job: BuildJob) -> Manifest:
         # A wrong scale shows in the first pair: better now than after an hour.
         read_scene(images[0].path, images[0].lr, scale)
     header = _header(job, plan, asked.info if asked else None)
-    store = WebDatasetWriter(job.out, job.codec)
+    store = open_writer(job.out, header)
     with progress("asking the teacher", sum(map(plan.total, spec.views)), "records") as advance:
         return build(plan, header, asked, store, job.out, batch_size=job.batch_size, on_records=advance)
 
@@ -122,23 +125,21 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
 
 
 def _header(job: BuildJob, plan: Plan, info: TeacherInfo | None) -> Header:
-    return Header(
+    codec = choose_codec(job.store, job.codec)
+    header = Header(
         spec=plan.spec,
         teacher=info,
         images=_images_info(plan.images, job.lr),
-        encoding=Encoding(
-            store="webdataset",
-            codec=job.codec,
-            dtype=job.dtype,
-            shard_records={view: _shard_records(job, plan.spec, view) for view in plan.spec.views},
-        ),
+        encoding=Encoding(store=job.store, codec=codec, dtype=job.dtype, shard_records={}),
         software={
             "dukd": __version__,
             "pillow": PIL.__version__,
             "torch": torch.__version__,
             "spandrel": version("spandrel"),
-        },
+        }
+        | software(job.store),
     )
+    return with_shard_size(header, job.shard_size)
 
 
 def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None) -> ImagesInfo:
@@ -147,9 +148,3 @@ def _images_info(images: tuple[SourceImage, ...], lr: LrFolder | None) -> Images
         lr_sha256 = hashlib.sha256(image.lr.read_bytes()).hexdigest() if image.lr else ""
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
     return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=lr.template if lr else "bicubic")
-
-
-def _shard_records(job: BuildJob, spec: CropSpec, view: View) -> int:
-    outputs = (job.weights is not None) * (1 if job.dtype == "uint8" else 2) + (view != "zoom_in")
-    pixels = spec.input_side(view) ** 2 + outputs * spec.output_side(view) ** 2
-    return max(1, job.shard_size * 1_000_000 // (3 * pixels))

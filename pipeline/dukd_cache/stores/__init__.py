@@ -35,3 +35,13 @@ class StoreReader(Protocol):
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
+
+    def files(self, shard: ShardInfo) -> list[str]:
+        """Files of `shard` below the root, without the sidecar, in the order in which they are hashed."""
+
+    def check_structure(self, shard: ShardInfo) -> None:
+        """Compare what the shard's files say of their own parts with the sidecar. They are there.
+
+        Raises:
+            ShardCorrupt: they differ.
+        """
