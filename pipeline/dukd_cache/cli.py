@@ -203,10 +203,9 @@ def convert(
     from dukd_cache.reader import Cache
 
     opened = Cache(source)
+    header = conversion.converted_header(opened.manifest, store.value, codec.value if codec else None, shard_size)
     with progress("converting", sum(map(opened.count, opened.views)), "records") as advance:
-        manifest = conversion.convert(
-            opened, out, store.value, codec.value if codec else None, shard_size, on_records=advance
-        )
+        manifest = conversion.convert(opened, out, header, on_records=advance)
     print(f"{out}: {summary(manifest)}")
 
 

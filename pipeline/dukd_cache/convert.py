@@ -24,26 +24,18 @@ from dukd_cache.stores.choice import choose_codec, open_writer, software, write_
 
 
 def convert(
-    source: Cache,
-    out: Path,
-    store: Store,
-    codec: Codec | None,
-    shard_size: int | None,
-    *,
-    on_records: Callable[[int], None] = lambda _count: None,
+    source: Cache, out: Path, header: Header, *, on_records: Callable[[int], None] = lambda _count: None
 ) -> Manifest:
     """Write the records of `source` into `out`; go on where an earlier attempt stopped.
 
     Args:
-        codec: None is the store's default.
-        shard_size: megabytes of pixels a shard, before compression; None keeps the records a shard of `source`.
+        header: of `converted_header`.
         on_records: told how many records were finished since it was last told.
 
     Raises:
         CacheError: `out` holds something else.
         ShardCorrupt: a record of `source` is damaged. Whole shards written so far stay for the next attempt.
     """
-    header = converted_header(source.manifest, store, codec, shard_size)
     _claim(out, header)
     writer = open_writer(out, header)
     shards = []
@@ -65,6 +57,10 @@ def convert(
 
 def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_size: int | None) -> Header:
     """The header of `source` in another store: all that decides what the records are stays.
+
+    Args:
+        codec: None is the store's default.
+        shard_size: megabytes of pixels a shard, before compression; None keeps the records a shard of `source`.
 
     Raises:
         SettingError: the store cannot compress with `codec`.

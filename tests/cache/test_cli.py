@@ -19,7 +19,7 @@ from dukd_cache.images import find_images, read_rgb, read_scene
 from dukd_cache.manifest import MANIFEST
 from dukd_cache.reader import Cache
 
-PROGRESS = ("reading image headers: ", "asking the teacher: ", "making LR images: ")
+PROGRESS = ("reading image headers: ", "asking the teacher", "making LR images: ", "checking: ", "converting: ")
 
 
 @dataclass(frozen=True)
@@ -356,7 +356,7 @@ def test_a_damaged_cache_is_named(dukd_cache: Command, photos: Path, tmp_path: P
 def test_help_shows_every_command_and_an_example(dukd_cache: Command) -> None:
     ended = dukd_cache("--help")
     assert ended.code == 0
-    for command in ("build", "inspect", "degrade"):
+    for command in ("build", "inspect", "verify", "convert", "degrade"):
         assert command in ended.output
         assert "Example" in dukd_cache(command, "--help").output
 

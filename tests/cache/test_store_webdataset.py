@@ -149,7 +149,9 @@ def test_the_sidecar_tells_where_each_members_bytes_lie(tmp_path: Path) -> None:
         }
         assert all(hashlib.sha256(members[name]).hexdigest() == entry["members"][name]["sha256"] for name in members)
         assert json.loads(members["json"]) == entry["info"] == record_of("base", position).info.model_dump()
-        assert np.array_equal(codecs.decode("png", members["input.png"], Kind(6, "uint8")), record_of("base", position).input)
+        assert np.array_equal(
+            codecs.decode("png", members["input.png"], Kind(6, "uint8")), record_of("base", position).input
+        )
 
 
 @pytest.mark.parametrize("codec", ["webp", "png"])
