@@ -81,7 +81,7 @@ def survives(original: Path, folder: Path, seeds: range) -> list[str]:
 @pytest.mark.parametrize("store", STORES)
 def test_every_damage_is_noticed(many_shards: dict[Store, Path], tmp_path: Path, store: Store) -> None:
     assert verify(many_shards[store]) == []
-    assert survives(many_shards[store], tmp_path, range(10)) == []
+    assert survives(many_shards[store], tmp_path, range(20)) == []
 
 
 @pytest.mark.slow

@@ -160,7 +160,9 @@ def test_the_loss_falls(settings_of: Settings, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("log_every", "steps", "logged"), [(1, 3, [1, 2, 3]), (2, 5, [2, 4, 5]), (10, 3, [3]), (3, 6, [3, 6])]
 )
-def test_rows_and_rates(settings_of: Settings, tmp_path: Path, log_every: int, steps: int, logged: list[int]) -> None:
+def test_rows_and_rates(
+    settings_of: Settings, tmp_path: Path, log_every: int, steps: int, logged: list[int]
+) -> None:
     schedule = {"kind": "cosine", "warmup": 2, "floor": 0.1}
     go(settings_of(method="scratch", steps=steps, log_every=log_every, schedule=schedule), tmp_path / "run")
     rows = curve(tmp_path / "run")
