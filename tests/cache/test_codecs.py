@@ -76,7 +76,11 @@ def test_pixels_of_another_kind_are_refused(codec: Codec, kind: Kind) -> None:
 
 def test_bytes_of_another_codec_are_refused() -> None:
     content = encode(photo(24, 24), "png")[1]
-    for suffix, says in [("webp", "not a plain lossless WebP"), ("npy", "magic"), ("jpg", "unknown suffix 'jpg'")]:
+    for suffix, says in [
+        ("webp", "not a plain lossless WebP"),
+        ("npy", "not version 1.0"),
+        ("jpg", "unknown suffix 'jpg'"),
+    ]:
         with pytest.raises(ValueError, match=says):
             decode(suffix, content, Kind(24, "uint8"))
 
@@ -85,5 +89,5 @@ def test_pickles_are_not_run() -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([object()], dtype=object), allow_pickle=True)
     for content in (buffer.getvalue(), pickle.dumps([1])):
-        with pytest.raises(ValueError, match=r"expected uint8|magic"):
+        with pytest.raises(ValueError, match=r"expected|not version"):
             decode("npy", content, Kind(1, "uint8"))
