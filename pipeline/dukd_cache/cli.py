@@ -174,7 +174,7 @@ def verify(
 
     problems = verification.run(cache, teacher, sample, device.value)
     for problem in problems:
-        print(problem.message)
+        print(" ".join(problem.message.split()))
     if repair and problems:
         print(f"{cache}: {mend(cache, problems)}")
     if problems:

@@ -224,7 +224,7 @@ def _parsed(path: Path, content: bytes) -> _SealedManifest:
         found = _SealedManifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
+        where = " ".join(".".join(map(str, first["loc"])).split())[:80] or "content"
         raise CacheError(
             f"{path}: not a manifest of cache format {FORMAT_VERSION} ({where}: {first['msg']})"
         ) from error

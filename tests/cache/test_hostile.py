@@ -182,11 +182,17 @@ def test_offsets_that_lie_are_refused(root: Path, offset: int, length: int) -> N
         {"records": []},
         {"records": None},
         {"surprise": 1},
+        {"sur\nprise " * 100: 1},
     ],
 )
 def test_sidecars_that_lie_are_refused(root: Path, change: Json) -> None:
     rewrite_sidecar(root, lambda sidecar: sidecar.update(change))
     everything_is_refused(root)
+
+
+def test_keys_of_a_manifest_stay_in_one_line(root: Path) -> None:
+    rewrite(root, lambda manifest: manifest.update({"sur\nprise " * 100: 1}))
+    everything_is_refused(root, "not a manifest")
 
 
 @pytest.mark.parametrize("key", ["../../x", "a/b", "0.input", "", "0" * 65, "é", "A"])
@@ -195,7 +201,7 @@ def test_keys_are_plain(root: Path, key: str) -> None:
     everything_is_refused(root, "not a sidecar")
 
 
-@pytest.mark.parametrize("name", ["input.exe", "../input.webp", "input", "output.webp", ""])
+@pytest.mark.parametrize("name", ["input.exe", "../input.webp", "input.we\nbp", "input", "output.webp", ""])
 def test_members_of_other_names_are_refused(root: Path, name: str) -> None:
     def rename(sidecar: Json) -> None:
         members = sidecar["records"][0]["members"]

@@ -4,8 +4,9 @@ import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.manifest import Count, Sha256, ShardInfo, View
@@ -34,7 +35,7 @@ class Entry(_Strict):
     """One record of a shard."""
 
     info: RecordInfo
-    members: dict[str, Member]
+    members: dict[Annotated[str, Field(pattern="^[a-z]{1,10}([.][a-z]{1,10})?$")], Member]
     """By `input.webp` and the like in a tar, by `input` and the like in a Zarr store."""
 
 
