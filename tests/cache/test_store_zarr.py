@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.cache.test_store_webdataset import equal, layout_of, record_of
 
-from dukd_cache import job
+from dukd_cache import job, manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.layout import Kind
 from dukd_cache.manifest import CODECS, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
 from dukd_cache.reader import Cache
+from dukd_cache.stores.choice import whole_shards
 from dukd_cache.stores.zarr import EncodedRecord, ZarrReader, ZarrWriter
 from dukd_cache.stores.zarr_format import decode_chunk, encode_chunk
 
@@ -247,3 +249,15 @@ class TestCommand:
         ended = dukd_cache("build", *words, "--codec", codec)
         refused(ended, f"--codec {codec}: --store {store} has {', '.join(CODECS[store])}")
         assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("store", list(CODECS))
+def test_whole_shards_are_known_without_a_manifest(
+    many_shards: dict[Store, Path], tmp_path: Path, store: Store
+) -> None:
+    found = manifest.read(many_shards[store])
+    root = shutil.copytree(many_shards[store], tmp_path / "c")
+    (root / "manifest.json").unlink()
+    (root / "base-000001.json").unlink()
+    (root / "base-notes.json").write_text("{}")
+    assert list(whole_shards(root, found)) == [found.shards[0], *found.shards[2:]]

@@ -19,8 +19,8 @@ class StoreWriter(Protocol[E]):
     def write(self, view: View, number: int, records: Iterable[E]) -> ShardInfo:
         """Write a shard: it is there whole, with its sidecar, when this returns, or not at all."""
 
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records."""
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
 
 
 class StoreReader(Protocol):

@@ -1,5 +1,6 @@
 """From the name of a store to what writes and reads it."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from dukd_cache.errors import SettingError
 from dukd_cache.files import write_atomically
 from dukd_cache.layout import layout
-from dukd_cache.manifest import CODECS, Codec, Header, Manifest, Store
+from dukd_cache.manifest import CODECS, Codec, Header, Manifest, ShardInfo, Store
 from dukd_cache.stores import StoreReader, StoreWriter
 from dukd_cache.stores.webdataset import WebDatasetReader, WebDatasetWriter
 from dukd_cache.stores.zarr import ZarrReader, ZarrWriter
@@ -44,6 +45,16 @@ def open_reader(root: Path, header: Header) -> StoreReader:
     if header.encoding.store == "zarr":
         return ZarrReader(root, header.encoding, layout(header))
     return WebDatasetReader(root, layout(header))
+
+
+def whole_shards(root: Path, header: Header) -> Iterator[ShardInfo]:
+    """The shards in `root` that are whole, of a finished cache or not; known by their sidecars."""
+    writer = open_writer(root, header)
+    for view in header.spec.views:
+        for path in sorted(root.glob(f"{view}-*.json")):
+            number = path.stem.removeprefix(f"{view}-")
+            if number.isdecimal() and (shard := writer.finished(view, int(number), None)):
+                yield shard
 
 
 def shared_files(manifest: Manifest) -> dict[str, bytes]:

@@ -68,14 +68,14 @@ def sidecar_name(shard: str) -> str:
     return f"{shard.partition('.')[0]}.json"
 
 
-def finished_sidecar(path: Path, records: int) -> tuple[Sidecar, bytes] | None:
-    """The sidecar at `path` and its bytes, if it is there and of that many records."""
+def finished_sidecar(path: Path, records: int | None) -> tuple[Sidecar, bytes] | None:
+    """The sidecar at `path` and its bytes, if it is there and of that many records; None: of any."""
     try:
         content = path.read_bytes()
         found = Sidecar.model_validate_json(content)
     except (OSError, ValidationError):  # not there, or damaged since: written anew
         return None
-    return (found, content) if len(found.records) == records else None
+    return (found, content) if found.records and records in (None, len(found.records)) else None
 
 
 class Shards:

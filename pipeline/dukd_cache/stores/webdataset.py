@@ -76,8 +76,8 @@ class WebDatasetWriter:
         write_atomically(sidecar_path, content)
         return sidecar.shard_info(path.name, view, content)
 
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records."""
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
         path = self.root / shard_name("webdataset", view, number)
         found = finished_sidecar(self.root / sidecar_name(path.name), records)
         if found is None or not path.is_file() or path.stat().st_size != found[0].bytes:

@@ -83,8 +83,8 @@ class ZarrWriter:
         write_atomically(sidecar_path, content)
         return sidecar.shard_info(name, view, content)
 
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records."""
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
         name = shard_name("zarr", view, number)
         found = finished_sidecar(self.root / sidecar_name(name), records)
         paths = self._paths(view, number)
