@@ -28,6 +28,7 @@ from dukd_cache.prefetch import prefetch
 from dukd_cache.record import Answer, Record, fingerprint, info_of
 from dukd_cache.reuse import Answers, Tally, all_sources
 from dukd_cache.stores import StoreWriter
+from dukd_cache.stores.choice import write_shared_files
 from dukd_cache.teacher import Teacher
 from dukd_cache.views import Cut, cut
 
@@ -72,7 +73,8 @@ def build(
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
     tally = tally or Tally()
-    with locked(out), _room(out), closing(_Reusable(out, header, reuse)) as reusable:
+    with locked(out), _room(out):
+        reusable = _Reusable(out, header, reuse)
         claim(out, header)
         shards: list[ShardInfo] = []
         for shard in shards_of(plan, header):
@@ -89,6 +91,7 @@ def build(
                 on_records(done.records)
             shards.append(done)
         finished = Manifest(**header.model_dump(), shards=tuple(shards))
+        write_shared_files(out, finished)
         manifest.write(finished, out)
         finish(out)
     return finished
@@ -114,10 +117,6 @@ class _Reusable:
     def answers(self) -> Answers | None:
         teacher, folders = self._header.teacher, all_sources(self._out, self._others)
         return Answers(folders, teacher, self._header.encoding.dtype) if teacher and folders else None
-
-    def close(self) -> None:
-        if answers := self.__dict__.get("answers"):
-            answers.close()
 
 
 @contextmanager

@@ -31,6 +31,14 @@ class Codec(StrEnum):
     webp = "webp"
     png = "png"
     raw = "raw"
+    blosc = "blosc"
+
+
+class Store(StrEnum):
+    """How shards are laid out."""
+
+    webdataset = "webdataset"
+    zarr = "zarr"
 
 
 class Dtype(StrEnum):
@@ -63,6 +71,8 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+_CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
+
 HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its subfolders count too.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
@@ -92,7 +102,8 @@ def build_job(
     zoom_out: Annotated[
         int | None, typer.Option(help="Records an image of the view zoom-out. Default: as many as --base.")
     ] = None,
-    codec: Annotated[Codec, typer.Option(help="Lossless compression of pixels.")] = Codec.webp,
+    store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")] = Store.webdataset,
+    codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
     dtype: Annotated[
         Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room.")
     ] = Dtype.uint8,
@@ -127,13 +138,14 @@ def build_job(
         base=base,
         zoom_in=(base if teacher else 0) if zoom_in is None else zoom_in,
         zoom_out=(base if teacher else 0) if zoom_out is None else zoom_out,
-        codec=codec.value,
+        codec=codec.value if codec else None,
         dtype=dtype.value,
         precision=precision.value,
         device=device.value,
         batch_size=batch_size,
         shard_size=shard_size,
         seed=seed,
+        store=store.value,
         on_bad_image=on_bad_image.value,
         reuse=tuple(reuse or ()),
     )
@@ -214,6 +226,62 @@ def inspect(
         print("\n\n".join([inspection.table(opened), *numbers.tables]))
     if picture:
         inspection.save_picture(opened, picture)
+
+
+@app.command(epilog="Example: `dukd-cache verify cache --teacher SwinIR_x4.pth`")
+def verify(
+    cache: Annotated[Path, typer.Argument(help="Folder of a finished cache.")],
+    teacher: Annotated[
+        Path | None, typer.Option(help="Ask these weights again about some records and compare the answers.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
+    device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is broken; the build's command then writes it anew.")
+    ] = False,
+) -> None:
+    """Check every byte and every record of a cache.
+
+    Problems are printed, one a line. Exit code 0: all holds; 1: something does not; 2: it could not be checked.
+    """
+    from dukd_cache import verification
+    from dukd_cache.verify import repair as mend
+
+    problems = verification.run(cache, teacher, sample, device.value)
+    for problem in problems:
+        print(" ".join(problem.message.split()))
+    if repair and problems:
+        print(f"{cache}: {mend(cache, problems)}")
+    if problems:
+        print(f"{cache}: {len(problems)} problem{'s' * (len(problems) > 1)}")
+        raise typer.Exit(1)
+    print(f"{cache}: all holds")
+
+
+@app.command(epilog="Example: `dukd-cache convert cache cache.zarr --store zarr`")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of a finished cache.")],
+    out: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write to.")],
+    store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
+    codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="MB of pixels a shard, before compression. Default: as in SRC.")
+    ] = None,
+) -> None:
+    """Write a cache in another store, codec or shard size, without the teacher and without loss.
+
+    A conversion that was stopped goes on when the same command is given again.
+    """
+    from dukd_cache import convert as conversion
+    from dukd_cache.inspection import summary
+    from dukd_cache.progress import progress
+    from dukd_cache.reader import Cache
+
+    opened = Cache(source)
+    header = conversion.converted_header(opened.manifest, store.value, codec.value if codec else None, shard_size)
+    with progress("converting", sum(map(opened.count, opened.views)), "records") as advance:
+        manifest = conversion.convert(opened, out, header, on_records=advance)
+    print(f"{out}: {summary(manifest)}")
 
 
 @app.command(epilog="Example: `dukd-cache degrade --hr Set5/HR --out Set5/LR/X4 --scale 4`")

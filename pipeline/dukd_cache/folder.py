@@ -47,7 +47,7 @@ def claim(out: Path, header: Header) -> None:
     """
     check(out, header)
     there = header_of(out)
-    for left_over in out.glob(f"*{PARTIAL}"):
+    for left_over in out.rglob(f"*{PARTIAL}"):
         left_over.unlink()
     if there is not None and there != header:
         _retire(out, there)

@@ -20,6 +20,7 @@ from dukd_cache.forecast import Forecast, measure
 from dukd_cache.images import FileFacts, LrFolder, SourceImage, find_images
 from dukd_cache.known_images import known_images
 from dukd_cache.known_records import existing
+from dukd_cache.layout import with_shard_size
 from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
@@ -31,14 +32,14 @@ from dukd_cache.manifest import (
     Manifest,
     Precision,
     SkippedImage,
+    Store,
     TeacherInfo,
-    View,
 )
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
 from dukd_cache.reuse import Tally
 from dukd_cache.screening import OnBadImage, screen
-from dukd_cache.stores.webdataset import WebDatasetWriter
+from dukd_cache.stores.choice import choose_codec, open_writer, software
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class BuildJob:
     base: int
     zoom_in: int
     zoom_out: int
-    codec: Codec
+    codec: Codec | None
+    """None: the store's default."""
     dtype: Dtype
     precision: Precision
     device: str
@@ -66,6 +68,7 @@ class BuildJob:
     shard_size: int
     """Megabytes of pixels a shard, before compression."""
     seed: int
+    store: Store = "webdataset"
     on_bad_image: OnBadImage = "fail"
     reuse: tuple[Path, ...] = ()
     """Other caches, finished or not, whose answers may serve."""
@@ -88,7 +91,7 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     """
     refuse_if_locked(job.out)
     made = prepare(job)
-    store = WebDatasetWriter(job.out, job.codec)
+    store = open_writer(job.out, made.header)
     with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
         return build(
             made.plan,
@@ -130,14 +133,14 @@ def forecast(job: BuildJob) -> Forecast:
     """
     made = prepare(job)
     check(job.out, made.header)
-    store = WebDatasetWriter(job.out, job.codec)
+    store = open_writer(job.out, made.header)
     found = existing(made.plan, made.header, store, job.out, job.reuse)
     tallies = {view: found.tally(view) for view in made.plan.spec.views}
     sample = measure(
         made.plan,
         made.header,
         made.teacher,
-        lambda folder: WebDatasetWriter(folder, job.codec),
+        lambda folder: open_writer(folder, made.header),
         job.out,
         job.batch_size,
     )
@@ -186,23 +189,21 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
 
 
 def _header(job: BuildJob, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:
-    return Header(
+    codec = choose_codec(job.store, job.codec)
+    header = Header(
         spec=plan.spec,
         teacher=info,
         images=images,
-        encoding=Encoding(
-            store="webdataset",
-            codec=job.codec,
-            dtype=job.dtype,
-            shard_records={view: _shard_records(job, plan.spec, view) for view in plan.spec.views},
-        ),
+        encoding=Encoding(store=job.store, codec=codec, dtype=job.dtype, shard_records={}),
         software={
             "dukd": __version__,
             "pillow": PIL.__version__,
             "torch": torch.__version__,
             "spandrel": version("spandrel"),
-        },
+        }
+        | software(job.store),
     )
+    return with_shard_size(header, job.shard_size)
 
 
 def images_info(
@@ -218,9 +219,3 @@ def images_info(
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
     read = lr.template if lr else "bicubic"
     return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=read, skipped=skipped)
-
-
-def _shard_records(job: BuildJob, spec: CropSpec, view: View) -> int:
-    outputs = (job.weights is not None) * (1 if job.dtype == "uint8" else 2) + (view != "zoom_in")
-    pixels = spec.input_side(view) ** 2 + outputs * spec.output_side(view) ** 2
-    return max(1, job.shard_size * 1_000_000 // (3 * pixels))

@@ -105,11 +105,8 @@ def _stored_keys(source: Source) -> U64:
 
 def _infos(source: Source) -> Iterator[RecordInfo]:
     reader = source.reader()
-    try:
-        for index in range(source.shard.records):
-            yield reader.info(source.shard, index)
-    finally:
-        reader.close()
+    for index in range(source.shard.records):
+        yield reader.info(source.shard, index)
 
 
 def _mixed(image: U64, x: U64, y: U64) -> U64:

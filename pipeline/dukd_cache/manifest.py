@@ -6,25 +6,43 @@ The format is described in docs/cache-format.md.
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from dukd_cache.errors import CacheError
+from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.files import write_atomically
 
 FORMAT_VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
 
 View = Literal["base", "zoom_in", "zoom_out"]
-Codec = Literal["webp", "png", "raw"]
+Store = Literal["webdataset", "zarr"]
+Codec = Literal["webp", "png", "raw", "blosc"]
 Dtype = Literal["uint8", "float16"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 VIEWS: tuple[View, ...] = ("base", "zoom_in", "zoom_out")
 
-Count = Annotated[int, Field(ge=0)]
-Side = Annotated[int, Field(gt=0)]
+CODECS: dict[Store, tuple[Codec, ...]] = {"webdataset": ("webp", "png", "raw"), "zarr": ("blosc", "raw")}
+"""What each store can compress with; the first is its default."""
+
+MAX_SIDE = 1024
+"""Of a patch. So no array of a record is larger than 4096×4096, whatever a manifest says."""
+MAX_SHARD_RECORDS = 1_000_000
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+Records = Annotated[int, Field(gt=0, le=MAX_SHARD_RECORDS)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Frozen(BaseModel):
@@ -87,7 +105,7 @@ class SkippedImage(_Frozen):
 class ImagesInfo(_Frozen):
     """Which images the crops come from."""
 
-    count: int
+    count: Count
     sha256: str
     """Over every image's name and content, and its LR file's content."""
     lr: str
@@ -106,12 +124,19 @@ class ImagesInfo(_Frozen):
 class Encoding(_Frozen):
     """How records are stored."""
 
-    store: Literal["webdataset"]
+    store: Store
     codec: Codec
+    """One of `CODECS[store]`."""
     dtype: Dtype
     """Of the teacher's answers. Inputs and truths are always uint8."""
-    shard_records: dict[View, Side]
+    shard_records: dict[View, Records]
     """Records a shard of each view; the last of a view may hold fewer."""
+
+    @model_validator(mode="after")
+    def _store_has_codec(self) -> Self:
+        if self.codec not in CODECS[self.store]:
+            raise ValueError(f"store {self.store} has no codec {self.codec} (valid: {', '.join(CODECS[self.store])})")
+        return self
 
 
 class Header(_Frozen):
@@ -132,18 +157,24 @@ class ShardInfo(_Frozen):
     """A shard that is whole."""
 
     name: str
-    """File name of the shard; its sidecar is `<name without suffix>.json`."""
+    """`shard_name` of its store, view and number. Its sidecar is `<name without suffix>.json`."""
     view: View
-    records: Side
+    records: Records
     bytes: Count
-    sha256: str
-    sidecar_sha256: str
+    """Of the shard's file, or of its files together. So for `sha256`."""
+    sha256: Sha256
+    sidecar_sha256: Sha256
 
 
 class Manifest(Header):
     """What a finished cache says of itself."""
 
     shards: tuple[ShardInfo, ...]
+
+
+def shard_name(store: Store, view: View, number: int) -> str:
+    """`base-000003.tar`; `base-000003` in a Zarr store, where a shard is a file of each array."""
+    return f"{view}-{number:06d}{'.tar' if store == 'webdataset' else ''}"
 
 
 def to_json(model: BaseModel) -> bytes:
@@ -153,28 +184,100 @@ def to_json(model: BaseModel) -> bytes:
 
 def digest(manifest: Manifest) -> str:
     """sha256 of the manifest file: names the cache and, through the shards' hashes, all it holds."""
-    return hashlib.sha256(to_json(manifest)).hexdigest()
+    return hashlib.sha256(_sealed(manifest)).hexdigest()
 
 
 def write(manifest: Manifest, root: Path) -> None:
     """Put `manifest.json` into `root`, whole or not at all."""
-    write_atomically(root / MANIFEST, to_json(manifest))
+    write_atomically(root / MANIFEST, _sealed(manifest))
 
 
 def read(root: Path) -> Manifest:
     """The manifest of the cache at `root`.
 
     Raises:
-        CacheError: there is no finished cache, or one of another format version.
+        CacheError: there is no finished cache, or one of another format version, or its manifest contradicts itself.
+        ShardCorrupt: the manifest is not the one that was written.
     """
     path = root / MANIFEST
     if not path.is_file():
         raise CacheError(f"{root}: no finished cache here ({MANIFEST} is missing)")
+    content = path.read_bytes()
+    found = _parsed(path, content)
+    computed = _checksum(content, found.checksum)
+    if computed != found.checksum:
+        raise ShardCorrupt(f"{path}: sha256 {found.checksum[:12]}… stored, {computed[:12]}… computed")
+    return found.open()
+
+
+def read_despite_damage(root: Path) -> Manifest | None:
+    """What a manifest says whose checksum does not hold; None where it does not even make sense."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return _parsed(root / MANIFEST, (root / MANIFEST).read_bytes()).open()
+    except (CacheError, OSError):
+        return None
+
+
+class _SealedManifest(Manifest):
+    """The manifest as it is in its file."""
+
+    checksum: Sha256
+    """sha256 of the file with 64 zeros in this value's place."""
+
+    def open(self) -> Manifest:
+        return Manifest.model_validate(self.model_dump(exclude={"checksum"}))
+
+
+_NO_CHECKSUM = "0" * 64
+
+
+def _sealed(manifest: Manifest) -> bytes:
+    content = to_json(_SealedManifest(**manifest.model_dump(), checksum=_NO_CHECKSUM))
+    return content.replace(_field(_NO_CHECKSUM), _field(_checksum(content, _NO_CHECKSUM)), 1)
+
+
+def _checksum(content: bytes, stored: str) -> str:
+    return hashlib.sha256(content.replace(_field(stored), _field(_NO_CHECKSUM), 1)).hexdigest()
+
+
+def _field(checksum: str) -> bytes:
+    return f'"checksum": "{checksum}"'.encode()
+
+
+def _parsed(path: Path, content: bytes) -> _SealedManifest:
+    try:
+        found = _SealedManifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
+        where = " ".join(".".join(map(str, first["loc"])).split())[:80] or "content"
         raise CacheError(
             f"{path}: not a manifest of cache format {FORMAT_VERSION} ({where}: {first['msg']})"
         ) from error
+    if contradiction := _contradiction(found):
+        raise CacheError(f"{path}: contradicts itself: {contradiction}")
+    return found
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """The first thing in which shards and header disagree. A shard's name is checked here, so it never is a path."""
+    expected: list[tuple[View, int]] = []
+    limits = manifest.encoding.shard_records
+    if set(limits) != set(manifest.spec.views):
+        return f"shard_records for views {', '.join(limits)}, records for {', '.join(manifest.spec.views)}"
+    for view in manifest.spec.views:
+        left = manifest.images.count * manifest.spec.count(view)
+        if -(-left // limits[view]) > len(manifest.shards):
+            return f"{left} records of {view} in {len(manifest.shards)} shards of at most {limits[view]}"
+        expected += [(view, min(limits[view], left - done)) for done in range(0, left, limits[view])]
+    if len(expected) != len(manifest.shards):
+        return f"{len(manifest.shards)} shards listed, {len(expected)} follow from its counts"
+    numbers = dict.fromkeys(VIEWS, 0)
+    for shard, (view, records) in zip(manifest.shards, expected, strict=True):
+        name = shard_name(manifest.encoding.store, view, numbers[view])
+        numbers[view] += 1
+        if (shard.name, shard.view, shard.records) != (name, view, records):
+            return (
+                f"shard {shard.name!r:.40} of {shard.records} records of {shard.view} "
+                f"where {name} of {records} records of {view} belongs"
+            )
+    return None

@@ -8,7 +8,7 @@ from dukd_cache import manifest
 from dukd_cache.manifest import ShardInfo, View
 from dukd_cache.record import Record, RecordInfo
 from dukd_cache.stores import StoreReader
-from dukd_cache.stores.webdataset import WebDatasetReader
+from dukd_cache.stores.choice import open_reader
 
 
 class Cache:
@@ -22,7 +22,7 @@ class Cache:
         self.root = root
         self.manifest = manifest.read(root)
         self.digest = manifest.digest(self.manifest)
-        self._store: StoreReader = WebDatasetReader(root)
+        self._store: StoreReader = open_reader(root, self.manifest)
         self._shards: dict[View, list[ShardInfo]] = {}
         for shard in self.manifest.shards:
             self._shards.setdefault(shard.view, []).append(shard)
@@ -53,6 +53,10 @@ class Cache:
     def stored_bytes(self, view: View, index: int) -> dict[str, int]:
         """Bytes that `input`, `teacher` and `truth` of record `index` of `view` take, without reading them."""
         return self._store.stored_bytes(*self._find(view, index))
+
+    def shard(self, view: View, index: int) -> ShardInfo:
+        """The shard that holds record `index` of `view`."""
+        return self._find(view, index)[0]
 
     def _find(self, view: View, index: int) -> tuple[ShardInfo, int]:
         if not 0 <= index < self.count(view):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from dukd_cache.manifest import FORMAT_VERSION, Precision, View
+from dukd_cache.manifest import FORMAT_VERSION, Count, Precision, View
 from dukd_cache.plan import Crop
 
 U8 = npt.NDArray[np.uint8]
@@ -19,17 +19,17 @@ class RecordInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str
+    key: str = Field(pattern="^[0-9a-f_]{1,64}$")
     """Unique in the cache's view; `[0-9a-f_]+`."""
     view: View
     image: str
     """Path of the HR image below the images' folder."""
     image_sha256: str
-    crop: int
+    crop: Count
     """Which of the image's crops of this view."""
-    x: int
+    x: Count
     """Left edge, in pixels of LR, of HR for `zoom_in`."""
-    y: int
+    y: Count
     fingerprint: str
     """Changes exactly when the teacher's answer could change."""
 

@@ -16,7 +16,7 @@ from dukd_cache.folder import header_of, sources
 from dukd_cache.manifest import Dtype, Header, ShardInfo, TeacherInfo
 from dukd_cache.record import U8, Answer, Record
 from dukd_cache.stores import StoreReader
-from dukd_cache.stores.webdataset import WebDatasetReader, whole_shards
+from dukd_cache.stores.choice import open_reader, whole_shards
 
 _SHARDS_OPEN = 8
 """Streams are sorted by image name, in old caches as in new ones, so a few open shards are enough."""
@@ -43,8 +43,8 @@ class Source:
     shard: ShardInfo
 
     def reader(self) -> StoreReader:
-        """Of the folder; to be closed."""
-        return WebDatasetReader(self.folder)
+        """Of the folder."""
+        return open_reader(self.folder, self.header)
 
 
 def all_sources(out: Path, others: Iterable[Path]) -> list[Path]:
@@ -70,7 +70,7 @@ def useful_shards(folders: Iterable[Path], teacher: TeacherInfo, dtype: Dtype) -
             continue
         same = (header.teacher.fingerprint, header.teacher.precision) == (teacher.fingerprint, teacher.precision)
         if same and header.encoding.dtype in (dtype, "float16"):
-            for shard in whole_shards(folder):
+            for shard in whole_shards(folder, header):
                 yield Source(folder, header, shard)
 
 
@@ -115,16 +115,11 @@ class Answers:
                 return served(record.teacher, self._dtype)
         return None
 
-    def close(self) -> None:
-        """Let go of the files."""
-        while self._readers:
-            self._readers.popitem()[1].close()
-
     def _read(self, number: int, index: int) -> Record | None:
         source = self._sources[number]
         if number not in self._readers:
             if len(self._readers) >= _SHARDS_OPEN:
-                self._readers.popitem(last=False)[1].close()
+                self._readers.popitem(last=False)
             self._readers[number] = source.reader()
         self._readers.move_to_end(number)
         try:
@@ -149,5 +144,3 @@ def _keys(source: Source) -> np.ndarray:
         return np.fromiter(found, np.uint64, source.shard.records)
     except ValueError as error:
         raise CacheError(f"{source.folder / source.shard.name}: a fingerprint that is none") from error
-    finally:
-        reader.close()

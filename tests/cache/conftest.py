@@ -8,7 +8,12 @@ from hypothesis import settings
 from tests.cache.samples import build_job, save_photos
 
 from dukd_cache import networks
+from dukd_cache.convert import convert, converted_header
 from dukd_cache.job import run
+from dukd_cache.manifest import CODECS, Store
+from dukd_cache.reader import Cache
+
+STORES: tuple[Store, ...] = tuple(CODECS)
 
 settings.register_profile("any machine", deadline=None, max_examples=50)
 settings.load_profile("any machine")
@@ -39,3 +44,16 @@ def small_cache(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("cache") / "small"
     run(build_job(photos, out, teacher_file))
     return out
+
+
+@pytest.fixture(scope="session")
+def many_shards(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Store, Path]:
+    """The records of `small_cache` in both stores, three shards a view. Not to be written to."""
+    folder, source = tmp_path_factory.mktemp("many"), Cache(small_cache)
+    found: dict[Store, Path] = {}
+    for store in STORES:
+        header = converted_header(source.manifest, store, None, None)
+        few = header.encoding.model_copy(update={"shard_records": {"base": 7, "zoom_in": 5, "zoom_out": 6}})
+        found[store] = folder / store
+        convert(source, found[store], header.model_copy(update={"encoding": few}))
+    return found

@@ -19,7 +19,14 @@ from dukd_cache.images import find_images, read_rgb, read_scene
 from dukd_cache.manifest import MANIFEST
 from dukd_cache.reader import Cache
 
-PROGRESS = ("reading image headers: ", "asking the teacher: ", "making LR images: ", "measuring records: ")
+PROGRESS = (
+    "reading image headers: ",
+    "asking the teacher",
+    "making LR images: ",
+    "measuring records: ",
+    "checking: ",
+    "converting: ",
+)
 
 
 @dataclass(frozen=True)
@@ -360,7 +367,7 @@ def test_a_damaged_cache_is_named(dukd_cache: Command, photos: Path, tmp_path: P
 def test_help_shows_every_command_and_an_example(dukd_cache: Command) -> None:
     ended = dukd_cache("--help")
     assert ended.code == 0
-    for command in ("build", "plan", "inspect", "degrade"):
+    for command in ("build", "plan", "inspect", "verify", "convert", "degrade"):
         assert command in ended.output
         assert "Example" in dukd_cache(command, "--help").output
 

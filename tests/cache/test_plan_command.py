@@ -20,13 +20,13 @@ from dukd_cache.known_records import existing
 from dukd_cache.lr_images import degrade_folder
 from dukd_cache.manifest import View
 from dukd_cache.reuse import Tally
-from dukd_cache.stores.webdataset import WebDatasetWriter
+from dukd_cache.stores.choice import open_writer
 
 
 def predicted(asked: BuildJob) -> Tally:
     """The plan's counts, all views together."""
     made = job.prepare(asked)
-    found = existing(made.plan, made.header, WebDatasetWriter(asked.out, asked.codec), asked.out, asked.reuse)
+    found = existing(made.plan, made.header, open_writer(asked.out, made.header), asked.out, asked.reuse)
     tallies = [found.tally(view) for view in made.plan.spec.views]
     return Tally(*(sum(getattr(one, field) for one in tallies) for field in ("kept", "reused", "asked")))
 

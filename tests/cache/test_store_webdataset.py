@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,16 +18,18 @@ from tests.cache.samples import files_of, photo, same
 from dukd_cache import codecs
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.images import SourceImage
-from dukd_cache.manifest import VIEWS, Codec, ShardInfo, View
+from dukd_cache.layout import Kind, Layout
+from dukd_cache.manifest import CODECS as CODECS_OF_STORES
+from dukd_cache.manifest import VIEWS, Codec, Dtype, ShardInfo, View
 from dukd_cache.plan import Crop
 from dukd_cache.record import Answer, Record, fingerprint, info_of
 from dukd_cache.stores.webdataset import EncodedRecord, WebDatasetReader, WebDatasetWriter
 
-CODECS: tuple[Codec, ...] = get_args(Codec)
+CODECS = CODECS_OF_STORES["webdataset"]
 BLOCK = 512
 
 
-def record_of(view: View, position: int, dtype: str = "uint8", teacher: bool = True) -> Record:
+def record_of(view: View, position: int, dtype: Dtype = "uint8", teacher: bool = True) -> Record:
     image = SourceImage(
         "dir/ä b.png", Path("dir/ä b.png"), hashlib.sha256(b"%d" % (position // 2)).hexdigest(), 9, 9, None
     )
@@ -39,6 +41,22 @@ def record_of(view: View, position: int, dtype: str = "uint8", teacher: bool = T
     crop = Crop(view, image, position % 2, x=position, y=2 * position)
     info = info_of(crop, position, fingerprint(pixels, "teacher", "fp32"))
     return Record(info, pixels, answer if teacher else None, truth)
+
+
+def layout_of(dtype: Dtype = "uint8", teacher: bool = True) -> Layout:
+    """What `record_of` makes."""
+    found: Layout = {}
+    for view in VIEWS:
+        found[view] = {"input": Kind(6, "uint8")}
+        if teacher:
+            found[view]["teacher"] = Kind(12, dtype)
+        if view != "zoom_in":
+            found[view]["truth"] = Kind(12, "uint8")
+    return found
+
+
+def reader_of(root: Path, dtype: Dtype = "uint8", teacher: bool = True) -> WebDatasetReader:
+    return WebDatasetReader(root, layout_of(dtype, teacher))
 
 
 def written(root: Path, view: View = "base", codec: Codec = "png", count: int = 5, **kind: Any) -> ShardInfo:
@@ -55,9 +73,9 @@ def equal(one: Record, other: Record) -> bool:
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: str, codec: Codec) -> None:
+def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype, codec: Codec) -> None:
     shard = written(tmp_path, view, codec, dtype=dtype)
-    reader = WebDatasetReader(tmp_path)
+    reader = reader_of(tmp_path, dtype)
     for index in (4, 0, 2, 2, 1, 3):
         expected = record_of(view, index, dtype)
         assert equal(reader.read(shard, index), expected)
@@ -66,7 +84,7 @@ def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: str, 
 
 def test_records_without_a_teacher(tmp_path: Path) -> None:
     shard = written(tmp_path, teacher=False)
-    found = WebDatasetReader(tmp_path).read(shard, 1)
+    found = reader_of(tmp_path, teacher=False).read(shard, 1)
     assert found.teacher is None
     assert equal(found, record_of("base", 1, teacher=False))
 
@@ -131,7 +149,9 @@ def test_the_sidecar_tells_where_each_members_bytes_lie(tmp_path: Path) -> None:
         }
         assert all(hashlib.sha256(members[name]).hexdigest() == entry["members"][name]["sha256"] for name in members)
         assert json.loads(members["json"]) == entry["info"] == record_of("base", position).info.model_dump()
-        assert np.array_equal(codecs.decode("png", members["input.png"]), record_of("base", position).input)
+        assert np.array_equal(
+            codecs.decode("png", members["input.png"], Kind(6, "uint8")), record_of("base", position).input
+        )
 
 
 @pytest.mark.parametrize("codec", ["webp", "png"])
@@ -149,7 +169,7 @@ def test_a_plain_webdataset_pipeline_reads_the_same(tmp_path: Path, how: str, co
 
 
 @pytest.mark.parametrize(("codec", "dtype", "suffix"), [("raw", "uint8", "npy"), ("webp", "float16", "npy")])
-def test_a_plain_webdataset_pipeline_reads_arrays(tmp_path: Path, codec: Codec, dtype: str, suffix: str) -> None:
+def test_a_plain_webdataset_pipeline_reads_arrays(tmp_path: Path, codec: Codec, dtype: Dtype, suffix: str) -> None:
     shard = written(tmp_path, codec=codec, dtype=dtype)
     for position, sample in enumerate(webdataset.WebDataset(str(tmp_path / shard.name), shardshuffle=False).decode()):
         answer = sample[f"teacher.{suffix}"]
@@ -165,7 +185,7 @@ def test_one_changed_byte_is_corrupt_and_both_hashes_are_named(tmp_path: Path, m
     content = bytearray(path.read_bytes())
     content[where["offset"] + where["length"] // 2] ^= 1
     path.write_bytes(content)
-    reader = WebDatasetReader(tmp_path)
+    reader = reader_of(tmp_path)
     with pytest.raises(ShardCorrupt, match=rf"base-000003\.tar: {member}.*{where['sha256'][:12]}.* stored, .*computed"):
         reader.read(shard, 2)
     assert equal(reader.read(shard, 1), record_of("base", 1))
@@ -181,7 +201,7 @@ def test_a_tar_cut_at_a_members_boundary_is_noticed(tmp_path: Path) -> None:
     os.truncate(path, end)
     with tarfile.open(path) as tar:
         assert len(tar.getmembers()) == 3 * 4
-    reader = WebDatasetReader(tmp_path)
+    reader = reader_of(tmp_path)
     assert equal(reader.read(shard, 2), record_of("base", 2))
     with pytest.raises(ShardCorrupt):
         reader.read(shard, 3)
@@ -193,19 +213,19 @@ def test_a_changed_sidecar_is_corrupt(tmp_path: Path) -> None:
     sidecar = tmp_path / "base-000003.json"
     sidecar.write_bytes(sidecar.read_bytes().replace(b'"y":2', b'"y":3'))
     with pytest.raises(ShardCorrupt, match=rf"base-000003\.json.*{shard.sidecar_sha256[:12]}.* stored"):
-        WebDatasetReader(tmp_path).info(shard, 0)
+        reader_of(tmp_path).info(shard, 0)
 
 
 def test_lost_files_are_named(tmp_path: Path) -> None:
     shard = written(tmp_path)
     (tmp_path / shard.name).unlink()
-    reader = WebDatasetReader(tmp_path)
+    reader = reader_of(tmp_path)
     assert reader.info(shard, 1) == record_of("base", 1).info, "the sidecar alone says this"
-    with pytest.raises(CacheError, match=r"base-000003\.tar: shard cannot be opened \(No such file"):
+    with pytest.raises(CacheError, match=r"base-000003\.tar: shard cannot be read \(No such file"):
         reader.read(shard, 1)
     (tmp_path / "base-000003.json").unlink()
     with pytest.raises(CacheError, match=r"base-000003\.json: sidecar cannot be read \(No such file"):
-        WebDatasetReader(tmp_path).info(shard, 1)
+        reader_of(tmp_path).info(shard, 1)
 
 
 def test_a_sidecar_of_another_kind_is_no_sidecar(tmp_path: Path) -> None:
@@ -213,7 +233,7 @@ def test_a_sidecar_of_another_kind_is_no_sidecar(tmp_path: Path) -> None:
     (tmp_path / "base-000003.json").write_bytes(b"{}")
     shard = shard.model_copy(update={"sidecar_sha256": hashlib.sha256(b"{}").hexdigest()})
     with pytest.raises(CacheError, match="not a sidecar"):
-        WebDatasetReader(tmp_path).info(shard, 1)
+        reader_of(tmp_path).info(shard, 1)
 
 
 def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
@@ -257,4 +277,4 @@ def test_keys_differ_where_only_the_position_does(tmp_path: Path) -> None:
     twin = replace(record, info=record.info.model_copy(update={"key": record_of("base", 1).info.key}))
     writer = WebDatasetWriter(tmp_path, "png")
     shard = writer.write("base", 0, [writer.encode(record), writer.encode(twin)])
-    assert equal(WebDatasetReader(tmp_path).read(shard, 1), twin)
+    assert equal(reader_of(tmp_path).read(shard, 1), twin)

@@ -19,8 +19,8 @@ class StoreWriter(Protocol[E]):
     def write(self, view: View, number: int, records: Iterable[E]) -> ShardInfo:
         """Write a shard: it is there whole, with its sidecar, when this returns, or not at all."""
 
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records."""
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
 
 
 class StoreReader(Protocol):
@@ -39,5 +39,12 @@ class StoreReader(Protocol):
     def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
         """What `input`, `teacher` and `truth` (those that there are) of the record at `index` take in the store."""
 
-    def close(self) -> None:
-        """Let go of the files; no record can be read any more."""
+    def files(self, shard: ShardInfo) -> list[str]:
+        """Files of `shard` below the root, without the sidecar, in the order in which they are hashed."""
+
+    def check_structure(self, shard: ShardInfo) -> None:
+        """Compare what the shard's files say of their own parts with the sidecar. They are there.
+
+        Raises:
+            ShardCorrupt: they differ.
+        """

@@ -3,57 +3,26 @@
 The members of a record lie together: `<key>.input.webp`, `<key>.json`, `<key>.teacher.webp`, `<key>.truth.webp`.
 Owner and time are fixed, so equal records give equal bytes. The sidecar says where each member's bytes lie and
 what they hash to: a tar cut at a member's boundary reads as a shorter tar with no error, the sidecar tells.
+Names in a tar are compared with the sidecar's and used for nothing else.
 """
 
 import hashlib
-import os
 import tarfile
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from webdataset import TarWriter
 
 from dukd_cache import codecs
-from dukd_cache.codecs import Pixels
-from dukd_cache.errors import CacheError, ShardCorrupt
+from dukd_cache.errors import ShardCorrupt
 from dukd_cache.files import finished_file, write_atomically
-from dukd_cache.manifest import VIEWS, Codec, ShardInfo, View
+from dukd_cache.layout import Layout, Pixels
+from dukd_cache.manifest import Codec, ShardInfo, View, shard_name
 from dukd_cache.record import Record, RecordInfo
+from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, hash_of_files, sidecar_name
 
-_SIDECARS_KEPT = 64
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Member(_Strict):
-    """Bytes of one member of a tar."""
-
-    offset: int
-    length: int
-    sha256: str
-
-
-class Entry(_Strict):
-    """One record of a shard."""
-
-    info: RecordInfo
-    members: dict[str, Member]
-    """By what follows the key: `input.webp`."""
-
-
-class Sidecar(_Strict):
-    """What a shard holds and where."""
-
-    bytes: int
-    sha256: str
-    """Of the whole tar."""
-    records: tuple[Entry, ...]
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -62,16 +31,6 @@ class EncodedRecord:
 
     info: RecordInfo
     members: dict[str, bytes]
-
-
-def shard_name(view: View, number: int) -> str:
-    """`base-000003.tar`"""
-    return f"{view}-{number:06d}.tar"
-
-
-def sidecar_path(shard: Path) -> Path:
-    """`base-000003.json` of `base-000003.tar`"""
-    return shard.with_suffix(".json")
 
 
 @dataclass(frozen=True)
@@ -97,7 +56,9 @@ class WebDatasetWriter:
 
     def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
         """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
-        path = self.root / shard_name(view, number)
+        path = self.root / shard_name("webdataset", view, number)
+        sidecar_path = self.root / sidecar_name(path.name)
+        sidecar_path.unlink(missing_ok=True)
         hashes: dict[str, str] = {}
         infos: list[RecordInfo] = []
         with finished_file(path) as partial:
@@ -111,39 +72,25 @@ class WebDatasetWriter:
                     for name, content in record.members.items():
                         hashes[f"{record.info.key}.{name}"] = hashlib.sha256(content).hexdigest()
             sidecar = _describe(partial, infos, hashes)
-        content = sidecar.model_dump_json().encode()
-        write_atomically(sidecar_path(path), content)
-        return _shard_info(path.name, view, sidecar, content)
+        content = sidecar.to_json()
+        write_atomically(sidecar_path, content)
+        return sidecar.shard_info(path.name, view, content)
 
     def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
         """The shard, if an earlier build finished it with that many records; None: with any number."""
-        path = self.root / shard_name(view, number)
-        if not path.is_file() or not sidecar_path(path).is_file():
+        path = self.root / shard_name("webdataset", view, number)
+        found = finished_sidecar(self.root / sidecar_name(path.name), records)
+        if found is None or not path.is_file() or path.stat().st_size != found[0].bytes:
             return None
-        content = sidecar_path(path).read_bytes()
-        try:
-            sidecar = Sidecar.model_validate_json(content)
-        except ValidationError:  # damaged since: written anew
-            return None
-        if records not in (None, len(sidecar.records)) or path.stat().st_size != sidecar.bytes:
-            return None
-        return _shard_info(path.name, view, sidecar, content)
+        return found[0].shard_info(path.name, view, found[1])
 
 
 class WebDatasetReader:
     """Reads records of the shards in the folder `root`, each by its offset; safe to share between threads."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._descriptors: dict[str, int] = {}
-        self._lock = threading.Lock()
-        self._sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._load_sidecar)
-
-    def close(self) -> None:
-        """Let go of the files; no record can be read any more."""
-        with self._lock:
-            while self._descriptors:
-                os.close(self._descriptors.popitem()[1])
+    def __init__(self, root: Path, layout: Layout) -> None:
+        self._layout = layout
+        self._shards = Shards(root)
 
     def read(self, shard: ShardInfo, index: int) -> Record:
         """The record at `index` of `shard`.
@@ -151,65 +98,60 @@ class WebDatasetReader:
         Raises:
             ShardCorrupt: the stored bytes are not those that were written.
         """
-        entry = self._sidecar(shard).records[index]
+        entry = self._shards.sidecar(shard).records[index]
         found: dict[str, Pixels] = {}
-        for member, where in entry.members.items():
-            name, _, suffix = member.partition(".")
-            if name != "json":
-                found[name] = codecs.decode(suffix, self._bytes(shard, member, where))
+        for name, kind in self._layout[shard.view].items():
+            member = next((member for member in entry.members if member.partition(".")[0] == name), None)
+            if member is None:
+                raise ShardCorrupt(f"{self._shards.root / shard.name}: record {entry.info.key} has no {name}")
+            content = self._shards.slice(shard.name, member, entry.members[member])
+            try:
+                found[name] = codecs.decode(member.partition(".")[2], content, kind)
+            except ValueError as error:
+                raise ShardCorrupt(
+                    f"{self._shards.root / shard.name}: {entry.info.key}.{member} cannot be decoded: {error}"
+                ) from error
         return Record(entry.info, found["input"], found.get("teacher"), found.get("truth"))  # type: ignore[arg-type]
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
-        return self._sidecar(shard).records[index].info
+        return self._shards.sidecar(shard).records[index].info
 
     def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
         """What `input`, `teacher` and `truth` of the record at `index` take, less the tar itself; those there are."""
-        members = self._sidecar(shard).records[index].members
+        members = self._shards.sidecar(shard).records[index].members
         return {name.partition(".")[0]: where.length for name, where in members.items() if name != "json"}
 
-    def _bytes(self, shard: ShardInfo, member: str, where: Member) -> bytes:
-        content = os.pread(self._descriptor(shard.name), where.length, where.offset)
-        computed = hashlib.sha256(content).hexdigest()
-        if computed != where.sha256:
-            raise ShardCorrupt(
-                f"{self._root / shard.name}: {member} at byte {where.offset}: "
-                f"sha256 {where.sha256[:12]}… stored, {computed[:12]}… computed"
-            )
-        return content
+    def files(self, shard: ShardInfo) -> list[str]:
+        """Files of `shard` below the root, without the sidecar, in the order in which they are hashed."""
+        return [shard.name]
 
-    def _descriptor(self, name: str) -> int:
-        with self._lock:
-            if name not in self._descriptors:
+    def check_structure(self, shard: ShardInfo) -> None:
+        """Compare the tar's own headers with the sidecar: other software must read what this reader reads.
+
+        Raises:
+            ShardCorrupt: they differ.
+        """
+        expected = [
+            (where.offset, where.length, f"{entry.info.key}.{member}")
+            for entry in self._shards.sidecar(shard).records
+            for member, where in entry.members.items()
+        ]
+        path = self._shards.root / shard.name
+        position, end = 0, path.stat().st_size
+        with path.open("rb") as stream:
+            for offset, length, name in sorted(expected):
+                stream.seek(position)
                 try:
-                    self._descriptors[name] = os.open(self._root / name, os.O_RDONLY)
-                except OSError as error:
-                    raise CacheError(f"{self._root / name}: shard cannot be opened ({error.strerror})") from error
-            return self._descriptors[name]
-
-    def _load_sidecar(self, shard: ShardInfo) -> Sidecar:
-        path = sidecar_path(self._root / shard.name)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise CacheError(f"{path}: sidecar cannot be read ({error.strerror})") from error
-        computed = hashlib.sha256(content).hexdigest()
-        if computed != shard.sidecar_sha256:
-            raise ShardCorrupt(f"{path}: sha256 {shard.sidecar_sha256[:12]}… stored, {computed[:12]}… computed")
-        try:
-            return Sidecar.model_validate_json(content)
-        except ValidationError as error:
-            raise CacheError(f"{path}: not a sidecar ({error.errors()[0]['msg']})") from error
-
-
-def whole_shards(root: Path) -> Iterator[ShardInfo]:
-    """The shards in `root` that are whole, of a finished cache or not; known by their sidecars."""
-    writer = WebDatasetWriter(root, "raw")
-    for view in VIEWS:
-        for path in sorted(root.glob(f"{view}-*.tar")):
-            number = path.stem.removeprefix(f"{view}-")
-            if number.isdecimal() and (shard := writer.finished(view, int(number), None)):
-                yield shard
+                    header = tarfile.TarInfo.frombuf(stream.read(_BLOCK), "utf-8", "surrogateescape")
+                except tarfile.HeaderError as error:
+                    raise ShardCorrupt(f"{path}: no tar header at byte {position} ({error})") from error
+                if (position + _BLOCK, header.size, header.name) != (offset, length, name) or not header.isreg():
+                    raise ShardCorrupt(f"{path}: member {header.name!r:.80} at byte {position}, expected {name}")
+                position = offset + -(-length // _BLOCK) * _BLOCK
+            stream.seek(position)
+            if end - position > tarfile.RECORDSIZE + 2 * _BLOCK or stream.read().strip(b"\0"):
+                raise ShardCorrupt(f"{path}: something follows its last member, at byte {position}")
 
 
 def _describe(tar: Path, infos: list[RecordInfo], hashes: dict[str, str]) -> Sidecar:
@@ -219,18 +161,6 @@ def _describe(tar: Path, infos: list[RecordInfo], hashes: dict[str, str]) -> Sid
         for item in archive:
             key, _, name = item.name.partition(".")
             members[key][name] = Member(offset=item.offset_data, length=item.size, sha256=hashes[item.name])
-    with tar.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    length, sha256 = hash_of_files([tar])
     entries = tuple(Entry(info=info, members=members[info.key]) for info in infos)
-    return Sidecar(bytes=tar.stat().st_size, sha256=sha256, records=entries)
-
-
-def _shard_info(name: str, view: View, sidecar: Sidecar, content: bytes) -> ShardInfo:
-    return ShardInfo(
-        name=name,
-        view=view,
-        records=len(sidecar.records),
-        bytes=sidecar.bytes,
-        sha256=sidecar.sha256,
-        sidecar_sha256=hashlib.sha256(content).hexdigest(),
-    )
+    return Sidecar(bytes=length, sha256=sha256, records=entries)

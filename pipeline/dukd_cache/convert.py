@@ -1,0 +1,106 @@
+"""A cache in another store, codec or shard size: the same records, without the teacher."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import PIL
+
+from dukd_cache import manifest
+from dukd_cache.errors import CacheError
+from dukd_cache.folder import claim, finish, header_of
+from dukd_cache.layout import with_shard_size
+from dukd_cache.lock import locked
+from dukd_cache.manifest import Codec, Header, Manifest, Store, View
+from dukd_cache.plan import shard_ranges
+from dukd_cache.reader import Cache
+from dukd_cache.stores import StoreWriter
+from dukd_cache.stores.choice import choose_codec, open_writer, software, write_shared_files
+
+
+def convert(
+    source: Cache, out: Path, header: Header, *, on_records: Callable[[int], None] = lambda _count: None
+) -> Manifest:
+    """Write the records of `source` into `out`; go on where an earlier attempt stopped.
+
+    Args:
+        header: of `converted_header`.
+        on_records: told how many records were finished since it was last told.
+
+    Raises:
+        CacheError: `out` holds something else.
+        ShardCorrupt: a record of `source` is damaged. Whole shards written so far stay for the next attempt.
+    """
+    with locked(out):
+        _claim(out, header)
+        writer = open_writer(out, header)
+        shards = []
+        for view in header.spec.views:
+            for number, positions in enumerate(shard_ranges(source.count(view), header.encoding.shard_records[view])):
+                done = writer.finished(view, number, len(positions))
+                if done is None:
+                    with closing(_encoded(source, writer, view, positions, on_records)) as encoded:
+                        done = writer.write(view, number, encoded)
+                else:
+                    on_records(done.records)
+                shards.append(done)
+        finished = Manifest(**header.model_dump(), shards=tuple(shards))
+        write_shared_files(out, finished)
+        manifest.write(finished, out)
+        finish(out)
+    return finished
+
+
+def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_size: int | None) -> Header:
+    """The header of `source` in another store: all that decides what the records are stays.
+
+    Args:
+        codec: None is the store's default.
+        shard_size: megabytes of pixels a shard, before compression; None keeps the records a shard of `source`.
+
+    Raises:
+        SettingError: the store cannot compress with `codec`.
+    """
+    header = Header(**source.model_dump(exclude={"shards"}))
+    changes: dict[str, Any] = {"store": store, "codec": choose_codec(store, codec)}
+    versions = {name: text for name, text in header.software.items() if name != "numcodecs"}
+    header = header.model_copy(
+        update={
+            "encoding": header.encoding.model_copy(update=changes),
+            "software": versions | {"pillow": PIL.__version__} | software(store),
+        }
+    )
+    return header if shard_size is None else with_shard_size(header, shard_size)
+
+
+def _claim(out: Path, header: Header) -> None:
+    """As for a build, but another cache is refused, not given up: nothing of it could serve here."""
+    there = header_of(out)
+    if there is not None and there != header:
+        raise CacheError(f"{out}: holds another cache than the one this makes; choose another DST")
+    claim(out, header)
+
+
+def _encoded(
+    source: Cache, writer: StoreWriter[Any], view: View, positions: range, on_records: Callable[[int], None]
+) -> Generator[Any, None, None]:
+    """Records decoded and encoded anew on all cores, in order, a bounded number of them ahead."""
+    workers = os.cpu_count() or 1
+
+    def work(position: int) -> Any:
+        return writer.encode(source.read(view, position))
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Any]] = deque()
+        for position in positions:
+            waiting.append(pool.submit(work, position))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+                on_records(1)
+        while waiting:
+            yield waiting.popleft().result()
+            on_records(1)

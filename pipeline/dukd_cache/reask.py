@@ -1,0 +1,96 @@
+"""Ask the teacher again about records of a cache, and compare.
+
+Shapes: N records, p input side, q = scale · p.
+"""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+
+from dukd_cache.errors import CacheError
+from dukd_cache.manifest import Dtype, Precision, View
+from dukd_cache.reader import Cache
+from dukd_cache.record import Record
+from dukd_cache.teacher import Teacher
+from dukd_cache.verify import Problem
+
+_BATCH = 8
+
+
+def tolerance(precision: Precision, dtype: Dtype) -> float:
+    """How far two answers to one input may lie apart, in levels of 255.
+
+    The order of a sum depends on the size of the batch and on the device, so answers differ in their last digits. In
+    fp32 that is far less than a level: it shows only where a rounding flips, by one level of uint8 or one step of
+    float16 (1/2048 below 1; two are allowed). fp16 resolves 1/8 of a level near white and bf16 a whole one, and the
+    differences of several layers add up: 2 and 4 levels.
+    """
+    if precision == "fp32":
+        return 1.0 if dtype == "uint8" else 255 / 1024
+    return {"fp16": 2.0, "bf16": 4.0}[precision]
+
+
+def ask_again(
+    cache: Cache, teacher: Teacher, sample: int, *, on_records: Callable[[int], None] = lambda _count: None
+) -> list[Problem]:
+    """What `teacher` answers otherwise than the cache has it, among `sample` records drawn evenly from all.
+
+    Raises:
+        CacheError: the cache is of another teacher, or of none.
+    """
+    known = cache.manifest.teacher
+    if known is None:
+        raise CacheError(f"{cache.root}: a cache of pairs, no teacher was asked")
+    for name in ("fingerprint", "precision"):
+        there, given = getattr(known, name), getattr(teacher.info, name)
+        if there != given:
+            raise CacheError(f"{cache.root}: its teacher has {name} {there:.12}, {teacher.info.file} has {given:.12}")
+    problems: list[Problem] = []
+    for view, indices in _drawn(cache, sample).items():
+        for start in range(0, len(indices), _BATCH):
+            problems += _compared(cache, teacher, view, indices[start : start + _BATCH])
+            on_records(len(indices[start : start + _BATCH]))
+    return problems
+
+
+def _drawn(cache: Cache, sample: int) -> dict[View, list[int]]:
+    places = [(view, count) for view in cache.views if (count := cache.count(view))]
+    total = sum(count for _, count in places)
+    drawn: dict[View, list[int]] = {view: [] for view, _ in places}
+    for position in sorted(random.Random(cache.digest).sample(range(total), min(sample, total))):
+        for view, count in places:
+            if position < count:
+                drawn[view].append(position)
+                break
+            position -= count
+    return drawn
+
+
+def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) -> list[Problem]:
+    records: list[tuple[int, Record]] = []
+    problems: list[Problem] = []
+    for index in indices:
+        try:
+            records.append((index, cache.read(view, index)))
+        except CacheError as error:
+            problems.append(Problem(str(error), cache.shard(view, index)))
+    if not records:
+        return problems
+    dtype = cache.manifest.encoding.dtype
+    allowed = tolerance(teacher.info.precision, dtype)
+    levels = 1 if dtype == "uint8" else 255
+    answers_Nqq3 = teacher(np.stack([record.input for _, record in records]), dtype)
+    for (index, record), answer in zip(records, answers_Nqq3, strict=True):
+        assert record.teacher is not None
+        off = float(np.abs(answer.astype(np.float32) - record.teacher.astype(np.float32)).max()) * levels
+        if not off <= allowed:
+            shard = cache.shard(view, index)
+            problems.append(
+                Problem(
+                    f"{cache.root / shard.name}: record {record.info.key}: the teacher answers otherwise, "
+                    f"off by {off:.3g} of 255 levels where {allowed:.3g} is allowed",
+                    shard,
+                )
+            )
+    return problems

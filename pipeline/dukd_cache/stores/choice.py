@@ -1,0 +1,73 @@
+"""From the name of a store to what writes and reads it."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dukd_cache.errors import SettingError
+from dukd_cache.files import write_atomically
+from dukd_cache.layout import layout
+from dukd_cache.manifest import CODECS, Codec, Header, Manifest, ShardInfo, Store
+from dukd_cache.stores import StoreReader, StoreWriter
+from dukd_cache.stores.webdataset import WebDatasetReader, WebDatasetWriter
+from dukd_cache.stores.zarr import ZarrReader, ZarrWriter
+from dukd_cache.stores.zarr_format import metadata_files
+
+
+def choose_codec(store: Store, codec: Codec | None) -> Codec:
+    """`codec`, or the store's default.
+
+    Raises:
+        SettingError: the store cannot compress with it.
+    """
+    if codec is None:
+        return CODECS[store][0]
+    if codec not in CODECS[store]:
+        raise SettingError(f"--codec {codec}: --store {store} has {', '.join(CODECS[store])}")
+    return codec
+
+
+def software(store: Store) -> dict[str, str]:
+    """Versions of what the store's bytes depend on, besides Pillow."""
+    return {"numcodecs": version("numcodecs")} if store == "zarr" else {}
+
+
+def open_writer(root: Path, header: Header) -> StoreWriter[Any]:
+    """The writer of the store that `header` names."""
+    if header.encoding.store == "zarr":
+        return ZarrWriter(root, header.encoding, layout(header))
+    return WebDatasetWriter(root, header.encoding.codec)
+
+
+def open_reader(root: Path, header: Header) -> StoreReader:
+    """The reader of the store that `header` names."""
+    if header.encoding.store == "zarr":
+        return ZarrReader(root, header.encoding, layout(header))
+    return WebDatasetReader(root, layout(header))
+
+
+def whole_shards(root: Path, header: Header) -> Iterator[ShardInfo]:
+    """The shards in `root` that are whole, of a finished cache or not; known by their sidecars."""
+    writer = open_writer(root, header)
+    for view in header.spec.views:
+        for path in sorted(root.glob(f"{view}-*.json")):
+            number = path.stem.removeprefix(f"{view}-")
+            if number.isdecimal() and (shard := writer.finished(view, int(number), None)):
+                yield shard
+
+
+def shared_files(manifest: Manifest) -> dict[str, bytes]:
+    """Files that belong to no shard, by name below the root; they follow from the manifest."""
+    if manifest.encoding.store != "zarr":
+        return {}
+    header = Header(**manifest.model_dump(exclude={"shards"}))
+    counts = {view: manifest.images.count * manifest.spec.count(view) for view in manifest.spec.views}
+    return metadata_files(header, layout(header), counts)
+
+
+def write_shared_files(root: Path, manifest: Manifest) -> None:
+    """Write them below `root`. Done before the manifest is there."""
+    for name, content in shared_files(manifest).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(root / name, content)

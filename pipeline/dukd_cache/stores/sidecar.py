@@ -1,0 +1,149 @@
+"""What lies beside a shard: its records, and where the bytes of each array are. The same in both stores."""
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dukd_cache.errors import CacheError, ShardCorrupt
+from dukd_cache.manifest import Count, Sha256, ShardInfo, View
+from dukd_cache.record import RecordInfo
+
+Bytes = bytes  # the models have a field of that name
+
+_SIDECARS_KEPT = 64
+_RECORD_BYTES = 16_384
+"""More than any record takes in a sidecar: its longest part is a path."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Member(_Strict):
+    """Where the bytes of one part of a record lie in their file, and what they hash to."""
+
+    offset: Count
+    length: Count
+    sha256: Sha256
+
+
+class Entry(_Strict):
+    """One record of a shard."""
+
+    info: RecordInfo
+    members: dict[Annotated[str, Field(pattern="^[a-z]{1,10}([.][a-z]{1,10})?$")], Member]
+    """By `input.webp` and the like in a tar, by `input` and the like in a Zarr store."""
+
+
+class Sidecar(_Strict):
+    """What a shard holds and where."""
+
+    bytes: Count
+    """Of the shard's file, or of its files together. So for `sha256`."""
+    sha256: Sha256
+    records: tuple[Entry, ...]
+
+    def shard_info(self, name: str, view: View, content: Bytes) -> ShardInfo:
+        """What the manifest says of the shard; `content` is the sidecar's file."""
+        return ShardInfo(
+            name=name,
+            view=view,
+            records=len(self.records),
+            bytes=self.bytes,
+            sha256=self.sha256,
+            sidecar_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def to_json(self) -> Bytes:
+        """The sidecar's file."""
+        return self.model_dump_json().encode()
+
+
+def sidecar_name(shard: str) -> str:
+    """`base-000003.json` of `base-000003.tar`, or of `base-000003`."""
+    return f"{shard.partition('.')[0]}.json"
+
+
+def finished_sidecar(path: Path, records: int | None) -> tuple[Sidecar, bytes] | None:
+    """The sidecar at `path` and its bytes, if it is there and of that many records; None: of any."""
+    try:
+        content = path.read_bytes()
+        found = Sidecar.model_validate_json(content)
+    except (OSError, ValidationError):  # not there, or damaged since: written anew
+        return None
+    return (found, content) if found.records and records in (None, len(found.records)) else None
+
+
+class Shards:
+    """The files of a finished cache's shards in the folder `root`; safe to share between threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._load)
+
+    def slice(self, file: str, member: str, where: Member) -> bytes:
+        """The bytes of `member` in `file`.
+
+        Raises:
+            ShardCorrupt: they are not those that were written.
+            CacheError: the file cannot be read.
+        """
+        path = self.root / file
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                size = os.fstat(descriptor).st_size
+                end = where.offset + where.length
+                if end > size:  # looked up first, because memory is taken for the whole length
+                    raise ShardCorrupt(f"{path}: {member} ends at byte {end}, the file at {size}")
+                content = os.pread(descriptor, where.length, where.offset)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise CacheError(f"{path}: shard cannot be read ({error.strerror})") from error
+        computed = hashlib.sha256(content).hexdigest()
+        if computed != where.sha256:
+            raise ShardCorrupt(
+                f"{path}: {member} at byte {where.offset}: "
+                f"sha256 {where.sha256[:12]}… stored, {computed[:12]}… computed"
+            )
+        return content
+
+    def _load(self, shard: ShardInfo) -> Sidecar:
+        path = self.root / sidecar_name(shard.name)
+        limit = _RECORD_BYTES * (shard.records + 1)
+        try:
+            with path.open("rb") as stream:
+                content = stream.read(limit + 1)
+        except OSError as error:
+            raise CacheError(f"{path}: sidecar cannot be read ({error.strerror})") from error
+        if len(content) > limit:
+            raise ShardCorrupt(f"{path}: more than {limit} bytes for {shard.records} records")
+        computed = hashlib.sha256(content).hexdigest()
+        if computed != shard.sidecar_sha256:
+            raise ShardCorrupt(f"{path}: sha256 {shard.sidecar_sha256[:12]}… stored, {computed[:12]}… computed")
+        try:
+            found = Sidecar.model_validate_json(content)
+        except ValidationError as error:
+            raise CacheError(f"{path}: not a sidecar ({error.errors()[0]['msg']})") from error
+        if (len(found.records), found.bytes, found.sha256) != (shard.records, shard.bytes, shard.sha256):
+            raise ShardCorrupt(
+                f"{path}: {len(found.records)} records in {found.bytes} bytes with sha256 {found.sha256[:12]}…, "
+                f"the manifest says {shard.records} in {shard.bytes} with {shard.sha256[:12]}…"
+            )
+        return found
+
+
+def hash_of_files(paths: list[Path]) -> tuple[int, str]:
+    """(bytes, sha256) of files, one after another."""
+    total, length = hashlib.sha256(), 0
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                total.update(block)
+                length += len(block)
+    return length, total.hexdigest()

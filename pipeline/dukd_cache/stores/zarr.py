@@ -1,0 +1,175 @@
+"""Shards as files of Zarr 3 arrays, one group a view, with a sidecar for checked random access.
+
+    zarr.json                    the root group; its attributes hold the cache's header
+    base/input/zarr.json         array `input` [N,p,p,3] of the group `base`; so `teacher` and `truth` [N,q,q,3]
+    base/input/c/3/0/0/0         shard 3 of that array: a chunk for each record, and their index
+    base-000003.json             the sidecar of shard 3 of all arrays of `base`
+
+Zarr readers take a missing shard for zeros. This reader takes nothing for pixels but bytes that the sidecar
+names by offset, length and hash, and the sidecar's hash stands in the manifest.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dukd_cache.errors import ShardCorrupt
+from dukd_cache.files import finished_file, write_atomically
+from dukd_cache.layout import ArrayName, Layout, Pixels
+from dukd_cache.manifest import Encoding, ShardInfo, View, shard_name
+from dukd_cache.record import Record, RecordInfo
+from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, hash_of_files, sidecar_name
+from dukd_cache.stores.zarr_format import decode_chunk, encode_chunk, shard_index
+
+
+@dataclass(frozen=True)
+class EncodedRecord:
+    """The chunks of one record."""
+
+    info: RecordInfo
+    chunks: dict[ArrayName, bytes]
+
+
+@dataclass(frozen=True)
+class ZarrWriter:
+    """Writes shards into the folder `root`."""
+
+    root: Path
+    encoding: Encoding
+    layout: Layout
+
+    def encode(self, record: Record) -> EncodedRecord:
+        """Compress the pixels of `record`."""
+        chunks: dict[ArrayName, bytes] = {}
+        for name, kind in self.layout[record.info.view].items():
+            pixels: Pixels = getattr(record, name)
+            if pixels.shape != kind.shape or pixels.dtype != np.dtype(kind.dtype):
+                raise ValueError(f"{record.info.key}.{name}: {pixels.dtype} {pixels.shape}, expected {kind}")
+            chunks[name] = encode_chunk(pixels, self.encoding.codec)
+        return EncodedRecord(record.info, chunks)
+
+    def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+        """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
+        name = shard_name("zarr", view, number)
+        sidecar_path = self.root / sidecar_name(name)
+        sidecar_path.unlink(missing_ok=True)
+        paths = self._paths(view, number)
+        places: dict[ArrayName, list[tuple[int, int]]] = {array: [] for array in paths}
+        entries: list[Entry] = []
+        with ExitStack() as shard:
+            for path in paths.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            partials = {array: shard.enter_context(finished_file(path)) for array, path in paths.items()}
+            with ExitStack() as files:
+                streams = {array: files.enter_context(path.open("wb")) for array, path in partials.items()}
+                for record in records:
+                    members: dict[str, Member] = {}
+                    for array, chunk in record.chunks.items():
+                        place = (streams[array].tell(), len(chunk))
+                        streams[array].write(chunk)
+                        places[array].append(place)
+                        sha256 = hashlib.sha256(chunk).hexdigest()
+                        members[array] = Member(offset=place[0], length=place[1], sha256=sha256)
+                    entries.append(Entry(info=record.info, members=members))
+                for array, stream in streams.items():
+                    stream.write(shard_index(places[array], self.encoding.shard_records[view]))
+            length, sha256 = hash_of_files(list(partials.values()))
+        sidecar = Sidecar(bytes=length, sha256=sha256, records=tuple(entries))
+        content = sidecar.to_json()
+        write_atomically(sidecar_path, content)
+        return sidecar.shard_info(name, view, content)
+
+    def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; None: with any number."""
+        name = shard_name("zarr", view, number)
+        found = finished_sidecar(self.root / sidecar_name(name), records)
+        paths = self._paths(view, number)
+        if found is None or not all(path.is_file() for path in paths.values()):
+            return None
+        sidecar, content = found
+        for array, path in paths.items():
+            last = sidecar.records[-1].members.get(array)
+            index_bytes = 16 * self.encoding.shard_records[view] + 4
+            if last is None or path.stat().st_size != last.offset + last.length + index_bytes:
+                return None
+        return sidecar.shard_info(name, view, content)
+
+    def _paths(self, view: View, number: int) -> dict[ArrayName, Path]:
+        return {array: self.root / shard_file(view, array, number) for array in self.layout[view]}
+
+
+class ZarrReader:
+    """Reads records of the shards in the folder `root`, each chunk by its offset; safe to share between threads."""
+
+    def __init__(self, root: Path, encoding: Encoding, layout: Layout) -> None:
+        self._encoding = encoding
+        self._layout = layout
+        self._shards = Shards(root)
+
+    def read(self, shard: ShardInfo, index: int) -> Record:
+        """The record at `index` of `shard`.
+
+        Raises:
+            ShardCorrupt: the stored bytes are not those that were written.
+        """
+        entry = self._shards.sidecar(shard).records[index]
+        found: dict[str, Pixels] = {}
+        for array, kind in self._layout[shard.view].items():
+            file = shard_file(shard.view, array, number_of(shard))
+            where = entry.members.get(array)
+            if where is None:
+                raise ShardCorrupt(f"{self._shards.root / file}: record {entry.info.key} is not there")
+            content = self._shards.slice(file, entry.info.key, where)
+            try:
+                found[array] = decode_chunk(content, self._encoding.codec, kind)
+            except ValueError as error:
+                raise ShardCorrupt(
+                    f"{self._shards.root / file}: {entry.info.key} cannot be decoded: {error}"
+                ) from error
+        return Record(entry.info, found["input"], found.get("teacher"), found.get("truth"))  # type: ignore[arg-type]
+
+    def info(self, shard: ShardInfo, index: int) -> RecordInfo:
+        """Where the record at `index` of `shard` comes from, without reading its pixels."""
+        return self._shards.sidecar(shard).records[index].info
+
+    def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
+        """What `input`, `teacher` and `truth` of the record at `index` take; those there are."""
+        members = self._shards.sidecar(shard).records[index].members
+        return {array: where.length for array, where in members.items()}
+
+    def files(self, shard: ShardInfo) -> list[str]:
+        """Files of `shard` below the root, without the sidecar, in the order in which they are hashed."""
+        return [shard_file(shard.view, array, number_of(shard)) for array in self._layout[shard.view]]
+
+    def check_structure(self, shard: ShardInfo) -> None:
+        """Compare the index at the end of each file with the sidecar: Zarr readers must read what this reader reads.
+
+        Raises:
+            ShardCorrupt: they differ.
+        """
+        records = self._shards.sidecar(shard).records
+        if any(set(entry.members) != set(self._layout[shard.view]) for entry in records):
+            raise ShardCorrupt(f"{self._shards.root / sidecar_name(shard.name)}: records of other arrays")
+        for array, file in zip(self._layout[shard.view], self.files(shard), strict=True):
+            path = self._shards.root / file
+            places = [(entry.members[array].offset, entry.members[array].length) for entry in records]
+            index = shard_index(places, self._encoding.shard_records[shard.view])
+            start = path.stat().st_size - len(index)
+            with path.open("rb") as stream:
+                stream.seek(max(0, start))
+                if start != sum(places[-1]) or stream.read(len(index)) != index:
+                    raise ShardCorrupt(f"{path}: the index at byte {start} is not that of its {len(places)} chunks")
+
+
+def shard_file(view: View, array: ArrayName, number: int) -> str:
+    """`base/input/c/3/0/0/0`"""
+    return f"{view}/{array}/c/{number}/0/0/0"
+
+
+def number_of(shard: ShardInfo) -> int:
+    """3 of `base-000003`; the manifest was checked to have such names only."""
+    return int(shard.name.rpartition("-")[2])
