@@ -72,7 +72,7 @@ def build(
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
     tally = tally or Tally()
-    with locked(out), _room(out), closing(_Reusable(out, header, reuse)) as reusable:
+    with _room(out), closing(_Reusable(out, header, reuse)) as reusable, locked(out):
         claim(out, header)
         shards: list[ShardInfo] = []
         for shard in shards_of(plan, header):
