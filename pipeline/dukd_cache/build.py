@@ -73,8 +73,8 @@ def build(
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
     tally = tally or Tally()
-    with locked(out), _room(out):
-        reusable = _Reusable(out, header, reuse)
+    reusable = _Reusable(out, header, reuse)
+    with _room(out), locked(out):
         claim(out, header)
         shards: list[ShardInfo] = []
         for shard in shards_of(plan, header):

@@ -25,7 +25,7 @@ from dukd_cache.lock import LOCK, locked
 from dukd_cache.manifest import MANIFEST, VIEWS
 from dukd_cache.reader import Cache
 
-STORES = ["webdataset"]
+STORES = ["webdataset", "zarr"]
 OLD = {"base": 60, "zoom_in": 30, "zoom_out": 30}
 NEW = {"base": 70, "zoom_in": 35, "zoom_out": 10}
 _SERVER = multiprocessing.get_context("forkserver")
@@ -69,7 +69,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
         build_job(hr, folder / name, teacher_file, patch=40, zoom_out_patch=20, batch_size=2, **counts, **store)
         for name, counts in (("old", OLD), ("new", NEW))
     ]
-    finished(jobs[0], folder / "tally")
+    finished(jobs[0], folder / "tally")  # the first process also loads torch
     started = time.monotonic()
     finished(jobs[1], folder / "tally")
     seconds = time.monotonic() - started
@@ -83,24 +83,27 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
     return Whole(jobs[0], jobs[1], old_files, new_files, unanswered, seconds)
 
 
-def killed_somewhere(asked: BuildJob, moment: random.Random, seconds: float, tally: Path) -> None:
-    """Start the build and end its process at a random moment, by SIGKILL."""
+def killed_somewhere(asked: BuildJob, moment: random.Random, seconds: float, tally: Path) -> bool:
+    """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
     process = start(asked, tally)
-    process.join(moment.uniform(0.05, 1.05) * seconds)
+    process.join(moment.uniform(0.02, 1) * seconds)
     process.kill()
     process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def check_killed(whole: Whole, out: Path, seed: int) -> None:
-    """A build of nothing before, killed up to three times."""
-    moment, asked = random.Random(seed), replace(whole.new, out=out)
-    for _ in range(moment.choice((1, 1, 2, 3))):
-        killed_somewhere(asked, moment, whole.seconds, out.with_name("tally"))
+    """A build of nothing before, killed once or more."""
+    moment, asked, tally = random.Random(seed), replace(whole.new, out=out), out.with_name("tally")
+    while not killed_somewhere(asked, moment, whole.seconds, tally):
+        shutil.rmtree(out)
+    for _ in range(moment.choice((0, 0, 1, 2))):
+        killed_somewhere(asked, moment, whole.seconds, tally)
     left = files_of(out) if out.exists() else {}
     names = [name for name in left if name in whole.new_files and name.replace(".tar", ".json") in left]
     assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
     kept = {name: (out / name).stat().st_mtime_ns for name in names if name.endswith(".tar")}
-    counts = finished(asked, out.with_name("tally"))
+    counts = finished(asked, tally)
     assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept, "and not written again"
     assert files_of(out) == whole.new_files
     assert counts["reused"] == 0
@@ -109,14 +112,17 @@ def check_killed(whole: Whole, out: Path, seed: int) -> None:
 
 
 def check_killed_in_a_rebuild(whole: Whole, out: Path, seed: int) -> None:
-    """A build over another cache, killed up to three times, also while it moves the old shards: no answer is lost."""
-    moment, asked = random.Random(seed), replace(whole.new, out=out)
+    """A build over another cache, killed once or more, also while it moves the old shards: no answer is lost."""
+    moment, asked, tally = random.Random(seed), replace(whole.new, out=out), out.with_name("tally")
     shutil.copytree(whole.old.out, out)
-    for _ in range(moment.choice((1, 2, 3))):
-        if moment.random() < 0.2:  # another mind between two attempts
-            killed_somewhere(replace(whole.old, out=out), moment, whole.seconds, out.with_name("tally"))
-        killed_somewhere(asked, moment, whole.seconds, out.with_name("tally"))
-    counts = finished(asked, out.with_name("tally"))
+    while not killed_somewhere(asked, moment, whole.seconds, tally):
+        shutil.rmtree(out)
+        shutil.copytree(whole.old.out, out)
+    for _ in range(moment.choice((0, 1, 2))):
+        if moment.random() < 0.3:  # another mind between two attempts
+            killed_somewhere(replace(whole.old, out=out), moment, whole.seconds, tally)
+        killed_somewhere(asked, moment, whole.seconds, tally)
+    counts = finished(asked, tally)
     assert files_of(out) == whole.new_files
     assert counts["asked"] <= whole.unanswered, "only records that the old cache has not"
     assert sum(counts.values()) == 3 * (70 + 35 + 10)
