@@ -66,7 +66,7 @@ def check(out: Path, header: Header) -> None:
     if there is not None:
         _refuse_other(out, there, header)
     elif foreign := _foreign_name(out):
-        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another --out")
+        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another folder")
 
 
 def finish(out: Path) -> None:
@@ -94,7 +94,7 @@ def header_of(folder: Path) -> Header | None:
     try:
         return Header.model_validate_json((folder / HEADER).read_bytes())
     except ValidationError as error:
-        raise CacheError(f"{folder / HEADER}: not the header of a cache; choose another --out") from error
+        raise CacheError(f"{folder / HEADER}: not the header of a cache; choose another folder") from error
 
 
 def _refuse_other(out: Path, there: Header, asked: Header) -> None:
@@ -108,7 +108,7 @@ def _refuse_other(out: Path, there: Header, asked: Header) -> None:
             continue
         if here != value:
             raise CacheError(
-                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; choose another --out"
+                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; choose another folder"
             )
 
 

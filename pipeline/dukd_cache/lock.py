@@ -76,5 +76,5 @@ def _lock(descriptor: int, kind: int, folder: Path) -> None:
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
         raise CacheError(
-            f"{folder}: another build writes here (process {owner}); wait for its end, or choose another --out"
+            f"{folder}: another build writes here (process {owner}); wait for its end, or choose another folder"
         ) from None

@@ -321,7 +321,7 @@ class TestMistakes:
         build = ("build", "--hr", hr, "--teacher", teacher_file, "--patch", 12, "--out")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/notes.txt").write_text("mine")
-        refused(dukd_cache(*build, tmp_path / "mine"), str(tmp_path / "mine"), "no cache", "choose another --out")
+        refused(dukd_cache(*build, tmp_path / "mine"), str(tmp_path / "mine"), "no cache", "choose another folder")
         (tmp_path / "file").write_text("mine")
         refused(dukd_cache(*build, tmp_path / "file"), "expected a folder, found a file")
         refused(dukd_cache(*build, tmp_path / "file/below"), str(tmp_path / "file/below"), "Not a directory")

@@ -132,10 +132,12 @@ def test_a_target_that_holds_something_else_is_refused(
     dukd_cache("convert", source, tmp_path / "c", "--store", "zarr")
     before = files_of(tmp_path)
     zarr = ("--store", "zarr")
-    refused(dukd_cache("convert", source, tmp_path / "mine", *zarr), "holds something that is no cache", "another DST")
+    refused(
+        dukd_cache("convert", source, tmp_path / "mine", *zarr), "holds something that is no cache", "another folder"
+    )
     refused(dukd_cache("convert", source, tmp_path / "file", *zarr), "expected a folder, found a file")
     refused(
-        dukd_cache("convert", source, tmp_path / "c", *zarr, "--codec", "raw"), "holds another cache", "another DST"
+        dukd_cache("convert", source, tmp_path / "c", *zarr, "--codec", "raw"), "holds another cache", "another folder"
     )
     refused(dukd_cache("convert", source, source, *zarr), "holds another cache")
     refused(dukd_cache("convert", tmp_path / "mine", tmp_path / "d", *zarr), "no finished cache here")

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,10 @@ from dukd_cache.lock import LOCK, locked
 from dukd_cache.manifest import MANIFEST, VIEWS
 from dukd_cache.reader import Cache
 
-STORES = ["webdataset", "zarr"]
+STORES = {"webdataset": "webp", "zarr": "blosc"}
+"""With the codec of each."""
+SIDECAR = re.compile(r"(base|zoom_in|zoom_out)-\d+\.json")
+"""Written last: where it is, the shard is whole."""
 OLD = {"base": 60, "zoom_in": 30, "zoom_out": 30}
 NEW = {"base": 70, "zoom_in": 35, "zoom_out": 10}
 _SERVER = multiprocessing.get_context("forkserver")
@@ -64,7 +68,7 @@ class Whole:
 def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     hr = save_photos(folder / "hr", [(101, 90), (113, 107), (95, 123)])
-    store = {} if request.param == "webdataset" else {"store": request.param}
+    store = {"store": request.param, "codec": STORES[request.param]}
     jobs = [
         build_job(hr, folder / name, teacher_file, patch=40, zoom_out_patch=20, batch_size=2, **counts, **store)
         for name, counts in (("old", OLD), ("new", NEW))
@@ -100,9 +104,9 @@ def check_killed(whole: Whole, out: Path, seed: int) -> None:
     for _ in range(moment.choice((0, 0, 1, 2))):
         killed_somewhere(asked, moment, whole.seconds, tally)
     left = files_of(out) if out.exists() else {}
-    names = [name for name in left if name in whole.new_files and name.replace(".tar", ".json") in left]
+    names = [name for name in left if SIDECAR.fullmatch(name)]
     assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
-    kept = {name: (out / name).stat().st_mtime_ns for name in names if name.endswith(".tar")}
+    kept = {name: (out / name).stat().st_mtime_ns for name in names}
     counts = finished(asked, tally)
     assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept, "and not written again"
     assert files_of(out) == whole.new_files
@@ -218,7 +222,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
         left = files_of(asked.out)
         assert MANIFEST not in left
         assert not [name for name in left if name.endswith(PARTIAL)]
-        assert [name for name in left if name.endswith(".tar")]
+        assert [name for name in left if SIDECAR.fullmatch(name)]
         subprocess.run(["mount", "-o", f"remount,size={8 * half}k", str(disk)], check=True)
         kept = finished(asked, tmp_path / "tally")["kept"]
         assert kept > 0

@@ -18,14 +18,16 @@ from tests.cache.samples import build_job, everything, files_of, photo, save_pho
 from dukd_cache import job, networks, teacher
 from dukd_cache.build import build
 from dukd_cache.errors import CacheError
-from dukd_cache.folder import PREVIOUS
+from dukd_cache.folder import PREVIOUS, header_of
 from dukd_cache.images import find_images, identify, read_facts
 from dukd_cache.manifest import VIEWS, Codec, CropSpec, Dtype, Encoding, Header, View
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
 from dukd_cache.record import U8
 from dukd_cache.reuse import Tally, served
-from dukd_cache.stores.webdataset import WebDatasetReader, WebDatasetWriter, whole_shards
+from dukd_cache.stores.choice import open_reader, whole_shards
+from dukd_cache.stores.sidecar import Sidecar
+from dukd_cache.stores.webdataset import WebDatasetWriter
 from dukd_cache.teacher import Teacher
 
 BATCH = 3
@@ -93,7 +95,7 @@ class Bench:
         store = WebDatasetWriter(self.folder / name, wanted.codec)
 
         def stop(_count: int) -> None:
-            done = len(list(whole_shards(self.folder / name)))
+            done = len(list(whole_shards(self.folder / name, header)))
             if done >= shards:
                 raise Stopped
 
@@ -129,12 +131,11 @@ class Bench:
 
     def inputs(self, name: str) -> list[bytes]:
         """The inputs of all records in whole shards of folder `name`."""
-        reader = WebDatasetReader(self.folder / name)
-        try:
-            shards = list(whole_shards(self.folder / name))
-            return [reader.read(shard, index).input.tobytes() for shard in shards for index in range(shard.records)]
-        finally:
-            reader.close()
+        folder = self.folder / name
+        header = header_of(folder)
+        assert header is not None
+        reader, shards = open_reader(folder, header), whole_shards(folder, header)
+        return [reader.read(shard, index).input.tobytes() for shard in shards for index in range(shard.records)]
 
     def files(self, name: str) -> dict[str, bytes]:
         return files_of(self.folder / name)
@@ -225,7 +226,7 @@ def test_a_damaged_answer_is_asked_for_again(bench: Bench) -> None:
     bench.build(ONE, "fresh")
     shard = bench.folder / "cache" / "base-000000.tar"
     content = bytearray(shard.read_bytes())
-    sidecar = WebDatasetReader(bench.folder / "cache")._sidecar(next(whole_shards(bench.folder / "cache")))
+    sidecar = Sidecar.model_validate_json(shard.with_suffix(".json").read_bytes())
     content[sidecar.records[1].members["teacher.webp"].offset + 30] ^= 1
     shard.write_bytes(content)
     after = replace(ONE, per_shard=5)
