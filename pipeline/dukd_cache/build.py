@@ -151,17 +151,25 @@ def _records(
 ) -> Generator[Record, None, None]:
     """The records of one shard, the teacher asked batch by batch in a thread of its own."""
     crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
-    groups = prefetch(_grouped(_looked_up(_cuts(crops, plan), header, answers), batch_size), _BATCHES_AHEAD)
-    answered = prefetch((_answered(teacher, group, header, batch_size) for group in groups), _BATCHES_AHEAD)
-    position = shard.positions.start
-    for group, new in answered:
-        if teacher is not None:
-            tally.asked += new
-            tally.reused += len(group) - new
-        for piece in group:
-            info = info_of(piece.cut.crop, position, piece.fingerprint)
-            yield Record(info, piece.cut.input, piece.answer, piece.cut.truth)
-            position += 1
+    # Both are closed here, so that no thread is left when the program ends by a signal: one that dies inside torch
+    # takes the process with it.
+    with (
+        closing(
+            prefetch(_grouped(_looked_up(_cuts(crops, plan), header, answers), batch_size), _BATCHES_AHEAD)
+        ) as groups,
+        closing(
+            prefetch((_answered(teacher, group, header, batch_size) for group in groups), _BATCHES_AHEAD)
+        ) as answered,
+    ):
+        position = shard.positions.start
+        for group, new in answered:
+            if teacher is not None:
+                tally.asked += new
+                tally.reused += len(group) - new
+            for piece in group:
+                info = info_of(piece.cut.crop, position, piece.fingerprint)
+                yield Record(info, piece.cut.input, piece.answer, piece.cut.truth)
+                position += 1
 
 
 def _looked_up(cuts: Iterable[Cut], header: Header, answers: Answers | None) -> Iterator[_Piece]:

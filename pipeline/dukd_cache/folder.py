@@ -108,7 +108,8 @@ def _refuse_other(out: Path, there: Header, asked: Header) -> None:
             continue
         if here != value:
             raise CacheError(
-                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; choose another folder"
+                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; "
+                "choose another folder"
             )
 
 

@@ -45,8 +45,8 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
             put(_End(error))
 
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
     try:
+        thread.start()  # in here, as a signal's exception can be raised while the thread is already running
         while True:
             item = ready.get()
             if isinstance(item, _End):
@@ -56,4 +56,5 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
             yield item
     finally:
         stop.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
