@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from dukd_cache.build import shards_of
-from dukd_cache.images import SourceImage
+from dukd_cache.images import SourceImage, read_facts
 from dukd_cache.job import images_info
 from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header
 from dukd_cache.plan import Plan
@@ -32,7 +32,7 @@ def main() -> None:
     seconds = {}
     spec = CropSpec(scale=4, patch=48, zoom_out_patch=12, base=_CROPS, zoom_in=_CROPS, zoom_out=_CROPS, seed=0)
     plan = Plan(images, spec)
-    info = images_info(images, None, lambda _path: "")
+    info = images_info(images, None, (), read_facts)
     shard_records = dict.fromkeys(VIEWS, 1000)
     encoding = Encoding(store="webdataset", codec="webp", dtype="uint8", shard_records=shard_records)
     header = Header(spec=spec, teacher=None, images=info, encoding=encoding, software={})
