@@ -142,10 +142,18 @@ def _retire(out: Path, there: Header) -> None:
 
 
 def _move(start: Path, end: Path) -> None:
-    """All that stores wrote, from folder to folder of one file system."""
-    for path in sorted(start.iterdir()):
-        if _OF_A_STORE.fullmatch(path.name):
-            os.replace(path, end / path.name)
+    """All that stores wrote, from folder to folder of one file system; also what is left of an interrupted move.
+
+    File by file, as a folder cannot take the place of one that is there. Files of equal names are of one header: equal.
+    """
+    for top in sorted(path for path in start.iterdir() if _OF_A_STORE.fullmatch(path.name)):
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if not path.is_dir():
+                target = end / path.relative_to(start)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
+        if top.is_dir():
+            shutil.rmtree(top)
     sync_folder(end)
     sync_folder(start)
 
