@@ -6,9 +6,7 @@ answers that exist already, and asks the teacher for the rest.
 
 import errno
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +22,7 @@ from dukd_cache.images import Scene, read_scene
 from dukd_cache.lock import locked
 from dukd_cache.manifest import Header, Manifest, ShardInfo, View
 from dukd_cache.plan import Crop, Plan, shard_ranges
-from dukd_cache.prefetch import prefetch
+from dukd_cache.prefetch import prefetch, spread, told
 from dukd_cache.record import Answer, Record, fingerprint, info_of
 from dukd_cache.reuse import Answers, Tally, all_sources
 from dukd_cache.stores import StoreWriter
@@ -83,9 +81,9 @@ def build(
                 # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
                 with (
                     closing(_records(plan, header, teacher, shard, batch_size, reusable.answers, tally)) as records,
-                    closing(_encoded(records, store)) as encoded,
+                    closing(spread(store.encode, records)) as encoded,
                 ):
-                    done = store.write(shard.view, shard.number, _told(encoded, on_records))
+                    done = store.write(shard.view, shard.number, told(encoded, on_records))
             else:
                 tally.kept += done.records
                 on_records(done.records)
@@ -230,22 +228,3 @@ def _scene(crop: Crop, plan: Plan) -> Scene:
             f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}"
         )
     return scene
-
-
-def _encoded(records: Iterable[Record], store: StoreWriter[E]) -> Generator[E, None, None]:
-    """Records encoded on all cores, in order, a bounded number of them ahead."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[E]] = deque()
-        for record in records:
-            waiting.append(pool.submit(store.encode, record))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _told(records: Iterable[E], on_records: Callable[[int], None]) -> Iterator[E]:
-    for record in records:
-        yield record
-        on_records(1)

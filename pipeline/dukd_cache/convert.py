@@ -1,9 +1,6 @@
 """A cache in another store, codec or shard size: the same records, without the teacher."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from dukd_cache.layout import with_shard_size
 from dukd_cache.lock import locked
 from dukd_cache.manifest import Codec, Header, Manifest, Store, View
 from dukd_cache.plan import shard_ranges
+from dukd_cache.prefetch import spread, told
 from dukd_cache.reader import Cache
 from dukd_cache.stores import StoreWriter
 from dukd_cache.stores.choice import choose_codec, open_writer, software, write_shared_files
@@ -43,8 +41,8 @@ def convert(
             for number, positions in enumerate(shard_ranges(source.count(view), header.encoding.shard_records[view])):
                 done = writer.finished(view, number, len(positions))
                 if done is None:
-                    with closing(_encoded(source, writer, view, positions, on_records)) as encoded:
-                        done = writer.write(view, number, encoded)
+                    with closing(spread(_recoded(source, writer, view), positions)) as encoded:
+                        done = writer.write(view, number, told(encoded, on_records))
                 else:
                     on_records(done.records)
                 shards.append(done)
@@ -85,22 +83,6 @@ def _claim(out: Path, header: Header) -> None:
     claim(out, header)
 
 
-def _encoded(
-    source: Cache, writer: StoreWriter[Any], view: View, positions: range, on_records: Callable[[int], None]
-) -> Generator[Any, None, None]:
-    """Records decoded and encoded anew on all cores, in order, a bounded number of them ahead."""
-    workers = os.cpu_count() or 1
-
-    def work(position: int) -> Any:
-        return writer.encode(source.read(view, position))
-
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Any]] = deque()
-        for position in positions:
-            waiting.append(pool.submit(work, position))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-                on_records(1)
-        while waiting:
-            yield waiting.popleft().result()
-            on_records(1)
+def _recoded(source: Cache, writer: StoreWriter[Any], view: View) -> Callable[[int], Any]:
+    """From the place of a record in `view` to the record decoded and encoded anew."""
+    return lambda position: writer.encode(source.read(view, position))

@@ -1,11 +1,15 @@
-"""Run an iterable in a thread of its own, a bounded number of items ahead."""
+"""Work in threads, a bounded number of items ahead: an iterable in one of its own, a function on all cores."""
 
+import os
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _End:
@@ -58,3 +62,23 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
         stop.set()
         if thread.ident is not None:
             thread.join()
+
+
+def spread(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """`function` of every item, computed on all cores; in order, a bounded number of them ahead."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def told(items: Iterable[T], on_items: Callable[[int], None]) -> Generator[T, None, None]:
+    """The items of `items`; `on_items` is told of each when the next is asked for."""
+    for item in items:
+        yield item
+        on_items(1)
