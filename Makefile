@@ -41,7 +41,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@touch $@
 
 lock:  ## pin what pyproject.toml asks for; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+		--extra demo --extra dev --extra export --extra perceptual --extra s3 \
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:  ## the demo's results, not the environment
