@@ -27,6 +27,10 @@ class Augmentation:
     transpose: Tensor
     invert: Tensor
 
+    def __getitem__(self, records: slice) -> "Augmentation":
+        """Of some of the records."""
+        return Augmentation(self.hflip[records], self.vflip[records], self.transpose[records], self.invert[records])
+
     def to(self, device: torch.device) -> "Augmentation":
         """The same on another device."""
         return Augmentation(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dukd_cache.degrade import downscale
+from dukd_cache.errors import SettingError
 from dukd_cache.manifest import VIEWS, View
 from dukd_cache.reader import Cache
 from dukd_train.config import Augment
@@ -219,6 +220,23 @@ def test_a_view_that_is_left_out_changes_no_other(cache: Cache) -> None:
     alone = make(cache, patch=6, augment=Augment(), rows={"zoom_in": whole.rows["zoom_in"]})
     for step in range(3):
         assert torch.equal(whole.at(step)["zoom_in"].input, alone.at(step)["zoom_in"].input)
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_shares_of_processes_are_the_batch_of_one(cache: Cache, world: int) -> None:
+    alone = make(cache, batch=8, patch=6, augment=Augment())
+    for step in (0, 1, 5):
+        shares = [replace(alone, rank=rank, world=world).at(step) for rank in range(world)]
+        for view, whole in alone.at(step).items():
+            assert {len(share[view].input) for share in shares} == {8 // world}
+            assert torch.equal(torch.cat([share[view].input for share in shares]), whole.input)
+            for name, target in whole.targets.items():
+                assert torch.equal(torch.cat([share[view].targets[name] for share in shares]), target)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(cache: Cache) -> None:
+    with pytest.raises(SettingError, match=r"^batch 5: cannot be shared evenly among 2 processes$"):
+        make(cache, world=2)
 
 
 def test_the_students_own_seed() -> None:

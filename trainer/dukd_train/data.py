@@ -1,6 +1,7 @@
 """(seed, step) → batch. The whole cache is decoded once and kept as uint8; a step gathers rows.
 
-Nothing here keeps state: resuming at a step needs the step's number only.
+Nothing here keeps state: resuming at a step needs the step's number only. Where several processes train together, all
+is drawn for the batch of all of them, and each takes its share: the batch of a step does not depend on their number.
 
 Shapes: N records, p input side, q = s·p output side, C = 3.
 """
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
@@ -76,27 +78,46 @@ def load_rows(cache: Cache, view: View, targets: Collection[Target], device: tor
 
 @dataclass(frozen=True)
 class Batches:
-    """The batch of every step, of every view that a method reads."""
+    """The batch of every step, of every view that a method reads.
+
+    Raises:
+        SettingError: `batch` records cannot be shared evenly among `world` processes.
+    """
 
     rows: dict[View, Rows]
     scale: int
     batch: int
+    """Records of a view in a step, in all processes together."""
     patch: int | None
     """Side of the inputs to cut out of the cached ones; None: the whole of them."""
     augment: Augment
     seed: int
+    rank: int = 0
+    """Which of the processes that train together this is, 0 ≤ rank < world."""
+    world: int = 1
+    """How many they are."""
+
+    def __post_init__(self) -> None:
+        if self.batch % self.world:
+            # Each process takes the mean over its own share, and gradients are the mean of those.
+            raise SettingError(f"batch {self.batch}: cannot be shared evenly among {self.world} processes")
 
     def at(self, step: int) -> dict[View, Batch]:
-        """The augmented batch of `step`, a pure function of (seed, step)."""
+        """This process's share of the augmented batch of `step`, which is a pure function of (seed, step).
+
+        Rank after rank, the shares are the batch that one process alone would train on.
+        """
         return {view: self._of(view, rows, step) for view, rows in self.rows.items()}
 
     def _of(self, view: View, rows: Rows, step: int) -> Batch:
-        found = rows.gather(torch.from_numpy(positions(self.seed, view, step, self.batch, len(rows))))
+        mine = slice(self.rank * self.batch // self.world, (self.rank + 1) * self.batch // self.world)
+        found = rows.gather(torch.from_numpy(positions(self.seed, view, step, self.batch, len(rows))[mine]))
         rng = _generator(self.seed, 1 + _VIEW_STREAM[view], step)
         if self.patch and self.patch < found.input.shape[-1]:
-            found = _cropped(found, self.patch, self.scale, rng)
+            free = found.input.shape[-1] - self.patch + 1
+            found = _cropped(found, rng.integers(free, size=(self.batch, 2))[mine], self.patch, self.scale)
         chances = self.augment.base if view == "base" else self.augment.zoom
-        how = draw(self.batch, chances, rng).to(found.input.device)
+        how = draw(self.batch, chances, rng)[mine].to(found.input.device)
         return Batch(
             apply(how, found.input),
             {name: apply(how, target) for name, target in found.targets.items()},
@@ -127,16 +148,15 @@ def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, stream * 2**40 + counter], np.uint64)))
 
 
-def _cropped(found: Batch, patch: int, scale: int, rng: np.random.Generator) -> Batch:
-    free = found.input.shape[-1] - patch + 1
-    corners = rng.integers(free, size=(len(found.input), 2)).tolist()
+def _cropped(found: Batch, corners_N2: np.ndarray, patch: int, scale: int) -> Batch:
+    """Squares of `patch` input pixels, from the given corners (y, x)."""
 
     def cut(images_NCHH: Tensor, factor: int) -> Tensor:
         side = patch * factor
         return torch.stack(
             [
                 image[:, y * factor : y * factor + side, x * factor : x * factor + side]
-                for image, (y, x) in zip(images_NCHH, corners, strict=True)
+                for image, (y, x) in zip(images_NCHH, corners_N2.tolist(), strict=True)
             ]
         )
 
