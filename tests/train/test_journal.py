@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dukd_train.journal import COLUMNS, CURVE, Journal, append_row, keep_rows_until
+from dukd_train.config import TrainConfig
+from dukd_train.journal import COLUMNS, CURVE, CurveFile, Losses, append_row, keep_rows_before
 from dukd_train.losses import Part
+from dukd_train.observers import Row, Start
 
 
 def of(**parts: float) -> dict[Part, Tensor]:
@@ -21,20 +23,36 @@ def rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def begun(run: Path, step: int) -> CurveFile:
+    """The file of a training that goes on after `step` steps."""
+    file = CurveFile(run)
+    file.started(Start(TrainConfig(cache=run), run, step, 100))
+    return file
+
+
+def row(step: int, lr: float, total: float, parts: dict[Part, float]) -> Row:
+    return Row(step, lr, total, parts, images_per_second=1.0, waiting=0.0, seconds=1.0, left=0.0)
+
+
 def test_header_is_the_contract(tmp_path: Path) -> None:
-    Journal(tmp_path, {"rec": 1.0}).resume(0, {})
+    begun(tmp_path, 0)
     header = "step,lr,total,rec,kd,zoom_in,zoom_out_rec,zoom_out_kd"
     assert (tmp_path / CURVE).read_text().splitlines() == [header]
 
 
-def test_a_row_is_the_mean_since_the_last(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, {"rec": 2.0, "zoom_in": 0.5})
-    journal.resume(0, {})
+def test_means_since_the_last_time() -> None:
+    losses = Losses({"rec": 2.0, "zoom_in": 0.5}, {})
     for rec, zoom_in in [(1.0, 4.0), (2.0, 0.0), (6.0, 2.0)]:
-        journal.add(of(rec=rec, zoom_in=zoom_in))
-    journal.write(3, 1e-4)
-    journal.add(of(rec=0.25, zoom_in=0.5))
-    journal.write(4, 2.5e-5)
+        losses.add(of(rec=rec, zoom_in=zoom_in))
+    assert losses.take() == (7.0, {"rec": 3.0, "zoom_in": 2.0})
+    losses.add(of(rec=0.25, zoom_in=0.5))
+    assert losses.take() == (0.75, {"rec": 0.25, "zoom_in": 0.5})
+
+
+def test_a_row_of_the_file(tmp_path: Path) -> None:
+    file = begun(tmp_path, 0)
+    file.logged(row(3, 1e-4, 7.0, {"rec": 3.0, "zoom_in": 2.0}))
+    file.logged(row(4, 2.5e-5, 0.75, {"rec": 0.25, "zoom_in": 0.5}))
     nothing = {"kd": "", "zoom_out_rec": "", "zoom_out_kd": ""}
     assert rows(tmp_path) == [
         {"step": "3", "lr": "1.000e-04", "total": "7.000000", "rec": "3.000000", "zoom_in": "2.000000"} | nothing,
@@ -43,55 +61,47 @@ def test_a_row_is_the_mean_since_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked_at", [(), (0,), (1,), (2, 3), (0, 1, 2, 3, 4)])
-def test_stopping_between_rows_loses_nothing(tmp_path: Path, asked_at: tuple[int, ...]) -> None:
-    """A new journal with the pending losses of the old one writes what the old one would have written."""
+def test_stopping_between_rows_loses_nothing(asked_at: tuple[int, ...]) -> None:
+    """With the pending losses of those before, new ones have the mean that the old ones would have had."""
     values = torch.rand(5, generator=torch.Generator().manual_seed(0)).tolist()
-    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    whole.mkdir()
-    pieces.mkdir()
-    straight, journal = Journal(whole, {"rec": 1.0}), Journal(pieces, {"rec": 1.0})
-    straight.resume(0, {})
-    journal.resume(0, {})
+    straight, pieces = Losses({"rec": 1.0}, {}), Losses({"rec": 1.0}, {})
     for step, value in enumerate(values):
         if step in asked_at:
-            pending = journal.pending()
+            pending = pieces.pending()
             assert pending == {"rec": values[:step]}
-            journal = Journal(pieces, {"rec": 1.0})
-            journal.resume(step, pending)
+            pieces = Losses({"rec": 1.0}, pending)
         straight.add(of(rec=value))
-        journal.add(of(rec=value))
-    straight.write(5, 0.1)
-    journal.write(5, 0.1)
-    assert rows(pieces) == rows(whole)
-    assert float(rows(whole)[0]["rec"]) == pytest.approx(sum(values) / 5, abs=1e-6)
-    assert journal.pending() == {"rec": []}
+        pieces.add(of(rec=value))
+    mean = pieces.take()
+    assert mean == straight.take()
+    assert mean[0] == pytest.approx(sum(values) / 5, abs=1e-6)
+    assert pieces.pending() == {"rec": []}
 
 
-def test_what_was_asked_for_is_a_copy(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, {"rec": 1.0})
-    journal.resume(0, {})
-    journal.add(of(rec=1.0))
-    pending = journal.pending()
-    journal.add(of(rec=2.0))
-    journal.pending()
+def test_what_was_asked_for_is_a_copy() -> None:
+    losses = Losses({"rec": 1.0}, {})
+    losses.add(of(rec=1.0))
+    pending = losses.pending()
+    losses.add(of(rec=2.0))
+    losses.pending()
     assert pending == {"rec": [1.0]}
 
 
-def test_rows_beyond_a_step_are_dropped(tmp_path: Path) -> None:
+def test_rows_that_will_be_told_again_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / CURVE
-    keep_rows_until(path, COLUMNS, 0)
+    begun(tmp_path, 0)
     for step in (5, 10, 15, 100):
         append_row(path, COLUMNS, {"step": step, "total": "1"})
-    Journal(tmp_path, {"rec": 1.0}).resume(10, {})
+    begun(tmp_path, 15)
     assert [row["step"] for row in rows(tmp_path)] == ["5", "10"]
     before = path.read_bytes()
-    Journal(tmp_path, {"rec": 1.0}).resume(10, {})
+    begun(tmp_path, 15)
     assert path.read_bytes() == before
 
 
 def test_the_old_rows_stay_until_the_new_file_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / CURVE
-    keep_rows_until(path, COLUMNS, 0)
+    keep_rows_before(path, COLUMNS, 0)
     append_row(path, COLUMNS, {"step": 5})
     before = path.read_bytes()
 
@@ -100,5 +110,5 @@ def test_the_old_rows_stay_until_the_new_file_is_whole(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="no space"):
-        keep_rows_until(path, COLUMNS, 5)
+        keep_rows_before(path, COLUMNS, 5)
     assert path.read_bytes() == before

@@ -23,7 +23,7 @@ from dukd_cache.reader import Cache
 from dukd_train import checkpoint
 from dukd_train.config import TrainConfig
 from dukd_train.data import Batches, load_rows
-from dukd_train.journal import CURVE, Journal
+from dukd_train.journal import CURVE, CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, weights_of
 from dukd_train.validation import Validator
@@ -51,7 +51,7 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     batches = Batches(rows, 2, config.batch, config.patch, config.augment, config.seed)
     training = Training(config, student, batches, weights, CPU, cache.digest)
     out.mkdir()
-    averaged, _ = train(training, out, Journal(out, weights), Validator(out, config.validation.sets, 2))
+    averaged, _ = train(training, out, Validator(config.validation.sets, 2), CurveFile(out))
     return training, averaged
 
 

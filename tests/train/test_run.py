@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from dukd_cache.reader import Cache
 from dukd_train import checkpoint, config, loop
 from dukd_train.config import TrainConfig
 from dukd_train.errors import RunError
+from dukd_train.evaluate import Score
 from dukd_train.run import run
-from dukd_train.validation import Validator
+from dukd_train.validation import ValidationFile
 
 Settings = Callable[..., TrainConfig]
 Builder = Callable[..., Path]
@@ -72,14 +73,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupt the next run in its validation after `step`."""
-    score = Validator.score
+    scored = ValidationFile.scored
 
-    def interrupted(validator: Validator, network: networks.Network, done: int) -> dict[str, float]:
+    def interrupted(file: ValidationFile, done: int, scores: Mapping[str, Score]) -> None:
         if done == step:
             raise KeyboardInterrupt
-        return score(validator, network, done)
+        scored(file, done, scores)
 
-    monkeypatch.setattr(Validator, "score", interrupted)
+    monkeypatch.setattr(ValidationFile, "scored", interrupted)
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_equal_settings_give_equal_runs_and_seeds_differ(settings_of: Settings, 
     ("log_every", "checkpoint_every", "stopped_at", "changes"),
     [
         (1, 5, 6, {}),
-        (1, 5, 5, {}),  # the score and the checkpoint of step 5 are lost
+        (1, 5, 5, {}),  # the row of step 5 is written, its score is not
         (4, 5, 7, {}),  # the row of step 8 has steps on both sides of the checkpoint
         (10, 3, 8, {}),
         (2, 3, 2, {}),  # no checkpoint yet

@@ -13,9 +13,10 @@ from dukd_cache.degrade import downscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_train.config import ImageSet
-from dukd_train.evaluate import evaluate, pair_images
-from dukd_train.validation import VALIDATION, Validator
+from dukd_train.config import ImageSet, TrainConfig
+from dukd_train.evaluate import Score, evaluate, pair_images
+from dukd_train.observers import Start
+from dukd_train.validation import VALIDATION, ValidationFile, Validator
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,13 @@ def network() -> Network:
     """A tiny random student."""
     torch.manual_seed(1)
     return networks.build("EDSR", 2, {"channels": 4, "blocks": 1})
+
+
+def begun(run: Path, step: int) -> ValidationFile:
+    """The file of a training that goes on after `step` steps."""
+    file = ValidationFile(run)
+    file.started(Start(TrainConfig(cache=run), run, step, 100))
+    return file
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -35,14 +43,14 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     one.mkdir()
     first = next(iter(sorted(hr_folder.iterdir())))
     (one / first.name).write_bytes(first.read_bytes())
-    validator = Validator(tmp_path, {"All": ImageSet(hr=hr_folder), "One": ImageSet(hr=one)}, 2)
-    validator.keep_until(0)
+    file = begun(tmp_path, 0)
     assert (tmp_path / VALIDATION).read_text().splitlines() == ["step,set,psnr_y,ssim_y"]
-    found = validator.score(network, 5)
+    found = Validator({"All": ImageSet(hr=hr_folder), "One": ImageSet(hr=one)}, 2).score(network)
+    file.scored(5, found)
     expected = {
         name: evaluate(network, pair_images(hr, 2)).means.network for name, hr in (("All", hr_folder), ("One", one))
     }
-    assert found == {name: mean.psnr_y for name, mean in expected.items()}
+    assert found == expected
     assert rows(tmp_path) == [
         {"step": "5", "set": name, "psnr_y": f"{mean.psnr_y:.4f}", "ssim_y": f"{mean.ssim_y:.5f}"}
         for name, mean in expected.items()
@@ -50,14 +58,12 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     assert expected["All"] != expected["One"]
 
 
-def test_rows_beyond_a_step_are_dropped(tmp_path: Path, hr_folder: Path, network: Network) -> None:
-    sets = {"A": ImageSet(hr=hr_folder), "B": ImageSet(hr=hr_folder)}
-    validator = Validator(tmp_path, sets, 2)
-    validator.keep_until(0)
+def test_rows_that_will_be_told_again_are_dropped(tmp_path: Path) -> None:
+    file = begun(tmp_path, 0)
     for step in (5, 10, 15):
-        validator.score(network, step)
-    Validator(tmp_path, sets, 2).keep_until(10)
-    assert [(row["step"], row["set"]) for row in rows(tmp_path)] == [("5", "A"), ("5", "B"), ("10", "A"), ("10", "B")]
+        file.scored(step, {"A": Score(30.0, 0.9), "B": Score(31.0, 0.8)})
+    begun(tmp_path, 10)
+    assert [(row["step"], row["set"]) for row in rows(tmp_path)] == [("5", "A"), ("5", "B")]
 
 
 def test_lr_images_are_taken_where_they_are_given(tmp_path: Path, hr_folder: Path, network: Network) -> None:
@@ -68,10 +74,8 @@ def test_lr_images_are_taken_where_they_are_given(tmp_path: Path, hr_folder: Pat
             dark = downscale(np_of(hr), 2) // 2
         Image.fromarray(dark).save(lr_folder / f"{path.stem}x2.png")
     sets = {"given": ImageSet(hr=hr_folder, lr=lr_folder), "made": ImageSet(hr=hr_folder)}
-    validator = Validator(tmp_path, sets, 2)
-    validator.keep_until(0)
-    found = validator.score(network, 1)
-    assert found["given"] == evaluate(network, pair_images(hr_folder, 2, LrFolder(lr_folder))).means.network.psnr_y
+    found = Validator(sets, 2).score(network)
+    assert found["given"] == evaluate(network, pair_images(hr_folder, 2, LrFolder(lr_folder))).means.network
     assert found["given"] != found["made"]
 
 
@@ -80,9 +84,8 @@ def np_of(image: Image.Image) -> np.ndarray:
 
 
 def test_no_sets_is_no_rows(tmp_path: Path, network: Network) -> None:
-    validator = Validator(tmp_path, {}, 2)
-    validator.keep_until(0)
-    assert validator.score(network, 1) == {}
+    assert Validator({}, 2).score(network) == {}
+    begun(tmp_path, 0).scored(1, {})
     assert rows(tmp_path) == []
 
 
@@ -91,6 +94,6 @@ def test_a_set_without_images_is_told_before_training(tmp_path: Path, hr_folder:
     empty.mkdir()
     for folder in (empty, tmp_path / "nowhere"):
         with pytest.raises(ImageError, match=str(folder)):
-            Validator(tmp_path, {"A": ImageSet(hr=folder)}, 2)
+            Validator({"A": ImageSet(hr=folder)}, 2)
     with pytest.raises(ImageError, match="no LR image"):
-        Validator(tmp_path, {"A": ImageSet(hr=hr_folder, lr=empty)}, 2)
+        Validator({"A": ImageSet(hr=hr_folder, lr=empty)}, 2)

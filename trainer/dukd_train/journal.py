@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -10,46 +11,54 @@ from torch import Tensor
 
 from dukd_cache.files import write_atomically
 from dukd_train.losses import PARTS, Part
+from dukd_train.observers import Observer, Row, Start
 
 CURVE = "curve.csv"
 COLUMNS = ("step", "lr", "total", *PARTS)
 
 
-class Journal:
-    """Collects losses on the device, so that a step does not wait for it; writes a row now and then."""
+class Losses:
+    """The losses of the steps since the last row, kept on the device so that a step does not wait for them."""
 
-    def __init__(self, run: Path, weights: dict[Part, float]) -> None:
-        self._path = run / CURVE
+    def __init__(self, weights: Mapping[Part, float], pending: Mapping[Part, Sequence[float]]) -> None:
+        """`pending` is what the property gave where a run goes on; {} at its beginning."""
         self._weights = weights
         self._on_device: list[dict[Part, Tensor]] = []
-        self._fetched: dict[Part, list[float]] = {part: [] for part in weights}
-
-    def resume(self, step: int, losses: dict[Part, list[float]]) -> None:
-        """Go on at `step`: drop the rows beyond it; `losses` is what `pending` gave there."""
-        keep_rows_until(self._path, COLUMNS, step)
-        self._on_device.clear()
-        self._fetched = {part: list(losses.get(part, ())) for part in self._weights}
+        self._fetched: dict[Part, list[float]] = {part: list(pending.get(part, ())) for part in weights}
 
     def add(self, parts: dict[Part, Tensor]) -> None:
         """Remember the loss of one step."""
         self._on_device.append(parts)
 
     def pending(self) -> dict[Part, list[float]]:
-        """The losses of the steps since the last row, for a checkpoint between two rows."""
+        """The losses of the steps since the last row, for a checkpoint between two rows. Waits for the device."""
         if self._on_device:
             for part, losses in self._fetched.items():
                 losses += torch.stack([parts[part] for parts in self._on_device]).tolist()
             self._on_device.clear()
         return {part: list(losses) for part, losses in self._fetched.items()}
 
-    def write(self, step: int, rate: float) -> None:
-        """A row for the steps since the last one."""
+    def take(self) -> tuple[float, dict[Part, float]]:
+        """Means of the loss and of its parts since the last time. Waits for the device."""
         means = {part: fmean(losses) for part, losses in self.pending().items()}
-        total = sum(self._weights[part] * mean for part, mean in means.items())
-        row = {"step": step, "lr": f"{rate:.3e}", "total": f"{total:.6f}"}
-        row |= {part: f"{mean:.6f}" for part, mean in means.items()}
-        append_row(self._path, COLUMNS, row)
         self._fetched = {part: [] for part in self._weights}
+        return sum(self._weights[part] * mean for part, mean in means.items()), means
+
+
+class CurveFile(Observer):
+    """Writes `curve.csv`."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / CURVE
+
+    def started(self, start: Start) -> None:
+        """Drop the rows that will be told again."""
+        keep_rows_before(self._path, COLUMNS, start.step)
+
+    def logged(self, row: Row) -> None:
+        """Add a row."""
+        cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
+        append_row(self._path, COLUMNS, cells | {part: f"{mean:.6f}" for part, mean in row.parts.items()})
 
 
 def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
@@ -58,12 +67,12 @@ def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> 
         csv.DictWriter(stream, columns, restval="").writerow(row)
 
 
-def keep_rows_until(path: Path, columns: tuple[str, ...], step: int) -> None:
-    """Start a CSV file, or drop its rows beyond `step`."""
+def keep_rows_before(path: Path, columns: tuple[str, ...], step: int) -> None:
+    """Start a CSV file, or drop its rows of `step` and later ones."""
     rows: list[dict[str, str]] = []
     if path.is_file():
         with path.open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+            rows = [row for row in csv.DictReader(stream) if int(row["step"]) < step]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()

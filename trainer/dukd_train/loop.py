@@ -1,7 +1,6 @@
 """The training loop: batches in, gradients, one optimizer step, averaged weights out."""
 
 import copy
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ from torch import Tensor, nn
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.prefetch import prefetch
-from dukd_cache.progress import progress
-from dukd_train import checkpoint, losses, schedule
+from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.config import TrainConfig
 from dukd_train.data import Batch, Batches, step_seed
 from dukd_train.errors import RunError
-from dukd_train.journal import Journal
-from dukd_train.losses import PARTS, Part
+from dukd_train.journal import Losses
+from dukd_train.losses import PARTS, Part, l1
+from dukd_train.observers import Observer, Row, Start
+from dukd_train.pace import Pace
 from dukd_train.validation import Validator
 
 _BATCHES_AHEAD = 2
@@ -38,8 +38,10 @@ class Training:
     """Names the data, so that a run is not resumed on others."""
 
 
-def train(run: Training, out: Path, journal: Journal, validator: Validator) -> tuple[Network, float]:
+def train(run: Training, out: Path, validator: Validator, observers: Observer) -> tuple[Network, float]:
     """Train from the last checkpoint in `out`, or from the start; return the averaged student and the seconds.
+
+    A checkpoint is older than the row and the scores of its step: they are told again where a run goes on.
 
     Raises:
         RunError: the checkpoint is damaged, or the cache is not the one it was trained on.
@@ -54,28 +56,33 @@ def train(run: Training, out: Path, journal: Journal, validator: Validator) -> t
         weight_decay=config.optimizer.weight_decay,
     )
     start, before, pending = _resume(run, out, ema, optimizer)
-    journal.resume(start, pending)
-    validator.keep_until(start)
-    began = time.monotonic()
-    student.module.train()
+    losses, pace, done = Losses(run.weights, pending), Pace(start, config.steps, before), start
 
-    steps = prefetch(((step, run.batches.at(step)) for step in range(start, config.steps)), _BATCHES_AHEAD)
-    with progress(config.method, config.steps - start, "steps") as advance:
-        for step, batch in steps:
-            rate = config.optimizer.lr * schedule.factor(step, config.steps, config.schedule)
+    def tell() -> None:
+        """What is due after `done` steps."""
+        if _due(config.log_every, done, config):
+            observers.logged(_row(run, losses, pace, done))
+        if _due(config.validation.every, done, config):
+            observers.scored(done, validator.score(ema))
+
+    student.module.train()
+    try:
+        observers.started(Start(config, out, start, config.steps))
+        if start:
+            tell()
+        ahead = prefetch(((step, run.batches.at(step)) for step in range(start, config.steps)), _BATCHES_AHEAD)
+        for step, batch in pace.waits(ahead):
             _reseed(run.device, step_seed(config.seed, step))
-            parts = optimize(run, batch, optimizer, rate)
+            losses.add(optimize(run, batch, optimizer, _rate(config, step)))
             _average(ema.module, student.module, schedule.ema_decay(step, config.ema))
             done = step + 1
-            journal.add(parts)
-            if done % config.log_every == 0 or done == config.steps:
-                journal.write(done, rate)
-            if done == config.steps or (config.validation.every and done % config.validation.every == 0):
-                validator.score(ema, done)
-            if done % config.checkpoint_every == 0 or done == config.steps:
-                _save(run, out, done, before + time.monotonic() - began, journal, ema, optimizer)
-            advance(1)
-    return ema, before + time.monotonic() - began
+            observers.stepped(done)
+            if _due(config.checkpoint_every, done, config) or _due(config.validation.every, done, config):
+                _save(run, out, done, pace.seconds(), losses, ema, optimizer)
+            tell()
+    finally:
+        observers.ended(done)
+    return ema, pace.seconds()
 
 
 def optimize(
@@ -87,7 +94,7 @@ def optimize(
     with _precision(run):
         outputs = _forward(run.student, batch)
     parts = {
-        part: losses.l1(outputs[view], batch[view].targets[target])
+        part: l1(outputs[view], batch[view].targets[target])
         for part, (view, target) in PARTS.items()
         if part in run.weights
     }
@@ -111,6 +118,32 @@ def _forward(student: Network, batch: dict[View, Batch]) -> dict[View, Tensor]:
         pieces = torch.split(student.forward(inputs), [len(batch[view].input) for view in views])
         outputs.update(zip(views, pieces, strict=True))
     return outputs
+
+
+def _due(every: int, done: int, config: TrainConfig) -> bool:
+    """Whether something is to happen after `done` steps: `every` so many (0: never), and after the last."""
+    return done == config.steps or (every > 0 and done % every == 0)
+
+
+def _rate(config: TrainConfig, step: int) -> float:
+    """The learning rate at `step`, counted from 0."""
+    return config.optimizer.lr * schedule.factor(step, config.steps, config.schedule)
+
+
+def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
+    total, parts = losses.take()
+    speed = pace.lap(done)
+    images = run.config.batch * len({PARTS[part][0] for part in parts})
+    return Row(
+        step=done,
+        lr=_rate(run.config, done - 1),
+        total=total,
+        parts=parts,
+        images_per_second=images * speed.steps_per_second,
+        waiting=speed.waiting,
+        seconds=pace.seconds(),
+        left=speed.left,
+    )
 
 
 def _precision(run: Training) -> torch.autocast | nullcontext[None]:
@@ -154,7 +187,7 @@ def _save(
     out: Path,
     step: int,
     seconds: float,
-    journal: Journal,
+    losses: Losses,
     ema: Network,
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -162,7 +195,7 @@ def _save(
         step=step,
         seconds=seconds,
         cache_digest=run.cache_digest,
-        losses=journal.pending(),
+        losses=losses.pending(),
         student=run.student.module.state_dict(),
         ema=ema.module.state_dict(),
         optimizer=optimizer.state_dict(),

@@ -5,6 +5,7 @@ finished `student.safetensors` (the averaged weights) and `run.json` (what it wa
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,19 @@ from dukd_train import config as settings
 from dukd_train.config import TrainConfig
 from dukd_train.data import Batches, Rows, load_rows
 from dukd_train.errors import RunError
-from dukd_train.journal import Journal
+from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
-from dukd_train.validation import Validator
+from dukd_train.observers import Observer, Observers, ProgressBar
+from dukd_train.validation import ValidationFile, Validator
 
 CONFIG, WEIGHTS, FACTS = "config.yaml", "student.safetensors", "run.json"
 
 
-def run(config: TrainConfig, out: Path) -> dict[str, Any]:
+def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> dict[str, Any]:
     """Train as `config` says, into the folder `out`; return what `run.json` holds.
+
+    `observers` are told how it goes, after the run folder's own files.
 
     Raises:
         DukdError: anything the user can mend.
@@ -43,10 +47,11 @@ def run(config: TrainConfig, out: Path) -> dict[str, Any]:
     claim(out, config)
     if (out / FACTS).is_file():
         return _finished(out, config, cache)
-    validator = Validator(out, config.validation.sets, student.scale)
+    validator = Validator(config.validation.sets, student.scale)
     student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
-    averaged, seconds = train(training, out, Journal(out, weights), validator)
+    everyone = Observers([CurveFile(out), ValidationFile(out), ProgressBar(), *observers])
+    averaged, seconds = train(training, out, validator, everyone)
     facts = _facts(config, cache, averaged, seconds)
     networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
     write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())

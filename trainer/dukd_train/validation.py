@@ -1,12 +1,14 @@
 """`validation.csv`: scores of the averaged student on named sets, while it is trained."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.config import ImageSet
-from dukd_train.evaluate import ImagePair, evaluate, pair_images
-from dukd_train.journal import append_row, keep_rows_until
+from dukd_train.evaluate import ImagePair, Score, evaluate, pair_images
+from dukd_train.journal import append_row, keep_rows_before
+from dukd_train.observers import Observer, Start
 
 VALIDATION = "validation.csv"
 COLUMNS = ("step", "set", "psnr_y", "ssim_y")
@@ -19,23 +21,29 @@ class Validator:
         ImageError: a set holds no images.
     """
 
-    def __init__(self, run: Path, sets: dict[str, ImageSet], scale: int) -> None:
-        self._path = run / VALIDATION
+    def __init__(self, sets: dict[str, ImageSet], scale: int) -> None:
         self._pairs: dict[str, list[ImagePair]] = {
             name: pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
             for name, images in sets.items()
         }
 
-    def keep_until(self, step: int) -> None:
-        """Drop rows that a run resumed at `step` will write again."""
-        keep_rows_until(self._path, COLUMNS, step)
+    def score(self, network: Network) -> dict[str, Score]:
+        """The mean score of each set."""
+        return {name: evaluate(network, pairs).means.network for name, pairs in self._pairs.items()}
 
-    def score(self, network: Network, step: int) -> dict[str, float]:
-        """Add a row for each set; return PSNR-Y in dB by set."""
-        found: dict[str, float] = {}
-        for name, pairs in self._pairs.items():
-            mean = evaluate(network, pairs).means.network
+
+class ValidationFile(Observer):
+    """Writes `validation.csv`."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / VALIDATION
+
+    def started(self, start: Start) -> None:
+        """Drop the rows that will be told again."""
+        keep_rows_before(self._path, COLUMNS, start.step)
+
+    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
+        """Add a row for each set."""
+        for name, mean in scores.items():
             row = {"step": step, "set": name, "psnr_y": f"{mean.psnr_y:.4f}", "ssim_y": f"{mean.ssim_y:.5f}"}
             append_row(self._path, COLUMNS, row)
-            found[name] = mean.psnr_y
-        return found
