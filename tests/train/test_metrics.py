@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dukd_cache.errors import ImageError
-from dukd_train.metrics import U8, luma, psnr_y, ssim_y
+from dukd_train.metrics import U8, luma, psnr, psnr_y, ssim, ssim_y
 
 
 def flat(value: int, height: int = 20, width: int = 24) -> U8:
@@ -88,7 +88,7 @@ def test_scores_agree_with_scikit_image(border: int) -> None:
     assert ssim_y(image, truth, border) == pytest.approx(ssim, abs=1e-9)
 
 
-@pytest.mark.parametrize("score", [psnr_y, ssim_y])
+@pytest.mark.parametrize("score", [psnr_y, ssim_y, psnr, ssim])
 def test_the_border_is_left_out(score: Callable[[U8, U8, int], float]) -> None:
     image, truth = noisy_pair()
     spoilt = image.copy()
@@ -98,7 +98,7 @@ def test_the_border_is_left_out(score: Callable[[U8, U8, int], float]) -> None:
     assert score(spoilt, truth, 2) < score(image, truth, 2)
 
 
-@pytest.mark.parametrize("score", [psnr_y, ssim_y])
+@pytest.mark.parametrize("score", [psnr_y, ssim_y, psnr, ssim])
 def test_images_of_different_size_are_refused(score: Callable[[U8, U8, int], float]) -> None:
     with pytest.raises(ImageError, match=r"24×20 .* 24×21"):
         score(flat(0), flat(0, height=21), 0)
@@ -111,3 +111,41 @@ def test_a_border_that_leaves_too_little_is_refused() -> None:
     assert ssim_y(flat(0), flat(1), border=4) < 1
     with pytest.raises(ImageError, match="at least 11 pixels"):
         ssim_y(flat(0), flat(1), border=5)
+
+
+@pytest.mark.parametrize("border", [0, 4])
+def test_scores_of_rgb_agree_with_scikit_image(border: int) -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    image, truth = noisy_pair()
+    inner = np.s_[border : 41 - border, border : 53 - border]
+    expected = metrics.peak_signal_noise_ratio(truth[inner], image[inner], data_range=255)
+    assert psnr(image, truth, border) == pytest.approx(expected, abs=1e-9)
+    expected = metrics.structural_similarity(
+        truth[inner],
+        image[inner],
+        channel_axis=2,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        truncate=3.5,
+        use_sample_covariance=False,
+    )
+    assert ssim(image, truth, border) == pytest.approx(expected, abs=1e-9)
+
+
+def test_psnr_of_rgb_is_one_over_all_channels() -> None:
+    red, blue = flat(100), flat(100)
+    red[..., 0] += 10
+    blue[..., 2] += 10
+    assert (
+        psnr(red, flat(100), 0)
+        == psnr(blue, flat(100), 0)
+        == pytest.approx(20 * math.log10(255 / 10) + 4.771, abs=1e-3)
+    )
+    assert psnr_y(red, flat(100), 0) < psnr_y(blue, flat(100), 0)
+
+
+def test_of_grey_images_every_channel_counts_the_same() -> None:
+    image, truth = (np.repeat(each[..., :1], 3, axis=2) for each in noisy_pair())
+    assert psnr(image, truth, 2) == psnr(image[..., [1, 2, 0]], truth, 2)
+    assert ssim(image, truth, 2) == pytest.approx(ssim(image[:, ::-1], truth[:, ::-1], 2), abs=1e-12)

@@ -8,9 +8,9 @@ import pytest
 
 from dukd_train import loop
 from dukd_train.config import TrainConfig
-from dukd_train.evaluate import Score
 from dukd_train.observers import Observer, Observers, ProgressBar, Row, Start
 from dukd_train.run import run
+from dukd_train.scores import Score
 
 Settings = Callable[..., TrainConfig]
 
@@ -51,7 +51,7 @@ def test_the_story_of_a_run(settings_of: Settings, tmp_path: Path, hr_folder: Pa
     ]  # fmt: skip
     assert notes.of("started") == [Start(config, tmp_path / "run", 0, 3)]
     assert [step for step, _ in notes.of("scored")] == [2, 3]
-    assert notes.of("scored")[0][1]["V"].psnr_y != notes.of("scored")[1][1]["V"].psnr_y
+    assert notes.of("scored")[0][1]["V"]["psnr_y"] != notes.of("scored")[1][1]["V"]["psnr_y"]
     first, second = notes.of("logged")
     assert (first.step, second.step) == (2, 3)
     assert second.parts.keys() == {"rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"}

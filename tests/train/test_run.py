@@ -16,8 +16,8 @@ from dukd_cache.reader import Cache
 from dukd_train import checkpoint, config, loop
 from dukd_train.config import TrainConfig
 from dukd_train.errors import RunError
-from dukd_train.evaluate import Score
 from dukd_train.run import run
+from dukd_train.scores import Score
 from dukd_train.validation import ValidationFile
 
 Settings = Callable[..., TrainConfig]

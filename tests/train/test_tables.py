@@ -5,14 +5,19 @@ import io
 import json
 import math
 
-from dukd_train.evaluate import Score
+from dukd_train.scores import Score
 from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
 
+
+def luma(psnr: float, ssim: float) -> Score:
+    return {"psnr_y": psnr, "ssim_y": ssim}
+
+
 ROWS = [
-    Row("bicubic", "bicubic", {"A": Score(30.0, 0.8), "B": Score(29.0, 0.7)}),
-    Row("x|y", "kd", {"A": Score(31.004, 0.9), "B": Score(28.0, 0.65)}, "EDSR", 1234567, 5000, 0, True),
-    Row("z", "dukd", {"A": Score(31.001, 0.91), "B": Score(28.5, 0.66)}, "EDSR", 1234567, 5000, 1, True),
-    Row("teacher", "teacher", {"A": Score(33.0, 0.95), "B": Score(math.inf, 1.0)}, "HAT", 20),
+    Row("bicubic", "bicubic", {"A": luma(30.0, 0.8), "B": luma(29.0, 0.7)}),
+    Row("x|y", "kd", {"A": luma(31.004, 0.9), "B": luma(28.0, 0.65)}, "EDSR", 1234567, 5000, 0, True),
+    Row("z", "dukd", {"A": luma(31.001, 0.91), "B": luma(28.5, 0.66)}, "EDSR", 1234567, 5000, 1, True),
+    Row("teacher", "teacher", {"A": luma(33.0, 0.95), "B": luma(math.inf, 1.0)}, "HAT", 20),
 ]
 
 
@@ -34,19 +39,19 @@ def test_markdown_marks_the_best_student_and_nobody_else() -> None:
 
 
 def test_equal_students_are_both_marked() -> None:
-    twins = [Row(name, "kd", {"A": Score(30.0, 0.8)}, competes=True) for name in "ab"]
+    twins = [Row(name, "kd", {"A": luma(30.0, 0.8)}, competes=True) for name in "ab"]
     assert markdown(twins, ["A"]).count("**30.00**") == 2
 
 
 def test_seeds_are_summed_up_by_mean_and_sample_deviation() -> None:
-    scores = (Score(30.0, 0.80), Score(31.0, 0.82), Score(32.0, 0.84))
+    scores = (luma(30.0, 0.80), luma(31.0, 0.82), luma(32.0, 0.84))
     group = [Row(f"s{seed}", "kd", {"A": each}, "EDSR", seed=seed) for seed, each in enumerate(scores)]
     last = seeds_markdown([group], ["A"]).splitlines()[-1]
     assert cells(last) == ["kd", "EDSR", "0, 1, 2", "31.00 ± 1.00", "0.8200 ± 0.0200"]
 
 
 def test_infinite_scores_have_no_deviation() -> None:
-    group = [Row(f"s{seed}", "kd", {"A": Score(math.inf, 1.0)}, "EDSR", seed=seed) for seed in (0, 1)]
+    group = [Row(f"s{seed}", "kd", {"A": luma(math.inf, 1.0)}, "EDSR", seed=seed) for seed in (0, 1)]
     assert cells(seeds_markdown([group], ["A"]).splitlines()[-1])[3:] == ["inf", "1.0000 ± 0.0000"]
 
 

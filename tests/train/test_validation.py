@@ -14,7 +14,7 @@ from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.config import ImageSet, TrainConfig
-from dukd_train.evaluate import Score, evaluate, pair_images
+from dukd_train.evaluate import evaluate, pair_images
 from dukd_train.observers import Start
 from dukd_train.validation import VALIDATION, ValidationFile, Validator
 
@@ -52,7 +52,7 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     }
     assert found == expected
     assert rows(tmp_path) == [
-        {"step": "5", "set": name, "psnr_y": f"{mean.psnr_y:.4f}", "ssim_y": f"{mean.ssim_y:.5f}"}
+        {"step": "5", "set": name, "psnr_y": f"{mean['psnr_y']:.4f}", "ssim_y": f"{mean['ssim_y']:.5f}"}
         for name, mean in expected.items()
     ]
     assert expected["All"] != expected["One"]
@@ -61,7 +61,7 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
 def test_rows_that_will_be_told_again_are_dropped(tmp_path: Path) -> None:
     file = begun(tmp_path, 0)
     for step in (5, 10, 15):
-        file.scored(step, {"A": Score(30.0, 0.9), "B": Score(31.0, 0.8)})
+        file.scored(step, {"A": {"psnr_y": 30.0, "ssim_y": 0.9}, "B": {"psnr_y": 31.0, "ssim_y": 0.8}})
     begun(tmp_path, 10)
     assert [(row["step"], row["set"]) for row in rows(tmp_path)] == [("5", "A"), ("5", "B")]
 

@@ -46,22 +46,33 @@ def run(
 )
 def evaluate(
     weights: Annotated[Path, typer.Option(help="A student, a teacher, any SR network that spandrel knows.")],
-    hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
-    lr: Annotated[Path | None, typer.Option(help="Folder of LR images. Default: made by MATLAB's bicubic.")] = None,
+    hr: Annotated[
+        list[str], typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
+    ],
+    lr: Annotated[
+        list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: made by MATLAB's bicubic.")
+    ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
+    metrics: Annotated[
+        str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
+    ] = "psnr_y,ssim_y",
     scale: Annotated[int | None, typer.Option(help="Refuse a network of another scale.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
-    from dukd_cache.images import LrFolder
-    from dukd_train.scoring import score_weights, table
+    from dukd_train.image_sets import lr_folders, named_sets
+    from dukd_train.scores import metric_names
+    from dukd_train.scoring import score_weights, scores_json, tables
 
-    found = score_weights(weights, hr, LrFolder(lr, lr_template) if lr else None, scale, device)
+    sets = named_sets(hr)
+    found = score_weights(
+        weights, sets, lr_folders(lr or [], [*sets], lr_template), scale, device, metric_names(metrics)
+    )
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(found.to_json())
-    print(table(found))
+        json_file.write_text(scores_json(found))
+    print(tables(found))
 
 
 @app.command(

@@ -1,43 +1,15 @@
-"""A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits, luma.
+"""A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits."""
 
-Legend of tensor names: N images (here always 1), C=3, H and W the LR image's sides.
-"""
-
-import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import Any
 
 from dukd_cache.degrade import upscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder, Scene, find_images, read_scene, refuse_shared_lr
-from dukd_train.metrics import U8, psnr_y, ssim_y
-
-
-class SuperResolver(Protocol):
-    """What is evaluated. A `dukd_cache.networks.Network` is one; so is any function with a `scale`."""
-
-    @property
-    def scale(self) -> int: ...
-
-    def __call__(self, image_NCHW: Tensor, /) -> Tensor:
-        """RGB in [0,1], float32 [N,C,H,W] → [N,C,scale·H,scale·W]."""
-        ...
-
-
-@dataclass(frozen=True)
-class Score:
-    """How near a picture, or the mean of many, comes to the truth."""
-
-    psnr_y: float
-    """dB."""
-    ssim_y: float
+from dukd_train.inference import SuperResolver, super_resolve
+from dukd_train.scores import Score, Scorer, mean_score, plain_score, usual_score
 
 
 @dataclass(frozen=True)
@@ -59,15 +31,14 @@ class Evaluation:
     def means(self) -> ImageScore:
         """The means over the images."""
         network, bicubic = (image.network for image in self.images), (image.bicubic for image in self.images)
-        return ImageScore("mean", mean_score([*network]), mean_score([*bicubic]))
+        return ImageScore("mean", mean_score(network), mean_score(bicubic))
 
-    def to_json(self) -> str:
-        """`{"mean": {"network": {"psnr_y": …, "ssim_y": …}, "bicubic": …}, "images": {name: …}}`.
+    def to_json(self) -> dict[str, Any]:
+        """`{"mean": {"network": {"psnr_y": …, "ssim_y": …}, "bicubic": …}, "images": {name: …}}`, JSON-able.
 
         An infinite PSNR becomes null.
         """
-        images = {image.name: _plain(image) for image in self.images}
-        return json.dumps({"mean": _plain(self.means), "images": images}, indent=2, ensure_ascii=False) + "\n"
+        return {"mean": _plain(self.means), "images": {image.name: _plain(image) for image in self.images}}
 
 
 @dataclass(frozen=True)
@@ -110,38 +81,18 @@ def pair_images(hr: Path, scale: int, lr: LrFolder | None = None) -> list[ImageP
     return pairs
 
 
-def super_resolve(network: SuperResolver, lr: U8) -> U8:
-    """The network's answer to one LR image u8 [H,W,3], clamped and rounded: u8 [scale·H,scale·W,3].
-
-    Runs on the device of the network's parameters, without gradients.
-    """
-    lr_1CHW = torch.tensor(lr, device=_device_of(network)).permute(2, 0, 1)[None].float() / 255.0
-    with torch.no_grad():
-        answer_1Cqq = network(lr_1CHW)
-    levels_HWC = answer_1Cqq[0].permute(1, 2, 0).float().clamp(0.0, 1.0).mul(255.0).round()
-    answer: U8 = levels_HWC.to(torch.uint8).cpu().numpy()
-    return answer
-
-
-def score(image: U8, truth: U8, scale: int) -> Score:
-    """How near `image` comes to `truth`, both u8 [H,W,3], without the `scale` pixels next to the border.
-
-    Raises:
-        ImageError: the sizes differ, or are too small for SSIM's window.
-    """
-    return Score(psnr_y(image, truth, scale), ssim_y(image, truth, scale))
-
-
 def evaluate(
     network: SuperResolver,
     pairs: Sequence[ImagePair],
+    score: Scorer = usual_score,
     on_image: Callable[[ImageScore], None] = lambda _scored: None,
 ) -> Evaluation:
     """Score a network on image pairs, one image at a time.
 
     Args:
         network: enlarges by the scale of the pairs.
-        pairs: see `pair_images`; pixels are read when their turn comes.
+        pairs: see `pair_images`; pixels are read when their turn comes. The border left out is their scale.
+        score: how; PSNR-Y and SSIM-Y by default.
         on_image: told of each image when it is scored.
 
     Raises:
@@ -162,21 +113,5 @@ def evaluate(
     return Evaluation(tuple(images))
 
 
-def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean of each score: PSNRs are averaged in dB, as in all published tables."""
-    return Score(fmean(each.psnr_y for each in scores), fmean(each.ssim_y for each in scores))
-
-
-def plain_score(score: Score) -> dict[str, float | None]:
-    """For JSON, which knows no infinity: null in its place."""
-    return {metric: value if math.isfinite(value) else None for metric, value in asdict(score).items()}
-
-
 def _plain(scored: ImageScore) -> dict[str, dict[str, float | None]]:
     return {"network": plain_score(scored.network), "bicubic": plain_score(scored.bicubic)}
-
-
-def _device_of(network: SuperResolver) -> torch.device:
-    module = network if isinstance(network, nn.Module) else getattr(network, "module", None)
-    parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
-    return next((parameter.device for parameter in parameters), torch.device("cpu"))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dukd_cache.progress import Advance, progress
 from dukd_train.config import TrainConfig
-from dukd_train.evaluate import Score
 from dukd_train.losses import Part
+from dukd_train.scores import Score
 
 
 @dataclass(frozen=True)

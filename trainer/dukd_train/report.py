@@ -20,9 +20,12 @@ from dukd_cache.progress import progress
 from dukd_train.config import ImageSet
 from dukd_train.crops import Crop, crops_sheet, most_different_crop
 from dukd_train.curves import draw_curves
-from dukd_train.evaluate import ImagePair, Score, mean_score, pair_images, score, super_resolve
+from dukd_train.evaluate import ImagePair, pair_images
 from dukd_train.finished_runs import Run, load_runs, seed_groups, validation_sets
+from dukd_train.image_sets import set_name
+from dukd_train.inference import super_resolve
 from dukd_train.metrics import U8
+from dukd_train.scores import Score, mean_score, usual_score
 from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
 
 BICUBIC, TEACHER = "bicubic", "teacher"
@@ -71,7 +74,7 @@ def compare(
     check_out(out)
     loaded = load_runs(runs, taken=(BICUBIC, TEACHER))
     scale = loaded[0].scale
-    sets = {_set_name(hr): ImageSet(hr=hr)} if hr else validation_sets(loaded)
+    sets = {set_name(hr): ImageSet(hr=hr)} if hr else validation_sets(loaded)
     pairs = {name: _pairs(images, scale) for name, images in sets.items()}
     contenders = _networks(loaded, teacher, scale, choose_device(device))
     findings = _score_all(contenders, [run.name for run in loaded], pairs, pictures)
@@ -106,12 +109,6 @@ def check_out(out: Path) -> None:
     foreign = sorted(path.name for path in out.glob("[!.]*") if path.name not in FILES)
     if foreign:
         raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
-
-
-def _set_name(hr: Path) -> str:
-    """Set5 for Set5, and for Set5/HR."""
-    place = hr.resolve()
-    return place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name
 
 
 def _pairs(images: ImageSet, scale: int) -> list[ImagePair]:
@@ -162,7 +159,7 @@ def _answers(contenders: Mapping[str, Network], pair: ImagePair) -> tuple[dict[s
 
 def _scores(answers: Mapping[str, U8], truth: U8, pair: ImagePair) -> dict[str, Score]:
     try:
-        return {name: score(answer, truth, pair.scale) for name, answer in answers.items()}
+        return {name: usual_score(answer, truth, pair.scale) for name, answer in answers.items()}
     except ImageError as error:
         raise ImageError(f"{pair.hr}: {error}") from error
 

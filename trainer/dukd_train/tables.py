@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from dukd_train.evaluate import Score, plain_score
+from dukd_train.scores import Score, plain_score
 
 _MISSING = "–"
 
@@ -39,8 +39,8 @@ def markdown(rows: Sequence[Row], sets: Sequence[str]) -> str:
         lines.append([_MISSING if cell is None else str(cell) for cell in cells])
         for name in sets:
             found, best = row.scores[name], _best(rows, name)
-            lines[-1].append(_bold(f"{found.psnr_y:.2f}", row.competes and found.psnr_y == best.psnr_y))
-            lines[-1].append(_bold(f"{found.ssim_y:.4f}", row.competes and found.ssim_y == best.ssim_y))
+            lines[-1].append(_bold(f"{found['psnr_y']:.2f}", row.competes and found["psnr_y"] == best["psnr_y"]))
+            lines[-1].append(_bold(f"{found['ssim_y']:.4f}", row.competes and found["ssim_y"] == best["ssim_y"]))
     return _aligned(lines, left=3)
 
 
@@ -58,8 +58,8 @@ def seeds_markdown(groups: Sequence[Sequence[Row]], sets: Sequence[str]) -> str:
         seeds = ", ".join(str(row.seed) for row in group)
         lines.append([group[0].method, group[0].student or _MISSING, seeds])
         for name in sets:
-            lines[-1].append(_spread([row.scores[name].psnr_y for row in group], 2))
-            lines[-1].append(_spread([row.scores[name].ssim_y for row in group], 4))
+            lines[-1].append(_spread([row.scores[name]["psnr_y"] for row in group], 2))
+            lines[-1].append(_spread([row.scores[name]["ssim_y"] for row in group], 4))
     return _aligned(lines, left=3)
 
 
@@ -70,7 +70,7 @@ def comma_separated(rows: Sequence[Row], sets: Sequence[str]) -> str:
     metrics = [f"{name} {metric}" for name in sets for metric in ("psnr_y", "ssim_y")]
     writer.writerow(["name", "method", "student", "parameters", "steps", "seed", *metrics])
     for row in rows:
-        scores = [value for name in sets for value in (row.scores[name].psnr_y, row.scores[name].ssim_y)]
+        scores = [value for name in sets for value in (row.scores[name]["psnr_y"], row.scores[name]["ssim_y"])]
         about = [row.name, row.method, row.student, row.parameters, row.steps, row.seed]
         writer.writerow([*about, *(f"{value:.6f}" for value in scores)])
     return text.getvalue()
@@ -84,8 +84,7 @@ def scores_json(rows: Sequence[Row]) -> str:
 
 def _best(rows: Sequence[Row], name: str) -> Score:
     scores = [row.scores[name] for row in rows if row.competes]
-    psnr = max((score.psnr_y for score in scores), default=math.nan)
-    return Score(psnr, max((score.ssim_y for score in scores), default=math.nan))
+    return {metric: max((score[metric] for score in scores), default=math.nan) for metric in ("psnr_y", "ssim_y")}
 
 
 def _bold(text: str, is_best: bool) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.config import ImageSet
-from dukd_train.evaluate import ImagePair, Score, evaluate, pair_images
+from dukd_train.evaluate import ImagePair, evaluate, pair_images
 from dukd_train.journal import append_row, keep_rows_before
 from dukd_train.observers import Observer, Start
+from dukd_train.scores import Score
 
 VALIDATION = "validation.csv"
 COLUMNS = ("step", "set", "psnr_y", "ssim_y")
@@ -45,5 +46,5 @@ class ValidationFile(Observer):
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """Add a row for each set."""
         for name, mean in scores.items():
-            row = {"step": step, "set": name, "psnr_y": f"{mean.psnr_y:.4f}", "ssim_y": f"{mean.ssim_y:.5f}"}
+            row = {"step": step, "set": name, "psnr_y": f"{mean['psnr_y']:.4f}", "ssim_y": f"{mean['ssim_y']:.5f}"}
             append_row(self._path, COLUMNS, row)

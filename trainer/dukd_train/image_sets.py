@@ -1,0 +1,57 @@
+"""Named sets of HR images, as the command line and the settings give them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dukd_cache.errors import SettingError
+from dukd_cache.images import LrFolder
+
+
+def named_sets(hr: Sequence[str]) -> dict[str, Path]:
+    """`name=path`, or a path whose folder gives the name, each → path by name.
+
+    Raises:
+        SettingError: two sets of one name.
+    """
+    sets: dict[str, Path] = {}
+    for word in hr:
+        name, path = _parts(word)
+        name = name or set_name(path)
+        if name in sets:
+            raise SettingError(f"--hr {word}: there is another set {name} ({sets[name]}); give names: --hr NAME={path}")
+        sets[name] = path
+    return sets
+
+
+def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[str, LrFolder]:
+    """LR folders by set, from `name=path`; a lone set's needs no name. Sets that are not named have none.
+
+    Raises:
+        SettingError: a set that there is not, or it is not clear whose a folder is.
+    """
+    folders: dict[str, LrFolder] = {}
+    for word in lr:
+        name, path = _parts(word)
+        if not name and len(sets) > 1:
+            raise SettingError(f"--lr {word}: say which set's LR images these are: --lr {sets[0]}={path}")
+        name = name or sets[0]
+        if name not in sets:
+            raise SettingError(f"--lr {word}: no set is called {name!r} (there are: {', '.join(sets)})")
+        if name in folders:
+            raise SettingError(f"--lr {word}: set {name} has the LR folder {folders[name].root} already")
+        folders[name] = LrFolder(path, template)
+    return folders
+
+
+def set_name(hr: Path) -> str:
+    """Set5 for Set5, and for Set5/HR."""
+    place = hr.resolve()
+    return place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name
+
+
+def _parts(word: str) -> tuple[str, Path]:
+    """Name (may be empty) and path. What exists as it stands is a path, whatever signs it holds."""
+    name, equals, path = word.partition("=")
+    if not equals or "/" in name or Path(word).exists():
+        return "", Path(word)
+    return name, Path(path)
