@@ -89,7 +89,7 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
         ("--config {config} --section students --set steps --out {tmp}/run", "--set steps: expected key=value"),
         (
             "--config {config} --section students --set steps=-1 --out {tmp}/run",
-            "setting steps: should be greater than 0, got -1",
+            "setting steps: expected a whole number above 0, got -1",
         ),
         (
             "--config {config} --section students --set cache={tmp} --out {tmp}/run",
@@ -175,3 +175,9 @@ def test_help_does_not_wait_for_torch() -> None:
 
 def _environment() -> dict[str, str]:
     return {"PYTHONPATH": ":".join(sys.path), "PATH": ""}
+
+
+def test_schema(command: Command) -> None:
+    code, printed, _ = command("schema")
+    assert code == 0
+    assert json.loads(printed)["properties"]["steps"]["exclusiveMinimum"] == 0

@@ -84,7 +84,10 @@ def test_scales_must_agree(tmp_path: Path) -> None:
 def test_validation_sets_are_joined(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / "a", sets={"S": "s/HR"}), make_run(tmp_path / "b", sets={"S": "s/HR", "T": "t"})]
     sets = validation_sets(load_runs(folders))
-    assert {name: images.hr for name, images in sets.items()} == {"S": Path("s/HR"), "T": Path("t")}
+    assert {name: images.hr for name, images in sets.items()} == {
+        "S": Path("s/HR").absolute(),
+        "T": Path("t").absolute(),
+    }
 
 
 def test_unclear_validation_sets_are_refused(tmp_path: Path) -> None:

@@ -94,6 +94,21 @@ def compare(
     print(write_report(runs, out, hr=hr, teacher=teacher, pictures=pictures, device=device))
 
 
+@app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")
+def schema() -> None:
+    """Print the JSON schema of the settings.
+
+    Editors with a YAML language server complete and check names and values of a file that begins with
+    `# yaml-language-server: $schema=dukd.schema.json`.
+    """
+    import json
+
+    from dukd_train.config import TrainConfig
+    from dukd_train.schema import schema_of
+
+    print(json.dumps(schema_of(TrainConfig), indent=1))
+
+
 def main() -> None:
     """Entry point."""
     run_app(app, "dukd-train")

@@ -3,22 +3,67 @@
 Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR configuration).
 """
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from dukd_cache.errors import SettingError, unknown_name
+from dukd_cache.errors import SettingError
+from dukd_train import mistakes, yaml_file
+from dukd_train.schema import schema_of
+
+
+def _no_truth_value(given: object) -> object:
+    """Python takes true for 1; whoever writes `steps: true` means something else."""
+    if isinstance(given, bool):
+        raise PydanticCustomError("truth_value", "not a number")
+    return given
+
+
+def _nothing_is_empty(given: object) -> object:
+    """A group whose settings are all commented out is null in YAML: its defaults are meant."""
+    return {} if given is None else given
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+Value = TypeVar("Value")
+ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
+Location = Annotated[Path, AfterValidator(_absolute)]
+"""Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
+
+_Number = BeforeValidator(_no_truth_value)
+Positive = Annotated[int, Field(gt=0), _Number]
+Count = Annotated[int, Field(ge=0), _Number]
+Seed = Annotated[int, Field(ge=0, lt=2**63), _Number]
+Probability = Annotated[float, Field(ge=0, le=1), _Number]
+Decay = Annotated[float, Field(ge=0, lt=1), _Number]
+Weight = Annotated[float, Field(ge=0), _Number]
+Rate = Annotated[float, Field(gt=0), _Number]
 
 Method = Literal["scratch", "kd", "dukd"]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_an_empty_group(cls, given: object) -> object:
+        return _nothing_is_empty(given)
 
 
 class Student(_Settings):
@@ -26,7 +71,7 @@ class Student(_Settings):
 
     architecture: str = "EDSR"
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
-    settings: dict[str, Any] = {}
+    settings: ByName[Any] = {}
     """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
 
 
@@ -49,8 +94,11 @@ class Chances(_Settings):
     """How often each generator of the augmentation group is drawn. Defaults: the paper's, for the zoom views."""
 
     hflip: Probability = 0.3
+    """Left and right."""
     vflip: Probability = 0.3
+    """Top and bottom."""
     transpose: Probability = 0.3
+    """Rows and columns."""
     invert: Probability = 0.3
     """Colour inversion, x → 1 − x."""
 
@@ -59,15 +107,20 @@ class BaseChances(Chances):
     """The same for the base view. Defaults: the usual ones of SR training."""
 
     hflip: Probability = 0.5
+    """Left and right."""
     vflip: Probability = 0.5
+    """Top and bottom."""
     transpose: Probability = 0.5
+    """Rows and columns."""
     invert: Probability = 0.0
+    """Colour inversion, x → 1 − x."""
 
 
 class Augment(_Settings):
     """Augmentation of inputs; the cached answers are mapped with them (label consistency)."""
 
     base: BaseChances = BaseChances()
+    """Of base."""
     zoom: Chances = Chances()
     """Of zoom_in and zoom_out."""
 
@@ -75,10 +128,13 @@ class Augment(_Settings):
 class Optimizer(_Settings):
     """Adam."""
 
-    lr: Annotated[float, Field(gt=0)] = 1e-4
-    betas: tuple[Probability, Probability] = (0.9, 0.99)
+    lr: Rate = 1e-4
+    """Learning rate at the start."""
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    """Decay of the averaged gradients and of their squares."""
     weight_decay: Weight = 0.0
-    clip: Annotated[float, Field(gt=0)] | None = None
+    """Added to the gradients: this factor times the weights (L2)."""
+    clip: Rate | None = None
     """Largest norm of all gradients together; none by default."""
 
 
@@ -86,31 +142,41 @@ class Schedule(_Settings):
     """How the learning rate falls."""
 
     kind: Literal["multistep", "cosine"] = "multistep"
+    """multistep: in steps. cosine: along half a cosine, down to `floor`."""
     milestones: tuple[Positive, ...] = (100_000, 200_000)
-    """multistep: the steps at which the rate is multiplied by `gamma`."""
+    """multistep: the steps at which the rate is multiplied by `gamma`, increasing."""
     gamma: Probability = 0.1
+    """multistep: factor on the rate at each milestone."""
     floor: Probability = 0.0
     """cosine: the last rate as a fraction of the first."""
-    warmup: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the rate rises linearly from nothing."""
+    warmup: Count = 0
+    """Steps over which the rate rises linearly from nothing; no more than the run has."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _increase(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        for before, after in pairwise(milestones):
+            if before >= after:
+                raise ValueError(f"must increase, got {after} after {before}")
+        return milestones
 
 
 class ImageSet(_Settings):
     """A benchmark."""
 
-    hr: Path
+    hr: Location
     """Folder of HR images."""
-    lr: Path | None = None
+    lr: Location | None = None
     """Folder of LR images; made by the benchmarks' bicubic if not given."""
 
 
 class Validation(_Settings):
     """Scores during training."""
 
-    every: Annotated[int, Field(ge=0)] = 0
+    every: Count = 0
     """Steps between validations; 0: only at the end."""
-    sets: dict[str, ImageSet] = {}
-    """By name."""
+    sets: ByName[ImageSet] = {}
+    """Image sets by name."""
 
 
 class TrainConfig(_Settings):
@@ -118,27 +184,44 @@ class TrainConfig(_Settings):
 
     method: Method = "dukd"
     """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
-    cache: Path
+    cache: Location
     """Folder of a finished cache."""
     student: Student = Student()
+    """The network to train."""
     steps: Positive = 250_000
+    """Optimizer steps of the whole run."""
     batch: Positive = 16
     """Records of each view a step."""
     patch: Positive | None = None
     """Side of a training patch cut at random out of the cached one; the whole of it if not given."""
     loss: Loss = Loss()
+    """Weights of the parts of the loss."""
     augment: Augment = Augment()
+    """How often inputs are flipped, transposed and inverted."""
     optimizer: Optimizer = Optimizer()
+    """Adam's settings."""
     schedule: Schedule = Schedule()
+    """How the learning rate falls."""
     ema: Probability = 0.999
     """Decay of the averaged weights, which are what is scored and saved."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: the student computes in bfloat16 where PyTorch deems it safe; weights and sums stay float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """auto: a GPU if there is one."""
+    seed: Seed = 0
     """Of weights, order, crops and augmentation."""
     log_every: Positive = 100
+    """Steps between rows of `curve.csv`."""
     checkpoint_every: Positive = 1000
+    """Steps between checkpoints; a run that was killed goes on from the last one."""
     validation: Validation = Validation()
+    """Scores during training."""
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.schedule.warmup > self.steps:
+            raise ValueError(f"schedule.warmup: expected at most steps ({self.steps}), got {self.schedule.warmup}")
+        return self
 
 
 def load(path: Path, section: str | None, overrides: list[str]) -> TrainConfig:
@@ -147,19 +230,9 @@ def load(path: Path, section: str | None, overrides: list[str]) -> TrainConfig:
     Raises:
         SettingError: one line that names the setting, what was given and what is allowed.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise SettingError(f"{path}: no such config file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    content = _group(content, str(path))
-    if section is not None:
-        if section not in content:
-            raise SettingError(f"{path}: {unknown_name('section', section, map(str, content))}")
-        content = _group(content[section], f"{path}: section {section}")
+    content = yaml_file.read(path, section)
     for override in overrides:
-        _set(content, override)
+        yaml_file.change(content, override)
     return validated(content)
 
 
@@ -172,62 +245,9 @@ def validated(content: dict[str, Any]) -> TrainConfig:
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:
-        raise SettingError(_explain(error)) from error
+        raise SettingError(mistakes.explain(error, schema_of(TrainConfig))) from error
 
 
 def dump(config: TrainConfig) -> str:
     """All settings as YAML; `load` reads them back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def _group(content: object, where: str) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else type(content).__name__
-        raise SettingError(f"{where}: expected settings by name, found {found}")
-    return content
-
-
-def _set(content: dict[str, Any], override: str) -> None:
-    path, equals, value = override.partition("=")
-    if not equals or not path:
-        raise SettingError(f"--set {override}: expected key=value, like optimizer.lr=2e-4")
-    *parents, last = path.split(".")
-    for depth, parent in enumerate(parents, 1):
-        child = content.get(parent, {})
-        if not isinstance(child, dict):
-            group = ".".join(parents[:depth])
-            raise SettingError(f"--set {override}: {group} is a value, not a group of settings")
-        content[parent] = dict(child)  # a copy, as YAML anchors share groups
-        content = content[parent]
-    try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingError(f"--set {override}: {value!r} is not a YAML value") from error
-
-
-def _explain(error: ValidationError) -> str:
-    errors = error.errors()
-    # A misspelt name comes before the setting that is missing for it.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    location = [str(part) for part in first["loc"]]
-    path = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        group = ".".join(location[:-1])
-        return unknown_name(f"setting in {group}" if group else "setting", location[-1], _names_in(location[:-1]))
-    if first["type"] == "missing":
-        return f"setting {path} is missing"
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        valid = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return unknown_name(path, first["input"], valid)
-    message = "should be a path" if first["type"] == "path_type" else first["msg"].replace("Input should", "should")
-    return f"setting {path}: {message}, got {first['input']!r}"
-
-
-def _names_in(path: list[str]) -> list[str]:
-    model: Any = TrainConfig
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:  # a name chosen by the user, like that of a validation set
-            return sorted(ImageSet.model_fields)
-        model = fields[part].annotation
-    return sorted(getattr(model, "model_fields", {}))
+    return yaml_file.dump(config.model_dump(mode="json"))

@@ -1,0 +1,114 @@
+"""The settings' JSON schema: for editors, for the lines that explain mistakes, and for docs/settings.md.
+
+A node is a schema of one setting or group; a path is the names that lead to it, `("optimizer", "lr")`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+Node = dict[str, Any]
+Path = tuple[str, ...]
+
+
+def schema_of(model: type[BaseModel]) -> Node:
+    """The whole schema (JSON Schema 2020-12); descriptions are the docstrings of groups and fields."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+
+
+def node_at(schema: Node, path: Sequence[str | int]) -> Node | None:
+    """The node of a setting, a group, or an item of a list; None where there is nothing of this name."""
+    node = schema
+    for part in path:
+        inner = _inner(schema, node)
+        if isinstance(part, int):
+            items = inner.get("prefixItems", [inner.get("items")])
+            found = items[min(part, len(items) - 1)]
+        else:
+            found = inner.get("properties", {}).get(part, inner.get("additionalProperties"))
+        if not isinstance(found, dict):
+            return None
+        node = found
+    return node
+
+
+def names_in(schema: Node, group: Sequence[str | int]) -> list[str]:
+    """The names of the settings in a group, sorted; none for what is no group, or one with names of the user's."""
+    node = node_at(schema, group)
+    return sorted(_inner(schema, node).get("properties", {})) if node else []
+
+
+def settings(schema: Node, group: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """All settings with their paths, in the order of the fields; `*` stands for a name of the user's choice."""
+    inner = _inner(schema, node_at(schema, group) or {})
+    named = dict(inner.get("properties", {}))
+    if isinstance(inner.get("additionalProperties"), dict):
+        named["*"] = inner["additionalProperties"]
+    for name, node in named.items():
+        deeper = _inner(schema, node)
+        if "properties" in deeper or isinstance(deeper.get("additionalProperties"), dict):
+            yield from settings(schema, (*group, name))
+        else:
+            yield (*group, name), node
+
+
+def paths(schema: Node) -> Iterator[Path]:
+    """Paths of all groups and settings, each once, groups before what they hold; without the user's own names."""
+    every = [path[:depth] for path, _ in settings(schema) for depth in range(1, len(path) + 1)]
+    yield from (path for path in dict.fromkeys(every) if "*" not in path)
+
+
+def is_free(schema: Node, path: Sequence[str | int]) -> bool:
+    """Whether a group takes any names, as the settings of an architecture do."""
+    node = node_at(schema, path)
+    return node is not None and _inner(schema, node).get("additionalProperties") is True
+
+
+def allowed(schema: Node, node: Node) -> str:
+    """What a node takes, in words: `a whole number above 0`, `a list of 2: …`."""
+    if "$ref" in node:
+        return allowed(schema, _inner(schema, node))
+    if "anyOf" in node:
+        return " or ".join(allowed(schema, choice) for choice in node["anyOf"])
+    if "enum" in node or "const" in node:
+        *first, last = map(str, node.get("enum", [node.get("const")]))
+        return f"{', '.join(first)} or {last}" if first else last
+    match node.get("type"):
+        case "integer":
+            return f"a whole number{_bounds(node)}"
+        case "number":
+            return f"a number{_bounds(node)}"
+        case "boolean":
+            return "true or false"
+        case "null":
+            return "null"
+        case "string":
+            return "a path" if node.get("format") == "path" else "text"
+        case "array" if "prefixItems" in node:
+            kinds = [allowed(schema, item) for item in node["prefixItems"]]
+            same = len(set(kinds)) == 1
+            return f"a list of {len(kinds)}, " + (f"each {kinds[0]}" if same else ", ".join(kinds))
+        case "array":
+            return f"a list, each {allowed(schema, node['items'])}"
+        case _:
+            return "settings by name"
+
+
+def _inner(schema: Node, node: Node) -> Node:
+    """`node` itself, or the group that it refers to, also where it may be null."""
+    for choice in node.get("anyOf", []):
+        if choice.get("type") != "null":
+            return _inner(schema, choice)
+    if "$ref" in node:
+        found: Node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        return found
+    return node
+
+
+def _bounds(node: Node) -> str:
+    if "minimum" in node and "maximum" in node:
+        return f" from {node['minimum']} to {node['maximum']}"
+    words = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    found = [f" {word} {node[key]}" for key, word in words.items() if key in node]
+    return " and".join(found)
