@@ -3,6 +3,7 @@
 Shapes: N patches, p input side, q = scale · p.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,20 @@ class Teacher:
 
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
         """
-        answers_NCqq = self.answers(torch.from_numpy(input_Npp3).to(self.device).permute(0, 3, 1, 2).float().div(255))
+        return self.ask(input_Npp3, dtype)()
+
+    def ask(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Callable[[], Answer]:
+        """The same, but a GPU is only set to work: what is returned waits for the answers.
+
+        So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
+        """
+        input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2).float().div(255)
+        answers_NCqq = self.answers(input_NCpp)
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
         else:
             stored = answers_NCqq.half()
-        answers: Answer = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return answers
+        return _fetched(stored.permute(0, 2, 3, 1).contiguous())
 
     def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
         """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet."""
@@ -62,7 +70,9 @@ def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
     if precision == "fp16" and device.type == "cpu":
         raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
     network = networks.load(weights)
-    network.module.requires_grad_(False).eval().to(device)
+    network.module.requires_grad_(False).eval()
+    # Inputs come with their channels last, and so the weights should lie.
+    network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     info = TeacherInfo(
         file=weights.name,
         architecture=network.architecture,
@@ -71,3 +81,25 @@ def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
         precision=precision,
     )
     return Teacher(network, info, device)
+
+
+def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`pixels` on `device`, without waiting for what it computes before."""
+    return pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
+
+
+def _fetched(stored: torch.Tensor) -> Callable[[], Answer]:
+    """What waits until `stored` is computed and returns it as an array."""
+    if stored.device.type != "cuda":
+        return stored.cpu().numpy
+    pinned = torch.empty(stored.shape, dtype=stored.dtype, pin_memory=True)
+    pinned.copy_(stored, non_blocking=True)
+    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> Answer:
+        done.synchronize()
+        answers: Answer = pinned.numpy()
+        return answers
+
+    return wait

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,10 @@ from dukd_cache.folder import HEADER
 from dukd_cache.images import find_images, identify, read_scene
 from dukd_cache.job import BuildJob
 from dukd_cache.lock import LOCK
-from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header, ImagesInfo, ShardInfo, View
+from dukd_cache.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
-from dukd_cache.record import Record
+from dukd_cache.record import Answer, Record
 from dukd_cache.stores.webdataset import EncodedRecord, WebDatasetWriter
 from dukd_cache.teacher import Teacher
 
@@ -173,6 +173,31 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
     build(plan, header_of(plan, asked), counting, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
     base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
     assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
+
+
+def test_the_teacher_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    """The first shard is not done before the teacher was asked about the second."""
+    batches: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counting(Teacher):
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+            batches.append(len(input_Npp3))
+            return super().ask(input_Npp3, dtype)
+
+    class Waiting(WebDatasetWriter):
+        def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+            encoded = list(records)
+            end = time.monotonic() + 60
+            while (view, number) == ("base", 0) and len(batches) <= 2:
+                assert time.monotonic() < end, "the teacher waits"
+                time.sleep(0.001)
+            return super().write(view, number, encoded)
+
+    counting = Counting(asked.network, asked.info, asked.device)
+    out = tmp_path / "waiting"
+    build(plan, header_of(plan, asked), counting, Waiting(out, "png"), out, batch_size=4)
+    assert files_of(out) == built(plan, asked, tmp_path / "plain")
 
 
 def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
