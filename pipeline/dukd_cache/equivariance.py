@@ -26,9 +26,10 @@ from dukd_cache.reader import Cache
 from dukd_cache.teacher import Teacher
 
 SAMPLE = 16
-"""Records of a view that the teacher is asked about unless told otherwise: 17 questions each."""
+"""Records of a view that the teacher is asked about unless told otherwise: 22 questions each."""
 
-ELEMENTS = len(symmetries.elements())
+ELEMENTS = symmetries.elements() | symmetries.channel_orders()
+"""What is measured: the 16 that training draws by default, and the channels' orders, which commute with all of them."""
 
 _BATCH = 16
 
@@ -70,7 +71,7 @@ def measure(
     """The gap of each element of the group on at most `sample` inputs of each view.
 
     Args:
-        on_answers: told how many inputs were answered since it was last told; 17 an input in all.
+        on_answers: told how many inputs were answered since it was last told; 22 an input in all.
 
     Raises:
         SettingError: `sample` is not positive.
@@ -80,15 +81,15 @@ def measure(
         raise SettingError(f"--sample must be positive, got {sample}")
     found: dict[View, dict[str, Gap]] = {}
     for view in cache.views:
-        gaps: dict[str, list[Gap]] = {name: [] for name in symmetries.elements()}
+        gaps: dict[str, list[Gap]] = {name: [] for name in ELEMENTS}
         picks = spread(cache.count(view), sample)
         for start in range(0, len(picks), _BATCH):
             inputs = np.stack([cache.read(view, index).input for index in picks[start : start + _BATCH]])
             x_NCpp = torch.from_numpy(inputs).to(asked.device).permute(0, 3, 1, 2).float().div(255)
             plain_NCqq = asked.answers(x_NCpp)
             on_answers(len(x_NCpp))
-            for name, element in symmetries.elements().items():
-                how = symmetries.repeated(element, len(x_NCpp)).to(asked.device)
+            for name, element in ELEMENTS.items():
+                how = symmetries.repeated(element, len(x_NCpp))
                 back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
                 gaps[name] += _gaps(back_NCqq, plain_NCqq)
                 on_answers(len(x_NCpp))
@@ -107,7 +108,7 @@ def table(measured: dict[View, dict[str, Gap]], sample: int) -> str:
         f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR in dB, on {sample} records a view at most",
         f"{'F':33}" + "".join(f"{view:>18}" for view in measured),
     ]
-    for name in symmetries.elements():
+    for name in ELEMENTS:
         gaps = [by_element[name] for by_element in measured.values()]
         lines.append(f"{name:33}" + "".join(f"{gap.levels:>10.3f}{gap.psnr:>8.2f}" for gap in gaps))
     return "\n".join(lines)

@@ -35,7 +35,7 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
     tables = [quality.table(found, cache)]
     if asked:
         wanted = sample or equivariance.SAMPLE
-        total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + equivariance.ELEMENTS)
+        total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))
         with progress("asking the teacher", total, "inputs") as advance:
             gaps = equivariance.measure(cache, asked, wanted, advance)
         facts["equivariance"] = equivariance.to_json(gaps)

@@ -19,15 +19,18 @@ def test_defaults_are_the_papers() -> None:
     assert made.optimizer.clip is None
     assert (made.schedule.kind, made.schedule.milestones, made.schedule.gamma) == ("multistep", (100_000, 200_000), 0.1)
     assert (made.loss.rec, made.loss.kd, made.loss.zoom_in) == (1.0, 1.0, 1.0)
-    assert set(made.augment.zoom.model_dump().values()) == {0.3}
+    chances = made.augment.zoom.model_dump()
+    assert chances.pop("permute") == made.augment.base.permute == 0.0
+    assert set(chances.values()) == {0.3}
     assert made.augment.base.invert == 0.0
     assert made.patch is None
 
 
 def test_one_chance_can_be_set_alone() -> None:
     made = validated({"cache": "c", "augment": {"base": {"invert": 0.1}, "zoom": {"transpose": 0}}})
-    assert made.augment.base.model_dump() == {"hflip": 0.5, "vflip": 0.5, "transpose": 0.5, "invert": 0.1}
-    assert made.augment.zoom.model_dump() == {"hflip": 0.3, "vflip": 0.3, "transpose": 0.0, "invert": 0.3}
+    half, rarely = dict.fromkeys(("hflip", "vflip", "transpose"), 0.5), dict.fromkeys(("hflip", "vflip"), 0.3)
+    assert made.augment.base.model_dump() == half | {"invert": 0.1, "permute": 0.0}
+    assert made.augment.zoom.model_dump() == rarely | {"transpose": 0.0, "invert": 0.3, "permute": 0.0}
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -101,6 +101,9 @@ class Chances(_Settings):
     """Rows and columns."""
     invert: Probability = 0.3
     """Colour inversion, x → 1 − x."""
+    permute: Probability = 0.0
+    """Another order of the colour channels, any of the five. Not the paper's: ask the teacher first what it makes of
+    them (`dukd-cache inspect --teacher`)."""
 
 
 class BaseChances(Chances):

@@ -117,7 +117,7 @@ class Batches:
             free = found.input.shape[-1] - self.patch + 1
             found = _cropped(found, rng.integers(free, size=(self.batch, 2))[mine], self.patch, self.scale)
         chances = self.augment.base if view == "base" else self.augment.zoom
-        how = draw(self.batch, chances, rng)[mine].to(found.input.device)
+        how = draw(self.batch, chances, rng)[mine]
         return Batch(
             apply(how, found.input),
             {name: apply(how, target) for name, target in found.targets.items()},
