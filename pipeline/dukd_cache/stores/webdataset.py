@@ -1,6 +1,7 @@
 """Shards as tar files that any `webdataset` pipeline reads, with a sidecar for random access.
 
 The members of a record lie together: `<key>.input.webp`, `<key>.json`, `<key>.teacher.webp`, `<key>.truth.webp`.
+They are put into the form of a tar, and hashed, by the threads that compress them: the one that writes only copies.
 Owner and time are fixed, so equal records give equal bytes. The sidecar says where each member's bytes lie and
 what they hash to: a tar cut at a member's boundary reads as a shorter tar with no error, the sidecar tells.
 Names in a tar are compared with the sidecar's and used for nothing else.
@@ -12,25 +13,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from webdataset import TarWriter
-
 from dukd_cache import codecs
 from dukd_cache.errors import ShardCorrupt
 from dukd_cache.files import finished_file, write_atomically
 from dukd_cache.layout import Layout, Pixels
 from dukd_cache.manifest import Codec, ShardInfo, View, shard_name
 from dukd_cache.record import Record, RecordInfo
-from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, hash_of_files, sidecar_name
+from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, sidecar_name
 
-_BLOCK = 512
+_BLOCK = tarfile.BLOCKSIZE
+_END = bytes(2 * _BLOCK)
 
 
 @dataclass(frozen=True)
 class EncodedRecord:
-    """Members of one record, by what follows the key."""
+    """One record as a part of a tar."""
 
     info: RecordInfo
-    members: dict[str, bytes]
+    content: bytes
+    """Its members, each with its header before it and zeros up to the next block."""
+    members: dict[str, Member]
+    """By what follows the key; offsets are those in `content`."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +50,30 @@ class WebDatasetWriter:
             "teacher": record.teacher,
             "truth": record.truth,
         }
-        members = {"json": record.info.model_dump_json().encode()}
+        files = {"json": record.info.model_dump_json().encode()}
         for name, array in pixels.items():
             if array is not None:
                 suffix, content = codecs.encode(array, self.codec)
-                members[f"{name}.{suffix}"] = content
-        return EncodedRecord(record.info, members)
+                files[f"{name}.{suffix}"] = content
+        return _framed(record.info, files)
 
     def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
         """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
         path = self.root / shard_name("webdataset", view, number)
         sidecar_path = self.root / sidecar_name(path.name)
         sidecar_path.unlink(missing_ok=True)
-        hashes: dict[str, str] = {}
-        infos: list[RecordInfo] = []
-        with finished_file(path) as partial:
-            with (
-                partial.open("wb") as stream,
-                TarWriter(stream, user="dukd", group="dukd", mtime=0, encoder=False) as tar,
-            ):
-                for record in records:
-                    infos.append(record.info)
-                    tar.write({"__key__": record.info.key, **record.members})
-                    for name, content in record.members.items():
-                        hashes[f"{record.info.key}.{name}"] = hashlib.sha256(content).hexdigest()
-            sidecar = _describe(partial, infos, hashes)
+        entries: list[Entry] = []
+        length, sha256 = 0, hashlib.sha256()
+        with finished_file(path) as partial, partial.open("wb") as stream:
+            for record in records:
+                stream.write(record.content)
+                sha256.update(record.content)
+                entries.append(Entry(info=record.info, members=_moved(record.members, length)))
+                length += len(record.content)
+            end = _END + bytes(-(length + len(_END)) % tarfile.RECORDSIZE)
+            stream.write(end)
+            sha256.update(end)
+        sidecar = Sidecar(bytes=length + len(end), sha256=sha256.hexdigest(), records=tuple(entries))
         content = sidecar.to_json()
         write_atomically(sidecar_path, content)
         return sidecar.shard_info(path.name, view, content)
@@ -154,13 +156,22 @@ class WebDatasetReader:
                 raise ShardCorrupt(f"{path}: something follows its last member, at byte {position}")
 
 
-def _describe(tar: Path, infos: list[RecordInfo], hashes: dict[str, str]) -> Sidecar:
-    """The sidecar of a tar just written; the offsets are the tar's own, read back."""
-    members: dict[str, dict[str, Member]] = {info.key: {} for info in infos}
-    with tarfile.open(tar) as archive:
-        for item in archive:
-            key, _, name = item.name.partition(".")
-            members[key][name] = Member(offset=item.offset_data, length=item.size, sha256=hashes[item.name])
-    length, sha256 = hash_of_files([tar])
-    entries = tuple(Entry(info=info, members=members[info.key]) for info in infos)
-    return Sidecar(bytes=length, sha256=sha256, records=entries)
+def _framed(info: RecordInfo, files: dict[str, bytes]) -> EncodedRecord:
+    """The members `files` of a record as they lie in a tar, sorted by name."""
+    parts: list[bytes] = []
+    members: dict[str, Member] = {}
+    length = 0
+    for name, content in sorted(files.items()):
+        header = tarfile.TarInfo(f"{info.key}.{name}")
+        header.size, header.mode, header.uname, header.gname = len(content), 0o444, "dukd", "dukd"
+        members[name] = Member(offset=length + _BLOCK, length=len(content), sha256=hashlib.sha256(content).hexdigest())
+        parts += [header.tobuf(tarfile.USTAR_FORMAT), content, bytes(-len(content) % _BLOCK)]
+        length += _BLOCK + len(content) + len(parts[-1])
+    return EncodedRecord(info, b"".join(parts), members)
+
+
+def _moved(members: dict[str, Member], by: int) -> dict[str, Member]:
+    return {
+        name: Member(offset=by + member.offset, length=member.length, sha256=member.sha256)
+        for name, member in members.items()
+    }
