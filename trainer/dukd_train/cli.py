@@ -14,6 +14,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+Metrics = Annotated[
+    str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
+]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
@@ -53,9 +56,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: made by MATLAB's bicubic.")
     ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
-    metrics: Annotated[
-        str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
-    ] = "psnr_y,ssim_y",
+    metrics: Metrics = "psnr_y,ssim_y",
     scale: Annotated[int | None, typer.Option(help="Refuse a network of another scale.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
@@ -82,16 +83,31 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one scale.")],
     out: Annotated[Path, typer.Option(help="Folder of the report; an earlier report there is replaced.")],
     hr: Annotated[
-        Path | None, typer.Option(help="HR images to score on. Default: the validation sets of the runs.")
+        list[str] | None,
+        typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
     ] = None,
     teacher: Annotated[Path | None, typer.Option(help="Weights to score beside the students.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Run or group to hold the others against image by image. Default: scratch, else kd."),
+    ] = None,
+    metrics: Metrics = "psnr_y,ssim_y",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Compare students: a table (Markdown and CSV), learning curves, and crops side by side."""
-    from dukd_train.report import compare as write_report
+    """Compare students: report.html, and its parts as files (Markdown, CSV, JSON, PNG).
 
-    print(write_report(runs, out, hr=hr, teacher=teacher, pictures=pictures, device=device))
+    Runs that differ in their seed alone are taken together.
+    """
+    from dukd_train.image_sets import named_sets
+    from dukd_train.report import compare as write_report
+    from dukd_train.scores import metric_names
+
+    sets, names = named_sets(hr) if hr else None, metric_names(metrics)
+    table = write_report(
+        runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, device=device
+    )
+    print(table)
 
 
 @app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")

@@ -104,14 +104,6 @@ def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:
     return {name: images for name, (_, images) in sets.items()}
 
 
-def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in their seed alone, where there are at least two."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(config.dump(run.config.model_copy(update={"seed": 0})), []).append(run)
-    return [group for group in groups.values() if len({run.config.seed for run in group}) > 1]
-
-
 def _load(folder: Path, name: str) -> Run:
     for file in (CONFIG, FACTS, WEIGHTS):
         if not (folder / file).is_file():

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,45 +10,53 @@ from typing import Any
 import torch
 
 from dukd_cache import __version__, networks
-from dukd_cache.degrade import upscale
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import ImageError, SettingError, WeightsError
+from dukd_cache.errors import SettingError, WeightsError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_cache.progress import progress
+from dukd_train.comparison import BICUBIC, TEACHER, Comparison, compare_networks
 from dukd_train.config import ImageSet
-from dukd_train.crops import Crop, crops_sheet, most_different_crop
-from dukd_train.curves import draw_curves
+from dukd_train.crops import crops_sheet
+from dukd_train.curves import draw_curves, panels
 from dukd_train.evaluate import ImagePair, pair_images
-from dukd_train.finished_runs import Run, load_runs, seed_groups, validation_sets
-from dukd_train.image_sets import set_name
-from dukd_train.inference import super_resolve
-from dukd_train.metrics import U8
-from dukd_train.scores import Score, mean_score, usual_score
-from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
+from dukd_train.finished_runs import Run, load_runs, validation_sets
+from dukd_train.groups import apart, group_runs
+from dukd_train.page import render
+from dukd_train.provenance import git_commit
+from dukd_train.scores import USUAL, MetricName, Score, scorer
+from dukd_train.standings import Standing, choose_baseline, standings
+from dukd_train.tables import (
+    Row,
+    comma_separated,
+    gains_markdown,
+    images_csv,
+    markdown,
+    scores_json,
+    seeds_markdown,
+)
 
-BICUBIC, TEACHER = "bicubic", "teacher"
-"""Rows beside the runs; no run gets one of these names."""
-
-FILES = ("table.md", "table.csv", "scores.json", "curves.png", "crops.png", "provenance.json")
+FILES = (
+    "report.html",
+    "table.md",
+    "table.csv",
+    "images.csv",
+    "scores.json",
+    "curves.png",
+    "crops.png",
+    "provenance.json",
+)
 """What a report consists of."""
-
-
-@dataclass(frozen=True)
-class _Findings:
-    """Means by name and set, and the crops to show."""
-
-    scores: dict[str, dict[str, Score]]
-    crops: list[Crop]
 
 
 def compare(
     runs: Sequence[Path],
     out: Path,
     *,
-    hr: Path | None = None,
+    hr: Mapping[str, Path] | None = None,
     teacher: Path | None = None,
     pictures: int = 4,
+    baseline: str | None = None,
+    metrics: Sequence[MetricName] = USUAL,
     device: str = "auto",
 ) -> str:
     """Score the students of finished runs on the same images and write a report into the folder `out`.
@@ -57,9 +64,11 @@ def compare(
     Args:
         runs: run folders, of one scale; rows come in this order.
         out: is made, or holds an earlier report, which is replaced.
-        hr: HR images to score on. By default the validation sets of all runs.
+        hr: folders of HR images to score on, by set. By default the validation sets of all runs.
         teacher: a weights file, for comparison.
         pictures: at most so many pictures are shown, those at which the students differ most.
+        baseline: run or group that the page holds the others against image by image; see `choose_baseline`.
+        metrics: scores beside PSNR-Y and SSIM-Y, which are always there.
         device: where the networks run: auto, cpu or cuda.
 
     Returns:
@@ -67,31 +76,45 @@ def compare(
 
     Raises:
         RunError: a folder is no finished run.
-        SettingError: `out` holds something else, or it is not clear which images to score on.
+        SettingError: `out` holds something else, it is not clear which images to score on, or there is no such
+            baseline.
         WeightsError: a weights file cannot be used, or the teacher's scale is another.
         ImageError: an image cannot be used.
     """
     check_out(out)
     loaded = load_runs(runs, taken=(BICUBIC, TEACHER))
     scale = loaded[0].scale
-    sets = {set_name(hr): ImageSet(hr=hr)} if hr else validation_sets(loaded)
+    groups = group_runs(loaded, taken=(BICUBIC, TEACHER))
+    shown = apart(groups)
+    others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
+    against = choose_baseline(baseline, groups, others)
+    sets = {name: ImageSet(hr=folder) for name, folder in hr.items()} if hr else validation_sets(loaded)
     pairs = {name: _pairs(images, scale) for name, images in sets.items()}
-    contenders = _networks(loaded, teacher, scale, choose_device(device))
-    findings = _score_all(contenders, [run.name for run in loaded], pairs, pictures)
-    rows = _rows(loaded, contenders, findings)
-    table = _table(loaded, rows, pairs, scale)
+    place = choose_device(device)
+    contenders = _networks(loaded, teacher, scale, place)
+    students = [group.runs[0].name for group in shown]
+    scores = scorer([*dict.fromkeys((*USUAL, *metrics))], place)
+    comparison = compare_networks(contenders, students, pairs, scores, pictures)
+    rows = _rows(loaded, contenders, comparison)
+    standing = standings(groups, comparison)
+    table = _table(rows, standing, comparison, scale)
+    provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, comparison)
+    drawn = panels(shown)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
         folder = Path(made)
-        (folder / "table.md").write_text(table, encoding="utf-8")
-        (folder / "table.csv").write_text(comma_separated(rows, list(pairs)), encoding="utf-8")
-        (folder / "scores.json").write_text(scores_json(rows), encoding="utf-8")
-        draw_curves(loaded, folder / "curves.png")
-        crops_sheet(findings.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
-        provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, pairs)
-        provenance["crops"] = [{"picture": at.picture, "left": at.left, "top": at.top} for at in findings.crops]
-        text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-        (folder / "provenance.json").write_text(text, encoding="utf-8")
+        texts = {
+            "table.md": table,
+            "table.csv": comma_separated(rows, list(sets), comparison.metrics),
+            "images.csv": images_csv(comparison),
+            "scores.json": scores_json(rows),
+            "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
+            "report.html": render(rows, standing, comparison, drawn, provenance, against),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        draw_curves(drawn, [group.name for group in shown], folder / "curves.png")
+        crops_sheet(comparison.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
         out.mkdir(exist_ok=True)
         for name in FILES:
             os.replace(folder / name, out / name)
@@ -125,53 +148,17 @@ def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: tor
     return loaded
 
 
-def _score_all(
-    contenders: Mapping[str, Network],
-    students: Sequence[str],
-    pairs: Mapping[str, Sequence[ImagePair]],
-    pictures: int,
-) -> _Findings:
-    """Every network on every image; whole answers are kept for one image at a time."""
-    means: dict[str, dict[str, Score]] = {name: {} for name in (BICUBIC, *contenders)}
-    crops: list[Crop] = []
-    with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
-        for set_name, set_pairs in pairs.items():
-            scores: dict[str, list[Score]] = {name: [] for name in means}
-            for pair in set_pairs:
-                answers, truth = _answers(contenders, pair)
-                for name, found in _scores(answers, truth, pair).items():
-                    scores[name].append(found)
-                title = f"{set_name}/{pair.name}"
-                crops.append(most_different_crop(title, answers, students, truth, pair.scale))
-                crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
-                advance(1)
-            for name, of_images in scores.items():
-                means[name][set_name] = mean_score(of_images)
-    return _Findings(means, crops)
+def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Comparison) -> list[Row]:
+    def means(name: str) -> dict[str, Score]:
+        return {at: comparison.mean(name, at) for at in comparison.images}
 
-
-def _answers(contenders: Mapping[str, Network], pair: ImagePair) -> tuple[dict[str, U8], U8]:
-    """What everyone makes of an LR image, by name, and the truth."""
-    scene = pair.read()
-    answers = {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
-    return {BICUBIC: upscale(scene.lr, pair.scale)} | answers, scene.hr
-
-
-def _scores(answers: Mapping[str, U8], truth: U8, pair: ImagePair) -> dict[str, Score]:
-    try:
-        return {name: usual_score(answer, truth, pair.scale) for name, answer in answers.items()}
-    except ImageError as error:
-        raise ImageError(f"{pair.hr}: {error}") from error
-
-
-def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], findings: _Findings) -> list[Row]:
-    rows = [Row(BICUBIC, BICUBIC, findings.scores[BICUBIC])]
+    rows = [Row(BICUBIC, BICUBIC, means(BICUBIC))]
     for run in runs:
         rows.append(
             Row(
                 name=run.name,
                 method=str(run.facts["method"]),
-                scores=findings.scores[run.name],
+                scores=means(run.name),
                 student=str(run.facts["student"]),
                 parameters=contenders[run.name].parameters_count,
                 steps=int(run.facts["steps"]),
@@ -180,19 +167,19 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], findings: _Fin
             )
         )
     if network := contenders.get(TEACHER):
-        scores = findings.scores[TEACHER]
-        rows.append(Row(TEACHER, TEACHER, scores, network.architecture, network.parameters_count))
+        rows.append(Row(TEACHER, TEACHER, means(TEACHER), network.architecture, network.parameters_count))
     return rows
 
 
-def _table(runs: Sequence[Run], rows: Sequence[Row], pairs: Mapping[str, Sequence[ImagePair]], scale: int) -> str:
-    images = ", ".join(f"{name} ({len(set_pairs)})" for name, set_pairs in pairs.items())
+def _table(rows: Sequence[Row], standing: Sequence[Standing], comparison: Comparison, scale: int) -> str:
+    sets = [*comparison.images]
+    images = ", ".join(f"{name} ({len(of_set)})" for name, of_set in comparison.images.items())
     text = f"Scale ×{scale}; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {images}.\n"
-    text += "The best student is in bold.\n\n" + markdown(rows, [*pairs])
-    if groups := seed_groups(runs):
-        by_name = {row.name: row for row in rows}
-        text += "\nMean ± standard deviation over seeds:\n\n"
-        text += seeds_markdown([[by_name[run.name] for run in group] for group in groups], [*pairs])
+    text += "The best student is in bold.\n\n" + markdown(rows, sets, comparison.metrics)
+    if any(len(each.group.runs) > 1 for each in standing):
+        text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)
+    if gains := gains_markdown(standing, sets):
+        text += "\nGain in PSNR-Y, dB, paired by seed:\n\n" + gains
     return text
 
 
@@ -201,15 +188,20 @@ def _provenance(
     teacher: Network | None,
     teacher_file: Path | None,
     sets: Mapping[str, ImageSet],
-    pairs: Mapping[str, Sequence[ImagePair]],
+    comparison: Comparison,
 ) -> dict[str, Any]:
     """Where the numbers come from: `run.json` of every run, the images, the teacher, the software."""
     return {
         "runs": {run.name: run.facts for run in runs},
-        "sets": {name: images.model_dump(mode="json") | {"images": len(pairs[name])} for name, images in sets.items()},
+        "sets": {
+            name: images.model_dump(mode="json") | {"images": len(comparison.images[name])}
+            for name, images in sets.items()
+        },
         "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
         "dukd_version": __version__,
+        "commit": git_commit(),
         "torch_version": torch.__version__,
+        "crops": [{"picture": crop.picture, "left": crop.left, "top": crop.top} for crop in comparison.crops],
     }
 
 

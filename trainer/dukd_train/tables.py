@@ -6,9 +6,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from itertools import product
 
-from dukd_train.scores import Score, plain_score
+from dukd_train.comparison import Comparison
+from dukd_train.groups import BASELINES
+from dukd_train.scores import LABELS, Score, is_better, plain_score
+from dukd_train.standings import Standing
+
+GAIN_DIGITS = 3
+"""After the point of a gain in dB, which is smaller than what it is a difference of."""
 
 _MISSING = "–"
 
@@ -30,50 +36,68 @@ class Row:
     """A student: the best of these is marked."""
 
 
-def markdown(rows: Sequence[Row], sets: Sequence[str]) -> str:
+def digits(metric: str) -> int:
+    """How many a score has after its point."""
+    return 2 if metric in ("psnr_y", "psnr") else 4
+
+
+def markdown(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
     """A Markdown table, the best student's scores in bold."""
     headings = ["name", "method", "student", "parameters", "steps", "seed"]
-    lines = [[*headings, *(f"{name} {metric}" for name in sets for metric in ("PSNR-Y", "SSIM-Y"))]]
+    lines = [[*headings, *_score_headings(sets, metrics)]]
     for row in rows:
         cells = [row.name, row.method, row.student, _count(row.parameters), _count(row.steps), row.seed]
         lines.append([_MISSING if cell is None else str(cell) for cell in cells])
-        for name in sets:
-            found, best = row.scores[name], _best(rows, name)
-            lines[-1].append(_bold(f"{found['psnr_y']:.2f}", row.competes and found["psnr_y"] == best["psnr_y"]))
-            lines[-1].append(_bold(f"{found['ssim_y']:.4f}", row.competes and found["ssim_y"] == best["ssim_y"]))
+        for name, metric in product(sets, metrics):
+            value = row.scores[name][metric]
+            text = f"{value:.{digits(metric)}f}"
+            lines[-1].append(f"**{text}**" if row.competes and value == _best(rows, name, metric) else text)
     return _aligned(lines, left=3)
 
 
-def seeds_markdown(groups: Sequence[Sequence[Row]], sets: Sequence[str]) -> str:
-    """A Markdown table of mean ± sample standard deviation over runs that differ in their seed alone."""
-    lines = [
-        [
-            "method",
-            "student",
-            "seeds",
-            *(f"{name} {metric}" for name in sets for metric in ("PSNR-Y", "SSIM-Y")),
-        ]
-    ]
-    for group in groups:
-        seeds = ", ".join(str(row.seed) for row in group)
-        lines.append([group[0].method, group[0].student or _MISSING, seeds])
-        for name in sets:
-            lines[-1].append(_spread([row.scores[name]["psnr_y"] for row in group], 2))
-            lines[-1].append(_spread([row.scores[name]["ssim_y"] for row in group], 4))
+def seeds_markdown(standings: Sequence[Standing], sets: Sequence[str], metrics: Sequence[str]) -> str:
+    """A Markdown table of mean ± sample standard deviation over the seeds of each group."""
+    lines = [["group", "method", "seeds", *_score_headings(sets, metrics)]]
+    for standing in standings:
+        lines.append([standing.group.name, standing.group.method, ", ".join(map(str, standing.group.seeds))])
+        lines[-1] += [standing.scores[name][metric].text(digits(metric)) for name, metric in product(sets, metrics)]
     return _aligned(lines, left=3)
 
 
-def comma_separated(rows: Sequence[Row], sets: Sequence[str]) -> str:
+def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
+    """A Markdown table of what each group gains over its baselines in PSNR-Y, paired by seed; empty if none has one."""
+    methods = [method for method in BASELINES if any(method in standing.gains for standing in standings)]
+    if not methods:
+        return ""
+    lines = [["group", *(f"{name} over {method}" for name in sets for method in methods)]]
+    for standing in standings:
+        gains = [standing.gains.get(method, {}).get(name) for name in sets for method in methods]
+        if any(gains):
+            cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else _MISSING for gain in gains)
+            lines.append([standing.group.name, *cells])
+    return _aligned(lines, left=1)
+
+
+def comma_separated(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
     """The same as CSV, unrounded but for a few digits; what does not apply is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    metrics = [f"{name} {metric}" for name in sets for metric in ("psnr_y", "ssim_y")]
-    writer.writerow(["name", "method", "student", "parameters", "steps", "seed", *metrics])
+    lines: list[list[object]] = [["name", "method", "student", "parameters", "steps", "seed"]]
+    lines[0] += [f"{name} {metric}" for name, metric in product(sets, metrics)]
     for row in rows:
-        scores = [value for name in sets for value in (row.scores[name]["psnr_y"], row.scores[name]["ssim_y"])]
-        about = [row.name, row.method, row.student, row.parameters, row.steps, row.seed]
-        writer.writerow([*about, *(f"{value:.6f}" for value in scores)])
-    return text.getvalue()
+        lines.append([row.name, row.method, row.student, row.parameters, row.steps, row.seed])
+        lines[-1] += [f"{row.scores[name][metric]:.6f}" for name, metric in product(sets, metrics)]
+    return _csv(lines)
+
+
+def images_csv(comparison: Comparison) -> str:
+    """A line for each image of each set with everyone's scores."""
+    names = [*comparison.scores]
+    lines: list[list[object]] = [["set", "image", *(f"{name} {at}" for name, at in product(names, comparison.metrics))]]
+    for set_name, images in comparison.images.items():
+        for at, image in enumerate(images):
+            scores = [comparison.scores[name][set_name][at] for name in names]
+            values = (score[metric] for score, metric in product(scores, comparison.metrics))
+            lines.append([set_name, image, *(f"{value:.6f}" for value in values)])
+    return _csv(lines)
 
 
 def scores_json(rows: Sequence[Row]) -> str:
@@ -82,23 +106,27 @@ def scores_json(rows: Sequence[Row]) -> str:
     return json.dumps(scores, indent=2, ensure_ascii=False) + "\n"
 
 
-def _best(rows: Sequence[Row], name: str) -> Score:
-    scores = [row.scores[name] for row in rows if row.competes]
-    return {metric: max((score[metric] for score in scores), default=math.nan) for metric in ("psnr_y", "ssim_y")}
+def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    return [f"{name} {LABELS[metric]}" for name, metric in product(sets, metrics)]
 
 
-def _bold(text: str, is_best: bool) -> str:
-    return f"**{text}**" if is_best else text
+def _best(rows: Sequence[Row], name: str, metric: str) -> float:
+    """The score of the students that no other is better than; NaN where there is no student."""
+    best = math.nan
+    for row in rows:
+        if row.competes and (math.isnan(best) or is_better(metric, row.scores[name][metric], best)):
+            best = row.scores[name][metric]
+    return best
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def _count(number: int | None) -> str | None:
     return None if number is None else f"{number:,}"
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    if not all(map(math.isfinite, values)):
-        return str(fmean(values))
-    return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
