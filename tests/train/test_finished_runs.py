@@ -8,7 +8,7 @@ import pytest
 from dukd_cache.errors import SettingError
 from dukd_train import config
 from dukd_train.errors import RunError
-from dukd_train.finished_runs import load_runs, seed_groups, validation_sets
+from dukd_train.finished_runs import load_runs, validation_sets
 
 
 def make_run(
@@ -97,18 +97,6 @@ def test_unclear_validation_sets_are_refused(tmp_path: Path) -> None:
     folders = [none, make_run(tmp_path / "a", sets={"S": "s"}), make_run(tmp_path / "b", sets={"S": "other"})]
     with pytest.raises(SettingError, match=r"validation set S differs between .*a and .*b; give --hr"):
         validation_sets(load_runs(folders))
-
-
-def test_groups_are_of_runs_that_differ_in_their_seed_alone(tmp_path: Path) -> None:
-    folders = [
-        make_run(tmp_path / "kd0", seed=0),
-        make_run(tmp_path / "kd1", seed=1),
-        make_run(tmp_path / "longer0", seed=0, steps=77),
-        make_run(tmp_path / "kd2", seed=2),
-        make_run(tmp_path / "again0", seed=0, steps=77),
-    ]
-    groups = seed_groups(load_runs(folders))
-    assert [[run.name for run in group] for group in groups] == [["kd0", "kd1", "kd2"]]
 
 
 def test_curves_leave_out_what_the_method_has_not(tmp_path: Path) -> None:

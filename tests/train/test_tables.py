@@ -5,8 +5,8 @@ import io
 import json
 import math
 
-from dukd_train.scores import Score
-from dukd_train.tables import Row, comma_separated, markdown, scores_json, seeds_markdown
+from dukd_train.scores import USUAL, Score
+from dukd_train.tables import Row, comma_separated, markdown, scores_json
 
 
 def luma(psnr: float, ssim: float) -> Score:
@@ -26,7 +26,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_markdown_marks_the_best_student_and_nobody_else() -> None:
-    lines = markdown(ROWS, ["A", "B"]).splitlines()
+    lines = markdown(ROWS, ["A", "B"], USUAL).splitlines()
     assert len({len(line) for line in lines}) == 1  # aligned as plain text
     assert cells(lines[0])[6:] == ["A PSNR-Y", "A SSIM-Y", "B PSNR-Y", "B SSIM-Y"]
     found = [cells(line) for line in lines[2:]]
@@ -40,23 +40,11 @@ def test_markdown_marks_the_best_student_and_nobody_else() -> None:
 
 def test_equal_students_are_both_marked() -> None:
     twins = [Row(name, "kd", {"A": luma(30.0, 0.8)}, competes=True) for name in "ab"]
-    assert markdown(twins, ["A"]).count("**30.00**") == 2
-
-
-def test_seeds_are_summed_up_by_mean_and_sample_deviation() -> None:
-    scores = (luma(30.0, 0.80), luma(31.0, 0.82), luma(32.0, 0.84))
-    group = [Row(f"s{seed}", "kd", {"A": each}, "EDSR", seed=seed) for seed, each in enumerate(scores)]
-    last = seeds_markdown([group], ["A"]).splitlines()[-1]
-    assert cells(last) == ["kd", "EDSR", "0, 1, 2", "31.00 ± 1.00", "0.8200 ± 0.0200"]
-
-
-def test_infinite_scores_have_no_deviation() -> None:
-    group = [Row(f"s{seed}", "kd", {"A": luma(math.inf, 1.0)}, "EDSR", seed=seed) for seed in (0, 1)]
-    assert cells(seeds_markdown([group], ["A"]).splitlines()[-1])[3:] == ["inf", "1.0000 ± 0.0000"]
+    assert markdown(twins, ["A"], USUAL).count("**30.00**") == 2
 
 
 def test_csv_holds_the_digits_and_leaves_empty_what_does_not_apply() -> None:
-    rows = list(csv.DictReader(io.StringIO(comma_separated(ROWS, ["B", "A"]))))
+    rows = list(csv.DictReader(io.StringIO(comma_separated(ROWS, ["B", "A"], USUAL))))
     assert list(rows[0])[-4:] == ["B psnr_y", "B ssim_y", "A psnr_y", "A ssim_y"]
     assert rows[1]["name"] == "x|y"
     assert rows[1]["A psnr_y"] == "31.004000"

@@ -109,15 +109,14 @@ def _lines(name: str, curves: Mapping[str, Sequence[Mapping[str, Curve]]]) -> di
 
 
 def _draw(axes: Axes, panel: Panel, looks: Mapping[str, dict[str, Any]]) -> None:
+    opacity = 0.4 / (2 + len(panel.lines))
     for name, line in panel.lines.items():
         steps, means = zip(*line.mean, strict=True)
         marker = "o" if len(steps) <= _SPARSE and panel.unit == "dB" else ""
         axes.plot(steps, means, linewidth=1.5, alpha=0.9, marker=marker, markersize=3, **looks[name])
         lows, highs = ([value for _, value in curve] for curve in (line.low, line.high))
         if lows != highs:
-            axes.fill_between(
-                steps, lows, highs, color=looks[name]["color"], alpha=0.4 / (2 + len(panel.lines)), linewidth=0
-            )
+            axes.fill_between(steps, lows, highs, color=looks[name]["color"], alpha=opacity, linewidth=0)
     axes.set_title(literal(panel.title), fontsize=11)
     axes.set_xlabel("step")
     axes.set_ylabel(panel.unit)

@@ -110,7 +110,7 @@ def _shared_name(runs: Sequence[Run]) -> str:
     if len(runs) == 1:
         return runs[0].name
     seedless = {
-        re.sub(rf"(^|[-_,./ ])(seed|s)?[-_=]?{run.config.seed}(?=$|[-_,./ ])", "", run.name).strip("-_,./ ")
+        re.sub(rf"(^|[-_,./ ])(seed|s)?[-_= ]?{run.config.seed}(?=$|[-_,./ ])", "", run.name).strip("-_,./ ")
         for run in runs
     }
     shared = seedless.pop()

@@ -1,12 +1,31 @@
-"""What a run was made with: commit, device, threads."""
+"""What a result was made with: software down to the commit, device, time."""
 
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from dukd_cache import __version__
+
 _SECONDS = 10
+
+
+def made_with(device: torch.device, begun: float) -> dict[str, Any]:
+    """The part of `run.json` that says where its numbers come from; `begun` is a POSIX time, the end is now."""
+    return software() | {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "begun": _moment(begun),
+        "ended": _moment(datetime.now(UTC).timestamp()),
+    }
+
+
+def software() -> dict[str, Any]:
+    """Versions of dukd and torch, and the commit of dukd where it is known."""
+    return {"dukd_version": __version__, "commit": git_commit(), "torch_version": torch.__version__}
 
 
 def git_commit() -> str | None:
@@ -22,6 +41,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({_processor()})"
+
+
+def _moment(posix: float) -> str:
+    """`2026-01-31 17:05:09 UTC`."""
+    return f"{datetime.fromtimestamp(posix, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dukd_cache import __version__, networks
+from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError, WeightsError
 from dukd_cache.images import LrFolder
@@ -22,7 +22,7 @@ from dukd_train.evaluate import ImagePair, pair_images
 from dukd_train.finished_runs import Run, load_runs, validation_sets
 from dukd_train.groups import apart, group_runs
 from dukd_train.page import render
-from dukd_train.provenance import git_commit
+from dukd_train.provenance import software
 from dukd_train.scores import USUAL, MetricName, Score, scorer
 from dukd_train.standings import Standing, choose_baseline, standings
 from dukd_train.tables import (
@@ -198,9 +198,7 @@ def _provenance(
             for name, images in sets.items()
         },
         "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
-        "dukd_version": __version__,
-        "commit": git_commit(),
-        "torch_version": torch.__version__,
+        **software(),
         "crops": [{"picture": crop.picture, "left": crop.left, "top": crop.top} for crop in comparison.crops],
     }
 

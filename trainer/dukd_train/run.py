@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dukd_cache import __version__, networks
+from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.files import write_atomically
@@ -26,6 +26,7 @@ from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
 from dukd_train.observers import Observer, Observers, ProgressBar
+from dukd_train.provenance import made_with
 from dukd_train.validation import ValidationFile, Validator
 
 CONFIG, WEIGHTS, FACTS = "config.yaml", "student.safetensors", "run.json"
@@ -52,7 +53,7 @@ def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> d
     training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
     everyone = Observers([CurveFile(out), ValidationFile(out), ProgressBar(), *observers])
     averaged, seconds = train(training, out, validator, everyone)
-    facts = _facts(config, cache, averaged, seconds)
+    facts = _facts(config, cache, averaged, seconds) | made_with(device, begun=(out / CONFIG).stat().st_mtime)
     networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
     write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
     return facts
@@ -134,7 +135,5 @@ def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) 
         "scale": student.scale,
         "steps": config.steps,
         "cache_digest": cache.digest,
-        "dukd_version": __version__,
-        "torch_version": torch.__version__,
         "seconds": round(seconds, 3),
     }

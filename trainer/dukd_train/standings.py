@@ -10,7 +10,6 @@ from dukd_train.groups import BASELINES, Group, baseline
 from dukd_train.scores import Score
 from dukd_train.spreads import Spread
 
-
 Spreads = Mapping[str, Spread]
 """Metric → its score, or a difference of scores, over the seeds. PSNR in dB."""
 
@@ -28,10 +27,8 @@ class Standing:
     @property
     def pairs(self) -> list[int]:
         """How many seeds the gains are of: one number where it is the same for all baselines."""
-        counts = [
-            len(next(iter(spreads.values())).values) for gains in self.gains.values() for spreads in gains.values()
-        ]
-        return [*dict.fromkeys(counts)]
+        spreads = [of_set["psnr_y"] for gains in self.gains.values() for of_set in gains.values()]
+        return [*dict.fromkeys(len(spread.values) for spread in spreads)]
 
 
 @dataclass(frozen=True)
