@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 from dukd_cache import manifest
 from dukd_cache.answering import Shard, answered
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import claim, finish
-from dukd_cache.lock import locked
 from dukd_cache.manifest import Header, Manifest
+from dukd_cache.places import Place
 from dukd_cache.plan import Plan, shard_ranges
 from dukd_cache.prefetch import spread, told
 from dukd_cache.reuse import Answers, Tally, all_sources
@@ -36,11 +35,11 @@ def build(
     header: Header,
     teacher: Teacher | None,
     store: StoreWriter[E],
-    out: Path,
+    out: Place,
     *,
     batch_size: int,
     on_records: Callable[[int], None] = lambda _count: None,
-    reuse: Iterable[Path] = (),
+    reuse: Iterable[Place] = (),
     tally: Tally | None = None,
 ) -> Manifest:
     """Write the cache that `header` describes into `out`, or what is missing of it.
@@ -53,11 +52,12 @@ def build(
 
     Raises:
         CacheError: `out` holds something else, another build writes there, or the disk is full.
+        PlaceError: `out`, or one of `reuse`, cannot be reached.
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
     tally = tally or Tally()
     reusable = _Reusable(out, header, reuse)
-    with _room(out), locked(out):
+    with _room(out), out.locked():
         claim(out, header)
         shards = {
             shard: store.finished(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header)
@@ -94,18 +94,18 @@ def shards_of(plan: Plan, header: Header) -> list[Shard]:
 class _Reusable:
     """Answers to reuse, looked for when the first of them is needed."""
 
-    def __init__(self, out: Path, header: Header, others: Iterable[Path]) -> None:
+    def __init__(self, out: Place, header: Header, others: Iterable[Place]) -> None:
         self._out, self._header, self._others = out, header, tuple(others)
         all_sources(out, self._others)  # a wrong --reuse is told at once
 
     @cached_property
     def answers(self) -> Answers | None:
-        teacher, folders = self._header.teacher, all_sources(self._out, self._others)
-        return Answers(folders, teacher, self._header.encoding.dtype) if teacher and folders else None
+        teacher, places = self._header.teacher, all_sources(self._out, self._others)
+        return Answers(places, teacher, self._header.encoding.dtype) if teacher and places else None
 
 
 @contextmanager
-def _room(out: Path) -> Iterator[None]:
+def _room(out: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:

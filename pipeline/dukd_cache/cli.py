@@ -75,11 +75,13 @@ _CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or ra
 
 HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its subfolders count too.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+OutAddress = Annotated[str, typer.Option("--out", help="Folder to write to, or an address: s3://bucket/cache.")]
+CacheAddress = Annotated[str, typer.Argument(help="Folder of a finished cache, or its address: s3://bucket/cache.")]
 
 
 def build_job(
     hr: HrFolder,
-    out: OutFolder,
+    out: OutAddress,
     teacher: Annotated[
         Path | None,
         typer.Option(help="Weights of the teacher: any .pth, .pt or .safetensors that spandrel knows, or EDSR."),
@@ -119,7 +121,7 @@ def build_job(
         ),
     ] = OnBadImage.fail,
     reuse: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Another cache, finished or not, whose answers may serve. Can be given again."),
     ] = None,
 ) -> "BuildJob":
@@ -198,7 +200,7 @@ def plan(asked: "BuildJob") -> None:
 
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")
 def inspect(
-    cache: Annotated[Path, typer.Argument(help="Folder of a finished cache.")],
+    cache: CacheAddress,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Write a contact sheet: input, teacher and truth of each view.")
@@ -230,7 +232,7 @@ def inspect(
 
 @app.command(epilog="Example: `dukd-cache verify cache --teacher SwinIR_x4.pth`")
 def verify(
-    cache: Annotated[Path, typer.Argument(help="Folder of a finished cache.")],
+    cache: CacheAddress,
     teacher: Annotated[
         Path | None, typer.Option(help="Ask these weights again about some records and compare the answers.")
     ] = None,
@@ -260,8 +262,8 @@ def verify(
 
 @app.command(epilog="Example: `dukd-cache convert cache cache.zarr --store zarr`")
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of a finished cache.")],
-    out: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write to.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder or address of a finished cache.")],
+    out: Annotated[str, typer.Argument(metavar="DST", help="Folder or address to write to.")],
     store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
     codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
     shard_size: Annotated[

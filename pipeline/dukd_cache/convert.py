@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import PIL
@@ -11,8 +10,9 @@ from dukd_cache import manifest
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import claim, finish, header_of
 from dukd_cache.layout import with_shard_size
-from dukd_cache.lock import locked
 from dukd_cache.manifest import Codec, Header, Manifest, Store, View
+from dukd_cache.places import Address, Place
+from dukd_cache.places.choice import place_at
 from dukd_cache.plan import shard_ranges
 from dukd_cache.prefetch import spread, told
 from dukd_cache.reader import Cache
@@ -21,7 +21,7 @@ from dukd_cache.stores.choice import choose_codec, open_writer, software, write_
 
 
 def convert(
-    source: Cache, out: Path, header: Header, *, on_records: Callable[[int], None] = lambda _count: None
+    source: Cache, out: Address, header: Header, *, on_records: Callable[[int], None] = lambda _count: None
 ) -> Manifest:
     """Write the records of `source` into `out`; go on where an earlier attempt stopped.
 
@@ -31,11 +31,13 @@ def convert(
 
     Raises:
         CacheError: `out` holds something else.
+        PlaceError: `out` cannot be reached.
         ShardCorrupt: a record of `source` is damaged. Whole shards written so far stay for the next attempt.
     """
-    with locked(out):
-        _claim(out, header)
-        writer = open_writer(out, header)
+    place = place_at(out)
+    with place.locked():
+        _claim(place, header)
+        writer = open_writer(place, header)
         shards = []
         for view in header.spec.views:
             for number, positions in enumerate(shard_ranges(source.count(view), header.encoding.shard_records[view])):
@@ -47,9 +49,9 @@ def convert(
                     on_records(done.records)
                 shards.append(done)
         finished = Manifest(**header.model_dump(), shards=tuple(shards))
-        write_shared_files(out, finished)
-        manifest.write(finished, out)
-        finish(out)
+        write_shared_files(place, finished)
+        manifest.write(finished, place)
+        finish(place)
     return finished
 
 
@@ -75,7 +77,7 @@ def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_
     return header if shard_size is None else with_shard_size(header, shard_size)
 
 
-def _claim(out: Path, header: Header) -> None:
+def _claim(out: Place, header: Header) -> None:
     """As for a build, but another cache is refused, not given up: nothing of it could serve here."""
     there = header_of(out)
     if there is not None and there != header:

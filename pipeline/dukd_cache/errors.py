@@ -4,6 +4,7 @@
     ├── ImageError        a source image: missing, unreadable, too small, of the wrong size
     ├── WeightsError      a weights file: unreadable, not an SR network, of the wrong scale
     ├── SettingError      a setting or an option: unknown, of the wrong type, impossible
+    ├── PlaceError        an address: of an unknown kind, without its extra, refused, not answering
     └── CacheError        a cache folder: not a cache, another cache, of an unknown version
         └── ShardCorrupt  stored bytes that are not what was written
 
@@ -28,6 +29,10 @@ class WeightsError(DukdError):
 
 class SettingError(DukdError):
     """A setting that is unknown, of the wrong type, or impossible."""
+
+
+class PlaceError(DukdError):
+    """An address that cannot be used now. Not a CacheError: it says nothing of what lies there."""
 
 
 class CacheError(DukdError):

@@ -11,18 +11,16 @@ then they, then the new header takes the old one's place. So at any moment each 
 header is the newest one in `previous`, which is how an interrupted move is known, and finished or undone.
 """
 
-import os
 import re
-import shutil
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError
-from dukd_cache.files import PARTIAL, sync_folder, write_atomically
+from dukd_cache.files import PARTIAL
 from dukd_cache.lock import LOCK
 from dukd_cache.manifest import MANIFEST, VIEWS, Header
+from dukd_cache.places import Place
 
 HEADER = "building.json"
 """What an unfinished cache is going to be; removed when the manifest is there."""
@@ -37,7 +35,7 @@ _LOST = (("teacher", "fingerprint"), ("teacher", "precision"), ("spec", "scale")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
 
 
-def claim(out: Path, header: Header) -> None:
+def claim(out: Place, header: Header) -> None:
     """Make `out`, which is locked, the folder of the cache that `header` describes.
 
     What it held of the same teacher is moved to where `sources` finds it.
@@ -47,21 +45,19 @@ def claim(out: Path, header: Header) -> None:
     """
     check(out, header)
     there = header_of(out)
-    for left_over in out.rglob(f"*{PARTIAL}"):
-        left_over.unlink()
+    out.sweep()
     if there is not None and there != header:
         _retire(out, there)
     elif there is not None and _move_was_interrupted(out, there):
-        _move(_generations(out)[-1], out)
-        shutil.rmtree(_generations(out)[-1])
-    if not (out / MANIFEST).is_file():
-        write_atomically(out / HEADER, manifest.to_json(header))
+        newest = _generations(out)[-1]
+        _move(out, f"{newest}/", "")
+        out.delete_below(newest)
+    if out.size(MANIFEST) is None:
+        out.write(HEADER, manifest.to_json(header))
 
 
-def check(out: Path, header: Header) -> None:
+def check(out: Place, header: Header) -> None:
     """Raise the CacheError that `claim` would raise."""
-    if out.exists() and not out.is_dir():
-        raise CacheError(f"{out}: expected a folder, found a file")
     there = header_of(out)
     if there is not None:
         _refuse_other(out, there, header)
@@ -69,35 +65,35 @@ def check(out: Path, header: Header) -> None:
         raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another folder")
 
 
-def finish(out: Path) -> None:
+def finish(out: Place) -> None:
     """Remove what only an unfinished cache needs. The manifest is there."""
-    (out / HEADER).unlink(missing_ok=True)
-    if (out / PREVIOUS).is_dir():
-        shutil.rmtree(out / PREVIOUS)
+    out.delete([HEADER])
+    out.delete_below(PREVIOUS)
 
 
-def sources(out: Path) -> list[Path]:
-    """The folders of shards that `out` held before, the latest first."""
-    return [place for place in reversed(_generations(out)) if header_of(place) is not None]
+def sources(out: Place) -> list[Place]:
+    """The places of shards that `out` held before, the latest first."""
+    places = (out.below(name) for name in reversed(_generations(out)))
+    return [place for place in places if header_of(place) is not None]
 
 
-def header_of(folder: Path) -> Header | None:
-    """What the cache in `folder` is, or is going to be; None where there is no cache.
+def header_of(place: Place) -> Header | None:
+    """What the cache in `place` is, or is going to be; None where there is no cache.
 
     Raises:
         CacheError: there is a header or a manifest that cannot be read.
     """
-    if (folder / MANIFEST).is_file():
-        return Header(**manifest.read(folder).model_dump(exclude={"shards"}))
-    if not (folder / HEADER).is_file():
-        return None
+    if place.size(MANIFEST) is not None:
+        return Header(**manifest.read(place).model_dump(exclude={"shards"}))
     try:
-        return Header.model_validate_json((folder / HEADER).read_bytes())
+        return Header.model_validate_json(place.read(HEADER))
+    except FileNotFoundError:
+        return None
     except ValidationError as error:
-        raise CacheError(f"{folder / HEADER}: not the header of a cache; choose another folder") from error
+        raise CacheError(f"{place.at(HEADER)}: not the header of a cache; choose another folder") from error
 
 
-def _refuse_other(out: Path, there: Header, asked: Header) -> None:
+def _refuse_other(out: Place, there: Header, asked: Header) -> None:
     """Raise a CacheError that names both values where `out` holds a cache of no use for the one asked for."""
     found, wanted = there.model_dump(), asked.model_dump()
     for section, key in _LOST:
@@ -113,54 +109,45 @@ def _refuse_other(out: Path, there: Header, asked: Header) -> None:
             )
 
 
-def _foreign_name(out: Path) -> str | None:
+def _foreign_name(out: Place) -> str | None:
     """Something in `out` that no build put there before its header."""
-    if not out.is_dir():
-        return None
-    return next((path.name for path in sorted(out.iterdir()) if path.name not in (HEADER + PARTIAL, LOCK)), None)
+    tops = (name.partition("/")[0] for name in out.names())
+    return next((top for top in tops if top not in (HEADER + PARTIAL, LOCK)), None)
 
 
-def _move_was_interrupted(out: Path, there: Header) -> bool:
+def _move_was_interrupted(out: Place, there: Header) -> bool:
     generations = _generations(out)
-    return bool(generations) and not (out / MANIFEST).is_file() and header_of(generations[-1]) == there
+    return bool(generations) and out.size(MANIFEST) is None and header_of(out.below(generations[-1])) == there
 
 
-def _retire(out: Path, there: Header) -> None:
+def _retire(out: Place, there: Header) -> None:
     """Move the shards of `out`, whose header is `there`, below `previous`; or go on with it."""
     generations = _generations(out)
-    newest = header_of(generations[-1]) if generations else there
+    newest = header_of(out.below(generations[-1])) if generations else there
     if generations and newest in (None, there):  # made just before a kill
-        place = generations[-1]
+        name = generations[-1]
     else:
-        place = out / PREVIOUS / f"{int(generations[-1].name) + 1 if generations else 0:03d}"
-    place.mkdir(parents=True, exist_ok=True)
-    write_atomically(place / HEADER, manifest.to_json(there))
-    if (out / MANIFEST).is_file():
-        write_atomically(out / HEADER, manifest.to_json(there))
-        (out / MANIFEST).unlink()
-    _move(out, place)
+        name = f"{PREVIOUS}/{int(generations[-1].rpartition('/')[2]) + 1 if generations else 0:03d}"
+    out.write(f"{name}/{HEADER}", manifest.to_json(there))
+    if out.size(MANIFEST) is not None:
+        out.write(HEADER, manifest.to_json(there))
+        out.delete([MANIFEST])
+    _move(out, "", f"{name}/")
 
 
-def _move(start: Path, end: Path) -> None:
-    """All that stores wrote, from folder to folder of one file system; also what is left of an interrupted move.
+def _move(out: Place, start: str, end: str) -> None:
+    """All that stores wrote below `start`; also what is left of an interrupted move.
 
-    File by file, as a folder cannot take the place of one that is there. Files of equal names are of one header: equal.
+    Files of equal names are of one header: equal.
     """
-    for top in sorted(path for path in start.iterdir() if _OF_A_STORE.fullmatch(path.name)):
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if not path.is_dir():
-                target = end / path.relative_to(start)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target)
-        if top.is_dir():
-            shutil.rmtree(top)
-    sync_folder(end)
-    sync_folder(start)
+    names = (name.removeprefix(start) for name in out.names(start))
+    out.move([name for name in names if _OF_A_STORE.fullmatch(name.partition("/")[0])], start, end)
 
 
-def _generations(out: Path) -> list[Path]:
-    """Folders below `previous`, the latest last."""
-    return sorted((path for path in (out / PREVIOUS).glob("*") if path.name.isdecimal()), key=lambda p: int(p.name))
+def _generations(out: Place) -> list[str]:
+    """What lies below `previous`, as `previous/000`; the latest last."""
+    found = {name.split("/")[1] for name in out.names(f"{PREVIOUS}/")}
+    return [f"{PREVIOUS}/{name}" for name in sorted(filter(str.isdecimal, found), key=int)]
 
 
 def _short(value: object) -> str:

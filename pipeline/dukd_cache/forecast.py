@@ -12,6 +12,8 @@ import numpy as np
 
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, View
+from dukd_cache.places import Address, Place
+from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Crop, Plan
 from dukd_cache.record import Record, info_of
 from dukd_cache.reuse import Tally
@@ -46,8 +48,8 @@ class Sample:
     records: int
     reading: float
     """Seconds an image: decoding, and making its LR image."""
-    disk: float
-    """Seconds a byte."""
+    disk: float | None
+    """Seconds a byte; None where nothing can be measured without writing."""
     views: dict[View, Cost]
 
 
@@ -69,13 +71,16 @@ class Forecast:
     @property
     def stages(self) -> dict[str, float]:
         """Seconds that each part would take by itself; they overlap."""
-        parts = dict.fromkeys(("reading images", "teacher", "encoding", "disk"), 0.0)
+        parts = dict.fromkeys(("reading images", "teacher", "encoding"), 0.0)
+        if self.sample.disk is not None:
+            parts["disk"] = 0.0
         for view, tally in self.tallies.items():
             cost, new = self.sample.views[view], self.records[view] - tally.kept
             parts["reading images"] += self.images * self.sample.reading * new / self.records[view] + new * cost.cutting
             parts["teacher"] += tally.asked * cost.teacher
             parts["encoding"] += new * cost.encoding / self.cores
-            parts["disk"] += new * cost.bytes * self.sample.disk
+            if self.sample.disk is not None:
+                parts["disk"] += new * cost.bytes * self.sample.disk
         return parts
 
     @property
@@ -95,14 +100,14 @@ def measure(
     plan: Plan,
     header: Header,
     teacher: Teacher | None,
-    store: Callable[[Path], StoreWriter[E]],
-    out: Path,
+    store: Callable[[Place], StoreWriter[E]],
+    out: Place,
     batch: int,
 ) -> Sample:
     """Cut, ask, encode and write a few records: shards in a temporary folder, `out`'s disk by a file without a name.
 
     Args:
-        store: the writer of a folder.
+        store: the writer of a place.
         batch: inputs the teacher answers at once.
 
     Raises:
@@ -157,11 +162,11 @@ def _asked(
 
 
 def _stored(
-    view: View, cuts: list[Cut], answers: list[np.ndarray | None], store: Callable[[Path], StoreWriter[E]]
+    view: View, cuts: list[Cut], answers: list[np.ndarray | None], store: Callable[[Place], StoreWriter[E]]
 ) -> tuple[float, float]:
     """Core seconds to encode a record, and bytes that it takes with its share of the sidecar."""
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
-        writer = store(Path(folder))
+        writer = store(Folder(Path(folder)))
         started = time.perf_counter()
         encoded = [
             writer.encode(Record(info_of(piece.crop, place, "0" * 64), piece.input, answer, piece.truth))
@@ -173,11 +178,13 @@ def _stored(
     return seconds, stored / len(cuts)
 
 
-def _disk(out: Path) -> float:
-    """Seconds a byte, to write and fsync where `out` is or will be."""
-    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+def _disk(out: Place) -> float | None:
+    """Seconds a byte, to write and fsync where `out` is or will be; None where that is no disk of this machine."""
+    if not isinstance(out, Folder):
+        return None
+    there = next(folder for folder in (out.path, *out.path.absolute().parents) if folder.is_dir())
     block = os.urandom(1_000_000)
-    with tempfile.TemporaryFile(dir=place) as stream:
+    with tempfile.TemporaryFile(dir=there) as stream:
         started = time.perf_counter()
         for _ in range(_DISK_SAMPLE // len(block)):
             stream.write(block)
@@ -186,7 +193,7 @@ def _disk(out: Path) -> float:
         return (time.perf_counter() - started) / _DISK_SAMPLE
 
 
-def table(forecast: Forecast, out: Path) -> str:
+def table(forecast: Forecast, out: Address) -> str:
     """For people."""
     lines = [
         f"{out}: {forecast.images} images; nothing is written",
@@ -198,10 +205,11 @@ def table(forecast: Forecast, out: Path) -> str:
             f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
         )
     parts = ", ".join(f"{part} {_duration(seconds)}" for part, seconds in forecast.stages.items())
+    unknown = "" if forecast.sample.disk is not None else "; uploading not measured"
     return "\n".join(
         [
             *lines,
-            f"time       about {_duration(forecast.seconds)}; the parts overlap: {parts}",
+            f"time       about {_duration(forecast.seconds)}; the parts overlap: {parts}{unknown}",
             f"size       about {sum(map(forecast.bytes, forecast.tallies)) / 1e6:.1f} MB",
             f"bottleneck {forecast.bottleneck}  (measured on {forecast.sample.records} records)",
         ]

@@ -21,7 +21,6 @@ from dukd_cache.images import FileFacts, LrFolder, SourceImage, find_images
 from dukd_cache.known_images import known_images
 from dukd_cache.known_records import existing
 from dukd_cache.layout import with_shard_size
-from dukd_cache.lock import refuse_if_locked
 from dukd_cache.manifest import (
     Codec,
     CropSpec,
@@ -35,6 +34,8 @@ from dukd_cache.manifest import (
     Store,
     TeacherInfo,
 )
+from dukd_cache.places import Address
+from dukd_cache.places.choice import place_at
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
 from dukd_cache.reuse import Tally
@@ -47,7 +48,7 @@ class BuildJob:
     """One `dukd-cache build`."""
 
     hr: Path
-    out: Path
+    out: Address
     weights: Path | None
     """The teacher's; None for a cache of pairs to train from scratch."""
     scale: int | None
@@ -70,7 +71,7 @@ class BuildJob:
     seed: int
     store: Store = "webdataset"
     on_bad_image: OnBadImage = "fail"
-    reuse: tuple[Path, ...] = ()
+    reuse: tuple[Address, ...] = ()
     """Other caches, finished or not, whose answers may serve."""
 
 
@@ -89,19 +90,20 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     Raises:
         DukdError: anything the user can mend.
     """
-    refuse_if_locked(job.out)
+    out, reuse = place_at(job.out), [place_at(other) for other in job.reuse]
+    out.refuse_if_locked()
     made = prepare(job)
-    store = open_writer(job.out, made.header)
+    store = open_writer(out, made.header)
     with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
         return build(
             made.plan,
             made.header,
             made.teacher,
             store,
-            job.out,
+            out,
             batch_size=job.batch_size,
             on_records=advance,
-            reuse=job.reuse,
+            reuse=reuse,
             tally=tally,
         )
 
@@ -131,17 +133,18 @@ def forecast(job: BuildJob) -> Forecast:
     Raises:
         DukdError: what `run` would raise before its first record.
     """
+    out, reuse = place_at(job.out), [place_at(other) for other in job.reuse]
     made = prepare(job)
-    check(job.out, made.header)
-    store = open_writer(job.out, made.header)
-    found = existing(made.plan, made.header, store, job.out, job.reuse)
+    check(out, made.header)
+    store = open_writer(out, made.header)
+    found = existing(made.plan, made.header, store, out, reuse)
     tallies = {view: found.tally(view) for view in made.plan.spec.views}
     sample = measure(
         made.plan,
         made.header,
         made.teacher,
-        lambda folder: open_writer(folder, made.header),
-        job.out,
+        lambda place: open_writer(place, made.header),
+        out,
         job.batch_size,
     )
     on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"

@@ -7,7 +7,6 @@ then it is the most that can be reused.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from dukd_cache.build import shards_of
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import header_of
 from dukd_cache.manifest import Header, View
+from dukd_cache.places import Place
 from dukd_cache.plan import Plan, box_side
 from dukd_cache.record import RecordInfo
 from dukd_cache.reuse import Source, Tally, all_sources, useful_shards
@@ -36,7 +36,7 @@ class Existing:
 
     plan: Plan
     header: Header
-    folders: tuple[Path, ...]
+    places: tuple[Place, ...]
     """Whose answers may serve."""
     kept: dict[View, npt.NDArray[np.bool_]]
     """For each shard, whether it is whole and stays."""
@@ -61,7 +61,7 @@ class Existing:
         """Keys of all stored records of `view`, sorted."""
         found = [np.empty(0, np.uint64)]
         if self.header.teacher is not None:
-            for source in useful_shards(self.folders, self.header.teacher, self.header.encoding.dtype):
+            for source in useful_shards(self.places, self.header.teacher, self.header.encoding.dtype):
                 if source.shard.view == view and _cut_alike(source.header, self.header, view):
                     found.append(_stored_keys(source))
         return np.unique(np.concatenate(found))
@@ -73,16 +73,16 @@ class Existing:
         return _mixed(hashes[:, None], corners[..., 0], corners[..., 1]).reshape(-1)
 
 
-def existing(plan: Plan, header: Header, store: StoreWriter[E], out: Path, others: Iterable[Path]) -> Existing:
+def existing(plan: Plan, header: Header, store: StoreWriter[E], out: Place, others: Iterable[Place]) -> Existing:
     """What `out`, whose writer is `store`, and the caches `others` hold of the cache that `header` describes."""
-    folders, same = all_sources(out, others), header_of(out) == header
+    places, same = all_sources(out, others), header_of(out) == header
     if not same:
-        folders = [out, *folders]
+        places = [out, *places]
     kept: dict[View, list[bool]] = {view: [] for view in plan.spec.views}
     for shard in shards_of(plan, header):
         whole = same and store.finished(shard.view, shard.number, len(shard.positions)) is not None
         kept[shard.view].append(whole)
-    return Existing(plan, header, tuple(folders), {view: np.array(whole, bool) for view, whole in kept.items()})
+    return Existing(plan, header, tuple(places), {view: np.array(whole, bool) for view, whole in kept.items()})
 
 
 def _cut_alike(there: Header, asked: Header, view: View) -> bool:

@@ -49,6 +49,11 @@ def refuse_if_locked(folder: Path) -> None:
         os.close(descriptor)
 
 
+def refusal(place: str, owner: str) -> str:
+    """What a second writer is told."""
+    return f"{place}: another build writes here (process {owner}); wait for its end, or choose another folder"
+
+
 def _take(path: Path) -> int:
     """Open and lock `path`; again if its last owner removed it in between."""
     while True:
@@ -75,6 +80,4 @@ def _lock(descriptor: int, kind: int, folder: Path) -> None:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
-        raise CacheError(
-            f"{folder}: another build writes here (process {owner}); wait for its end, or choose another folder"
-        ) from None
+        raise CacheError(refusal(str(folder), owner)) from None

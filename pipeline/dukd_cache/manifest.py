@@ -5,7 +5,6 @@ The format is described in docs/cache-format.md.
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,7 +18,7 @@ from pydantic import (
 )
 
 from dukd_cache.errors import CacheError, ShardCorrupt
-from dukd_cache.files import write_atomically
+from dukd_cache.places import Place
 
 FORMAT_VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
@@ -187,22 +186,24 @@ def digest(manifest: Manifest) -> str:
     return hashlib.sha256(_sealed(manifest)).hexdigest()
 
 
-def write(manifest: Manifest, root: Path) -> None:
-    """Put `manifest.json` into `root`, whole or not at all."""
-    write_atomically(root / MANIFEST, _sealed(manifest))
+def write(manifest: Manifest, place: Place) -> None:
+    """Put `manifest.json` into `place`, whole or not at all."""
+    place.write(MANIFEST, _sealed(manifest))
 
 
-def read(root: Path) -> Manifest:
-    """The manifest of the cache at `root`.
+def read(place: Place) -> Manifest:
+    """The manifest of the cache at `place`.
 
     Raises:
         CacheError: there is no finished cache, or one of another format version, or its manifest contradicts itself.
         ShardCorrupt: the manifest is not the one that was written.
     """
-    path = root / MANIFEST
-    if not path.is_file():
-        raise CacheError(f"{root}: no finished cache here ({MANIFEST} is missing)")
-    content = path.read_bytes()
+    try:
+        content = place.read(MANIFEST)
+    except FileNotFoundError:
+        place.names(MANIFEST)  # a bucket that is not there is another mistake, and is told
+        raise CacheError(f"{place}: no finished cache here ({MANIFEST} is missing)") from None
+    path = place.at(MANIFEST)
     found = _parsed(path, content)
     computed = _checksum(content, found.checksum)
     if computed != found.checksum:
@@ -210,10 +211,10 @@ def read(root: Path) -> Manifest:
     return found.open()
 
 
-def read_despite_damage(root: Path) -> Manifest | None:
+def read_despite_damage(place: Place) -> Manifest | None:
     """What a manifest says whose checksum does not hold; None where it does not even make sense."""
     try:
-        return _parsed(root / MANIFEST, (root / MANIFEST).read_bytes()).open()
+        return _parsed(place.at(MANIFEST), place.read(MANIFEST)).open()
     except (CacheError, OSError):
         return None
 
@@ -244,7 +245,7 @@ def _field(checksum: str) -> bytes:
     return f'"checksum": "{checksum}"'.encode()
 
 
-def _parsed(path: Path, content: bytes) -> _SealedManifest:
+def _parsed(path: str, content: bytes) -> _SealedManifest:
     try:
         found = _SealedManifest.model_validate_json(content)
     except ValidationError as error:

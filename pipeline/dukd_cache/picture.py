@@ -101,7 +101,7 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
         for start in range(0, len(groups), per_row):
             label = "" if start else f"{view}: {len(picks)} of {count} records"
             rows.append((label, [tile for group in groups[start : start + per_row] for tile in group]))
-    return sheet(rows, f"{cache.root.resolve().name}: ×{cache.manifest.spec.scale}, digest {cache.digest[:12]}")
+    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.spec.scale}, digest {cache.digest[:12]}")
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -2,27 +2,30 @@
 
 from bisect import bisect_right
 from itertools import accumulate
-from pathlib import Path
 
 from dukd_cache import manifest
 from dukd_cache.manifest import ShardInfo, View
+from dukd_cache.places import Address
+from dukd_cache.places.choice import place_at
 from dukd_cache.record import Record, RecordInfo
 from dukd_cache.stores import StoreReader
 from dukd_cache.stores.choice import open_reader
 
 
 class Cache:
-    """A finished cache at `root`. Safe to share between threads.
+    """A finished cache at the address `root`. Safe to share between threads.
 
     Raises:
         CacheError: there is no finished cache at `root`, or one of another format version.
+        PlaceError: the address cannot be reached.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Address) -> None:
         self.root = root
-        self.manifest = manifest.read(root)
+        self.place = place_at(root)
+        self.manifest = manifest.read(self.place)
         self.digest = manifest.digest(self.manifest)
-        self._store: StoreReader = open_reader(root, self.manifest)
+        self._store: StoreReader = open_reader(self.place, self.manifest)
         self._shards: dict[View, list[ShardInfo]] = {}
         for shard in self.manifest.shards:
             self._shards.setdefault(shard.view, []).append(shard)

@@ -88,7 +88,7 @@ def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) ->
             shard = cache.shard(view, index)
             problems.append(
                 Problem(
-                    f"{cache.root / shard.name}: record {record.info.key}: the teacher answers otherwise, "
+                    f"{cache.place.at(shard.name)}: record {record.info.key}: the teacher answers otherwise, "
                     f"off by {off:.3g} of 255 levels where {allowed:.3g} is allowed",
                     shard,
                 )

@@ -7,13 +7,13 @@ equals, pixel by pixel, the one that is asked about.
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import header_of, sources
 from dukd_cache.manifest import Dtype, Header, ShardInfo, TeacherInfo
+from dukd_cache.places import Place
 from dukd_cache.record import U8, Answer, Record
 from dukd_cache.stores import StoreReader
 from dukd_cache.stores.choice import open_reader, whole_shards
@@ -38,51 +38,51 @@ class Tally:
 class Source:
     """A shard whose answers may serve."""
 
-    folder: Path
+    place: Place
     header: Header
     shard: ShardInfo
 
     def reader(self) -> StoreReader:
-        """Of the folder."""
-        return open_reader(self.folder, self.header)
+        """Of the place."""
+        return open_reader(self.place, self.header)
 
 
-def all_sources(out: Path, others: Iterable[Path]) -> list[Path]:
-    """Folders of shards to take answers from: what `out` held before, and the caches `others`, finished or not.
+def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
+    """Places of shards to take answers from: what `out` held before, and the caches `others`, finished or not.
 
     Raises:
         CacheError: one of `others` is no cache.
     """
     found = sources(out)
-    for folder in others:
-        if header_of(folder) is None and not sources(folder):
-            raise CacheError(f"--reuse {folder}: no cache here, finished or not")
-        if folder.resolve() != out.resolve():
-            found += [folder, *sources(folder)]
+    for other in others:
+        if header_of(other) is None and not sources(other):
+            raise CacheError(f"--reuse {other}: no cache here, finished or not")
+        if other.canonical != out.canonical:
+            found += [other, *sources(other)]
     return found
 
 
-def useful_shards(folders: Iterable[Path], teacher: TeacherInfo, dtype: Dtype) -> Iterator[Source]:
+def useful_shards(places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -> Iterator[Source]:
     """Whole shards of this teacher in this precision, with answers at least as fine as `dtype`."""
-    for folder in folders:
-        header = header_of(folder)
+    for place in places:
+        header = header_of(place)
         if header is None or header.teacher is None:
             continue
         same = (header.teacher.fingerprint, header.teacher.precision) == (teacher.fingerprint, teacher.precision)
         if same and header.encoding.dtype in (dtype, "float16"):
-            for shard in whole_shards(folder, header):
-                yield Source(folder, header, shard)
+            for shard in whole_shards(place, header):
+                yield Source(place, header, shard)
 
 
 class Answers:
-    """All answers in some folders that may serve. Takes 16 bytes of memory a record."""
+    """All answers in some places that may serve. Takes 16 bytes of memory a record."""
 
-    def __init__(self, folders: Iterable[Path], teacher: TeacherInfo, dtype: Dtype) -> None:
+    def __init__(self, places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -> None:
         self._dtype = dtype
         self._sources: list[Source] = []
         self._readers: OrderedDict[int, StoreReader] = OrderedDict()
         starts, keys = [0], [np.empty(0, np.uint64)]
-        for source in useful_shards(folders, teacher, dtype):
+        for source in useful_shards(places, teacher, dtype):
             try:
                 found = _keys(source)
             except CacheError:  # gone or damaged since: its records are asked for again
@@ -143,4 +143,4 @@ def _keys(source: Source) -> np.ndarray:
         found = (int(reader.info(source.shard, index).fingerprint[:16], 16) for index in range(source.shard.records))
         return np.fromiter(found, np.uint64, source.shard.records)
     except ValueError as error:
-        raise CacheError(f"{source.folder / source.shard.name}: a fingerprint that is none") from error
+        raise CacheError(f"{source.place.at(source.shard.name)}: a fingerprint that is none") from error

@@ -4,18 +4,20 @@ from pathlib import Path
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError
+from dukd_cache.places import Address
+from dukd_cache.places.choice import place_at
 from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
 from dukd_cache.verify import Problem, verify
 
 
-def run(root: Path, weights: Path | None, sample: int, device: str) -> list[Problem]:
+def run(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
     """All that is wrong with the cache at `root`; with `weights`, also what that teacher answers otherwise.
 
     Raises:
         DukdError: the cache cannot be checked, or not against this teacher.
     """
-    found = manifest.read_despite_damage(root)
+    found = manifest.read_despite_damage(place_at(root))
     total = sum(shard.records for shard in found.shards) if found else 0
     with progress("checking", total, "records") as advance:
         problems = verify(root, on_records=advance)
@@ -24,7 +26,7 @@ def run(root: Path, weights: Path | None, sample: int, device: str) -> list[Prob
     return problems
 
 
-def _asked_again(root: Path, weights: Path, sample: int, device: str) -> list[Problem]:
+def _asked_again(root: Address, weights: Path, sample: int, device: str) -> list[Problem]:
     from dukd_cache import teacher  # waits for torch: checking files does not need it
     from dukd_cache.devices import choose_device
     from dukd_cache.reask import ask_again

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
-from dukd_cache.files import PARTIAL, write_atomically
 from dukd_cache.folder import HEADER
 from dukd_cache.manifest import MANIFEST, Header, Manifest, ShardInfo, View
+from dukd_cache.places import Address, Place
+from dukd_cache.places.choice import place_at
+from dukd_cache.places.folder import Folder
 from dukd_cache.record import Record, fingerprint
 from dukd_cache.stores import StoreReader
 from dukd_cache.stores.choice import open_reader, shared_files, write_shared_files
@@ -31,7 +32,7 @@ class Problem:
     """The shard that has to be written anew."""
 
 
-def verify(root: Path, *, on_records: Callable[[int], None] = lambda _count: None) -> list[Problem]:
+def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: None) -> list[Problem]:
     """All that is wrong with the cache at `root`; empty where all holds.
 
     Checked are: manifest, lengths and hashes of shards and sidecars, decodability, shape, type and fingerprint of every
@@ -42,91 +43,99 @@ def verify(root: Path, *, on_records: Callable[[int], None] = lambda _count: Non
 
     Raises:
         CacheError: there is no finished cache at `root`.
+        PlaceError: the address cannot be reached.
     """
+    place = place_at(root)
     problems: list[Problem] = []
     found: Manifest | None
     try:
-        found = manifest.read(root)
+        found = manifest.read(place)
     except CacheError as error:
-        if not (root / MANIFEST).is_file():
+        if place.size(MANIFEST) is None:
             raise
         problems.append(Problem(str(error)))
-        found = manifest.read_despite_damage(root)
+        found = manifest.read_despite_damage(place)
     if found is None:
         return problems
-    reader = open_reader(root, found)
-    problems += _files(root, found, reader)
+    problems += _files(place, found, open_reader(place, found))
     first: dict[View, int] = {}
     for shard in found.shards:
-        problems += _shard(root, found, reader, shard, first.get(shard.view, 0), on_records)
+        problems += _shard(place, found, shard, first.get(shard.view, 0), on_records)
         first[shard.view] = first.get(shard.view, 0) + shard.records
     return problems
 
 
-def repair(root: Path, problems: list[Problem]) -> str:
+def repair(root: Address, problems: list[Problem]) -> str:
     """Drop what is broken, so that the build's own command writes it anew. Says in one line what was done.
 
     Files that belong to no cache are left alone.
     """
-    for left_over in root.rglob(f"*{PARTIAL}"):
-        left_over.unlink()
-    found = manifest.read_despite_damage(root)
+    place = place_at(root)
+    place.sweep()
+    found = manifest.read_despite_damage(place)
     if found is None:
-        return f"{root / MANIFEST} cannot be mended: build this cache anew"
-    reader = open_reader(root, found)
+        return f"{place.at(MANIFEST)} cannot be mended: build this cache anew"
+    reader = open_reader(place, found)
     broken = {problem.shard.name: problem.shard for problem in problems if problem.shard}
     for shard in broken.values():  # the sidecar first: a build takes a shard with a sidecar for whole
-        for name in (sidecar_name(shard.name), *reader.files(shard)):
-            (root / name).unlink(missing_ok=True)
+        place.delete([sidecar_name(shard.name), *reader.files(shard)])
     try:
-        manifest.read(root)
+        manifest.read(place)
     except ShardCorrupt:
         whole = False
     else:
         whole = not broken
     if whole:
-        write_shared_files(root, found)
+        write_shared_files(place, found)
         return "nothing to build anew"
     header = Header(**found.model_dump(exclude={"shards"}))
-    write_atomically(root / HEADER, manifest.to_json(header))
-    (root / MANIFEST).unlink()
+    place.write(HEADER, manifest.to_json(header))
+    place.delete([MANIFEST])
     records = sum(shard.records for shard in broken.values())
     return f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
 
 
-def _files(root: Path, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
+def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
     """Files that do not belong here, and those that belong to no shard."""
     shared = shared_files(found)
     for name, content in shared.items():
-        if not (root / name).is_file():
-            yield Problem(f"{root / name}: missing")
-        elif (root / name).stat().st_size != len(content) or (root / name).read_bytes() != content:
-            yield Problem(f"{root / name}: not what follows from {MANIFEST}")
+        size = place.size(name)
+        if size is None:
+            yield Problem(f"{place.at(name)}: missing")
+        elif size != len(content) or place.read(name) != content:
+            yield Problem(f"{place.at(name)}: not what follows from {MANIFEST}")
     known = {MANIFEST, *shared}
     for shard in found.shards:
         known |= {sidecar_name(shard.name), *reader.files(shard)}
-    for folder, _, names in os.walk(root):
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.relative_to(root).as_posix() not in known:
-                yield Problem(f"{path}: stray file, of which the manifest knows nothing")
+    for name in place.names():
+        if name not in known:
+            yield Problem(f"{place.at(name)}: stray file, of which the manifest knows nothing")
 
 
 def _shard(
-    root: Path, found: Manifest, reader: StoreReader, shard: ShardInfo, first: int, on_records: Callable[[int], None]
+    place: Place, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
 ) -> Iterator[Problem]:
-    paths = [root / name for name in reader.files(shard)]
-    missing = [path for path in (root / sidecar_name(shard.name), *paths) if not path.is_file()]
-    for path in missing:
-        yield Problem(f"{path}: missing", shard)
+    names = [sidecar_name(shard.name), *open_reader(place, found).files(shard)]
+    missing = [name for name in names if place.size(name) is None]
+    for name in missing:
+        yield Problem(f"{place.at(name)}: missing", shard)
     if missing:
         on_records(shard.records)
         return
-    length, sha256 = hash_of_files(paths)
+    with place.local(names) as folder:
+        yield from _whole_shard(folder, found, shard, first, on_records)
+
+
+def _whole_shard(
+    folder: Folder, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
+) -> Iterator[Problem]:
+    """What is wrong with a shard whose files are all there."""
+    reader = open_reader(folder, found)
+    length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
     if length != shard.bytes:
-        yield Problem(f"{root / shard.name}: {length} bytes, expected {shard.bytes}", shard)
+        yield Problem(f"{folder.at(shard.name)}: {length} bytes, expected {shard.bytes}", shard)
     elif sha256 != shard.sha256:
-        yield Problem(f"{root / shard.name}: sha256 {shard.sha256[:12]}… stored, {sha256[:12]}… computed", shard)
+        yield Problem(f"{folder.at(shard.name)}: sha256 {shard.sha256[:12]}… stored, {sha256[:12]}… computed", shard)
     try:
         reader.info(shard, 0)
     except CacheError as error:
@@ -140,24 +149,26 @@ def _shard(
             yield Problem(str(error), shard)
     named = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for message in pool.map(partial(_record, root, found, reader, shard, first), range(shard.records)):
+        for message in pool.map(partial(_record, folder, found, reader, shard, first), range(shard.records)):
             on_records(1)
             if message is not None:
                 named += 1
                 if named <= _RECORDS_NAMED:
                     yield Problem(message, shard)
     if named > _RECORDS_NAMED:
-        yield Problem(f"{root / shard.name}: {named - _RECORDS_NAMED} more records like these", shard)
+        yield Problem(f"{folder.at(shard.name)}: {named - _RECORDS_NAMED} more records like these", shard)
 
 
-def _record(root: Path, found: Manifest, reader: StoreReader, shard: ShardInfo, first: int, index: int) -> str | None:
+def _record(
+    folder: Folder, found: Manifest, reader: StoreReader, shard: ShardInfo, first: int, index: int
+) -> str | None:
     """What is wrong with one record."""
     try:
         record = reader.read(shard, index)
     except CacheError as error:
         return str(error)
     wrong = _contradiction(record, found, shard, first + index)
-    return f"{root / shard.name}: record {record.info.key}: {wrong}" if wrong else None
+    return f"{folder.at(shard.name)}: record {record.info.key}: {wrong}" if wrong else None
 
 
 def _contradiction(record: Record, found: Manifest, shard: ShardInfo, position: int) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dukd_cache import manifest
 from dukd_cache.manifest import Manifest
+from dukd_cache.places.folder import Folder
 
 
 def damage(root: Path, seed: int) -> str:
@@ -36,7 +37,7 @@ def _cut(root: Path, rng: random.Random) -> str:
 
 def _cut_at_a_boundary(root: Path, rng: random.Random) -> str:
     """A tar before a member's header, an array's file after a chunk."""
-    found = manifest.read(root)
+    found = manifest.read(Folder(root))
     shard = rng.choice(found.shards)
     records = json.loads((root / f"{shard.name.partition('.')[0]}.json").read_text())["records"]
     entry = rng.choice(records)
@@ -74,7 +75,7 @@ def _delete(root: Path, rng: random.Random) -> str:
 
 def _swap_shards(root: Path, rng: random.Random) -> str:
     """Two shards of a view change places, with or without their sidecars."""
-    found = manifest.read(root)
+    found = manifest.read(Folder(root))
     view = rng.choice(found.spec.views)
     names = rng.sample([shard.name for shard in found.shards if shard.view == view], 2)
     with_sidecars = rng.random() < 0.5

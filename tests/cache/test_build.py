@@ -27,6 +27,7 @@ from dukd_cache.images import find_images, identify, read_scene
 from dukd_cache.job import BuildJob
 from dukd_cache.lock import LOCK
 from dukd_cache.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
+from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
 from dukd_cache.record import Answer, Record
@@ -73,7 +74,7 @@ class StoppingStore:
     """Stops in the middle of a shard, after `whole` whole ones."""
 
     def __init__(self, root: Path, whole: int) -> None:
-        self._store, self._left = WebDatasetWriter(root, "png"), whole
+        self._store, self._left = WebDatasetWriter(Folder(root), "png"), whole
 
     def encode(self, record: Record) -> EncodedRecord:
         return self._store.encode(record)
@@ -95,7 +96,7 @@ class StoppingStore:
 
 
 def built(plan: Plan, asked: Teacher | None, out: Path, batch_size: int = 4) -> dict[str, bytes]:
-    build(plan, header_of(plan, asked), asked, WebDatasetWriter(out, "png"), out, batch_size=batch_size)
+    build(plan, header_of(plan, asked), asked, WebDatasetWriter(Folder(out), "png"), Folder(out), batch_size=batch_size)
     return files_of(out)
 
 
@@ -170,7 +171,14 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
             return answer
 
     counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
-    build(plan, header_of(plan, asked), counting, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+    build(
+        plan,
+        header_of(plan, asked),
+        counting,
+        WebDatasetWriter(Folder(tmp_path), "png"),
+        Folder(tmp_path),
+        batch_size=4,
+    )
     base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
     assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
 
@@ -195,16 +203,16 @@ def test_the_teacher_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher
             return super().write(view, number, encoded)
 
     counting = Counting(asked.network, asked.info, asked.device)
-    out = tmp_path / "waiting"
+    out = Folder(tmp_path / "waiting")
     build(plan, header_of(plan, asked), counting, Waiting(out, "png"), out, batch_size=4)
-    assert files_of(out) == built(plan, asked, tmp_path / "plain")
+    assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
 def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     for _ in range(2):  # the second time all shards are there
         told: list[int] = []
-        store = WebDatasetWriter(tmp_path, "png")
-        build(plan, header_of(plan, asked), asked, store, tmp_path, batch_size=4, on_records=told.append)
+        store = WebDatasetWriter(Folder(tmp_path), "png")
+        build(plan, header_of(plan, asked), asked, store, Folder(tmp_path), batch_size=4, on_records=told.append)
         assert sum(told) == 18 + 15 + 12
 
 
@@ -212,7 +220,7 @@ def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path:
 def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, tmp_path: Path, whole: int) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
     with pytest.raises(Stopped):
-        build(plan, header_of(plan, asked), asked, StoppingStore(out, whole), out, batch_size=4)
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, whole), Folder(out), batch_size=4)
     left = files_of(out)
     assert set(left) - {HEADER} == {name for name in list(expected) if left.get(name) == expected[name]}
     assert len(left) == 1 + 2 * whole
@@ -229,7 +237,7 @@ def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_pa
     header = header.model_copy(update={"encoding": long})
     before = threading.active_count()
     with pytest.raises(Stopped) as caught:
-        build(plan, header, asked, StoppingStore(tmp_path, 0), tmp_path, batch_size=1)
+        build(plan, header, asked, StoppingStore(tmp_path, 0), Folder(tmp_path), batch_size=1)
     assert threading.active_count() == before, "while the exception is still held"
     assert caught.value
 
@@ -237,7 +245,7 @@ def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_pa
 def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
     with pytest.raises(Stopped):
-        build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), out, batch_size=4)
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), Folder(out), batch_size=4)
     (out / f"base-000002.tar{PARTIAL}").write_bytes(b"half a shard")
     (out / "base-000002.tar").write_bytes(b"a shard without its sidecar")
     assert built(plan, asked, out) == expected
@@ -277,13 +285,13 @@ def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
         built(plan, asked, tmp_path)
     else:
         with pytest.raises(Stopped):
-            build(plan, header, asked, StoppingStore(tmp_path, 1), tmp_path, batch_size=4)
+            build(plan, header, asked, StoppingStore(tmp_path, 1), Folder(tmp_path), batch_size=4)
     before = files_of(tmp_path)
     content = header.model_dump()
     content[section][key] = value
     other = Header.model_validate(content)
     with pytest.raises(CacheError, match=f"holds a cache with {says}") as caught:
-        build(plan, other, asked, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+        build(plan, other, asked, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4)
     assert str(tmp_path) in str(caught.value)
     assert files_of(tmp_path) == before
 
@@ -291,7 +299,9 @@ def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
 def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     built(plan, asked, tmp_path)
     with pytest.raises(CacheError, match=r"teacher = {'file': .*, asked for None"):
-        build(plan, header_of(plan, None), None, WebDatasetWriter(tmp_path, "png"), tmp_path, batch_size=4)
+        build(
+            plan, header_of(plan, None), None, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4
+        )
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "holiday.zip.partial", "base-000000.tar"])

@@ -12,6 +12,7 @@ from PIL import Image
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.picture import MIN_HEIGHT, U8, Tile, contact_sheet, displayable, sheet, spread
+from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
 from dukd_cache.record import Record, RecordInfo
 
@@ -121,7 +122,7 @@ def test_float_answers_are_shown_in_full_range() -> None:
 class FakeCache:
     """Twelve `base` and five `zoom_in` records of plain colours; remembers which were read."""
 
-    root: Path = Path("somewhere/sample")
+    place: Folder = field(default_factory=lambda: Folder(Path("somewhere/sample")))
     digest: str = "0123456789abcdef"
     views: tuple[View, ...] = ("base", "zoom_in")
     manifest: SimpleNamespace = field(

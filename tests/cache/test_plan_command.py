@@ -19,6 +19,7 @@ from dukd_cache.job import BuildJob
 from dukd_cache.known_records import existing
 from dukd_cache.lr_images import degrade_folder
 from dukd_cache.manifest import View
+from dukd_cache.places.folder import Folder
 from dukd_cache.reuse import Tally
 from dukd_cache.stores.choice import open_writer
 
@@ -26,7 +27,8 @@ from dukd_cache.stores.choice import open_writer
 def predicted(asked: BuildJob) -> Tally:
     """The plan's counts, all views together."""
     made = job.prepare(asked)
-    found = existing(made.plan, made.header, open_writer(asked.out, made.header), asked.out, asked.reuse)
+    out, reuse = Folder(asked.out), [Folder(other) for other in asked.reuse]
+    found = existing(made.plan, made.header, open_writer(out, made.header), out, reuse)
     tallies = [found.tally(view) for view in made.plan.spec.views]
     return Tally(*(sum(getattr(one, field) for one in tallies) for field in ("kept", "reused", "asked")))
 
@@ -98,7 +100,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
 ) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=4, zoom_in=4, zoom_out=4)
     job.run(asked)
-    before, header = files_of(tmp_path), header_of(asked.out)
+    before, header = files_of(tmp_path), header_of(Folder(asked.out))
     words = ["--hr", photos, "--teacher", teacher_file, "--out", asked.out, "--patch", 12, "--base", 5]
     monkeypatch.setattr(sys, "argv", ["dukd-cache", "plan", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
@@ -106,7 +108,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert files_of(tmp_path) == before
-    assert header_of(asked.out) == header
+    assert header_of(Folder(asked.out)) == header
     for view in ("base", "zoom_in", "zoom_out"):
         assert re.search(rf"^{view} +15 +0 +12 +3 ", printed, re.MULTILINE), printed
     assert re.search(r"^bottleneck (reading images|teacher|encoding|disk) ", printed, re.MULTILINE)

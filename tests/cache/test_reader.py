@@ -13,6 +13,7 @@ from tests.cache.samples import build_job, files_of, same, save_photos
 from dukd_cache import job, manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.manifest import VIEWS, View
+from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
 
 
@@ -98,7 +99,7 @@ def test_the_digest_is_that_of_the_manifest_file(small_cache: Path, sharded: Pat
 
 def test_the_manifest_names_every_shard_truly(sharded: Path) -> None:
     files = files_of(sharded)
-    found = manifest.read(sharded)
+    found = manifest.read(Folder(sharded))
     assert {"manifest.json"} | {s.name for s in found.shards} | {
         s.name.replace(".tar", ".json") for s in found.shards
     } == set(files)
@@ -109,9 +110,9 @@ def test_the_manifest_names_every_shard_truly(sharded: Path) -> None:
 
 
 def test_a_manifest_comes_back_as_it_was_written(small_cache: Path, tmp_path: Path) -> None:
-    found = manifest.read(small_cache)
-    manifest.write(found, tmp_path)
-    assert manifest.read(tmp_path) == found
+    found = manifest.read(Folder(small_cache))
+    manifest.write(found, Folder(tmp_path))
+    assert manifest.read(Folder(tmp_path)) == found
     assert files_of(tmp_path) == {"manifest.json": (small_cache / "manifest.json").read_bytes()}
 
 

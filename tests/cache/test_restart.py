@@ -172,7 +172,7 @@ def test_a_move_killed_after_any_file_is_finished_or_undone(
                 os.rename(source, target)
 
             with monkeypatch.context() as patch:
-                patch.setattr("dukd_cache.folder.os.replace", replace_some)
+                patch.setattr("dukd_cache.places.folder.os.replace", replace_some)
                 with pytest.raises(KeyboardInterrupt):
                     job.run(replace(whole.new, out=out))
             counts = finished(replace(asked, out=out), tally)

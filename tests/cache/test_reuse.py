@@ -21,6 +21,7 @@ from dukd_cache.errors import CacheError
 from dukd_cache.folder import PREVIOUS, header_of
 from dukd_cache.images import find_images, identify, read_facts
 from dukd_cache.manifest import VIEWS, Codec, CropSpec, Dtype, Encoding, Header, View
+from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
 from dukd_cache.record import U8
@@ -92,21 +93,22 @@ class Bench:
             software={},
         )
         heard, asked = self._listening()
-        store = WebDatasetWriter(self.folder / name, wanted.codec)
+        place = Folder(self.folder / name)
+        store = WebDatasetWriter(place, wanted.codec)
 
         def stop(_count: int) -> None:
-            done = len(list(whole_shards(self.folder / name, header)))
+            done = len(list(whole_shards(place, header)))
             if done >= shards:
                 raise Stopped
 
-        others = [self.folder / other for other in reuse]
+        others = [Folder(self.folder / other) for other in reuse]
         try:
             build(
                 plan,
                 header,
                 asked,
                 store,
-                self.folder / name,
+                place,
                 batch_size=BATCH,
                 on_records=stop,
                 reuse=others,
@@ -131,7 +133,7 @@ class Bench:
 
     def inputs(self, name: str) -> list[bytes]:
         """The inputs of all records in whole shards of folder `name`."""
-        folder = self.folder / name
+        folder = Folder(self.folder / name)
         header = header_of(folder)
         assert header is not None
         reader, shards = open_reader(folder, header), whole_shards(folder, header)

@@ -21,6 +21,7 @@ from dukd_cache.images import SourceImage
 from dukd_cache.layout import Kind, Layout
 from dukd_cache.manifest import CODECS as CODECS_OF_STORES
 from dukd_cache.manifest import VIEWS, Codec, Dtype, ShardInfo, View
+from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Crop
 from dukd_cache.record import Answer, Record, fingerprint, info_of
 from dukd_cache.stores.webdataset import EncodedRecord, WebDatasetReader, WebDatasetWriter
@@ -56,12 +57,12 @@ def layout_of(dtype: Dtype = "uint8", teacher: bool = True) -> Layout:
 
 
 def reader_of(root: Path, dtype: Dtype = "uint8", teacher: bool = True) -> WebDatasetReader:
-    return WebDatasetReader(root, layout_of(dtype, teacher))
+    return WebDatasetReader(Folder(root), layout_of(dtype, teacher))
 
 
 def written(root: Path, view: View = "base", codec: Codec = "png", count: int = 5, **kind: Any) -> ShardInfo:
     root.mkdir(exist_ok=True)
-    writer = WebDatasetWriter(root, codec)
+    writer = WebDatasetWriter(Folder(root), codec)
     return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
 
 
@@ -205,7 +206,7 @@ def test_a_tar_cut_at_a_members_boundary_is_noticed(tmp_path: Path) -> None:
     assert equal(reader.read(shard, 2), record_of("base", 2))
     with pytest.raises(ShardCorrupt):
         reader.read(shard, 3)
-    assert WebDatasetWriter(tmp_path, "png").finished("base", 3, 5) is None
+    assert WebDatasetWriter(Folder(tmp_path), "png").finished("base", 3, 5) is None
 
 
 def test_a_changed_sidecar_is_corrupt(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_sidecar_of_another_kind_is_no_sidecar(tmp_path: Path) -> None:
 
 def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    writer = WebDatasetWriter(tmp_path, "png")
+    writer = WebDatasetWriter(Folder(tmp_path), "png")
     assert writer.finished("base", 3, 5) == shard
     assert writer.finished("base", 3, 6) is None
     assert writer.finished("base", 4, 5) is None
@@ -256,11 +257,11 @@ def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
         shard.write_bytes(shard.read_bytes() + b"\0")
     else:
         sidecar.write_bytes(sidecar.read_bytes()[:100] if damage == "broken sidecar" else b"")
-    assert WebDatasetWriter(tmp_path, "png").finished("base", 3, 5) is None
+    assert WebDatasetWriter(Folder(tmp_path), "png").finished("base", 3, 5) is None
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    writer = WebDatasetWriter(tmp_path, "png")
+    writer = WebDatasetWriter(Folder(tmp_path), "png")
 
     def two_and_then_none() -> Iterator[EncodedRecord]:
         yield from [writer.encode(record_of("base", n)) for n in range(2)]
@@ -275,6 +276,6 @@ def test_keys_differ_where_only_the_position_does(tmp_path: Path) -> None:
     """The same image twice, as a copy under another name, gives equal hashes and crop numbers."""
     record = record_of("base", 0)
     twin = replace(record, info=record.info.model_copy(update={"key": record_of("base", 1).info.key}))
-    writer = WebDatasetWriter(tmp_path, "png")
+    writer = WebDatasetWriter(Folder(tmp_path), "png")
     shard = writer.write("base", 0, [writer.encode(record), writer.encode(twin)])
     assert equal(reader_of(tmp_path).read(shard, 1), twin)

@@ -21,6 +21,7 @@ from dukd_cache import job, manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.layout import Kind
 from dukd_cache.manifest import CODECS, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
+from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
 from dukd_cache.stores.choice import whole_shards
 from dukd_cache.stores.zarr import EncodedRecord, ZarrReader, ZarrWriter
@@ -35,12 +36,12 @@ def encoding_of(codec: Codec = "blosc", dtype: Dtype = "uint8") -> Encoding:
 
 def written(root: Path, view: View = "base", codec: Codec = "blosc", count: int = 5, **kind: Any) -> ShardInfo:
     root.mkdir(exist_ok=True)
-    writer = ZarrWriter(root, encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+    writer = ZarrWriter(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
     return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
 
 
 def reader_of(root: Path, codec: Codec = "blosc", **kind: Any) -> ZarrReader:
-    return ZarrReader(root, encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+    return ZarrReader(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
@@ -174,7 +175,7 @@ def test_what_zarr_reads_as_zeros_is_refused_here(tmp_path: Path, what: str) -> 
 
 def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    writer = ZarrWriter(tmp_path, encoding_of(), layout_of())
+    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
     assert writer.finished("base", 3, 5) == shard
     assert writer.finished("base", 3, 6) is None
     assert writer.finished("base", 4, 5) is None
@@ -193,11 +194,11 @@ def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
         sidecar.write_bytes(sidecar.read_bytes()[:100])
     else:
         os.truncate(array, array.stat().st_size + (1 if damage == "longer array" else -16))
-    assert ZarrWriter(tmp_path, encoding_of(), layout_of()).finished("base", 3, 5) is None
+    assert ZarrWriter(Folder(tmp_path), encoding_of(), layout_of()).finished("base", 3, 5) is None
 
 
 def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
-    writer = ZarrWriter(tmp_path, encoding_of(), layout_of())
+    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
 
     def two_and_then_none() -> Iterator[EncodedRecord]:
         yield from [writer.encode(record_of("base", n)) for n in range(2)]
@@ -256,9 +257,9 @@ class TestCommand:
 def test_whole_shards_are_known_without_a_manifest(
     many_shards: dict[Store, Path], tmp_path: Path, store: Store
 ) -> None:
-    found = manifest.read(many_shards[store])
+    found = manifest.read(Folder(many_shards[store]))
     root = shutil.copytree(many_shards[store], tmp_path / "c")
     (root / "manifest.json").unlink()
     (root / "base-000001.json").unlink()
     (root / "base-notes.json").write_text("{}")
-    assert list(whole_shards(root, found)) == [found.shards[0], *found.shards[2:]]
+    assert list(whole_shards(Folder(root), found)) == [found.shards[0], *found.shards[2:]]

@@ -18,6 +18,7 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from dukd_cache import job, manifest, networks, teacher
 from dukd_cache.errors import CacheError, DukdError
 from dukd_cache.manifest import CODECS, VIEWS, Store
+from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
 from dukd_cache.reask import ask_again, tolerance
 from dukd_cache.record import Record
@@ -156,7 +157,7 @@ def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: st
 
 
 def before_sha(root: Path, number: int) -> bytes:
-    return manifest.read(root).shards[number].sha256.encode()
+    return manifest.read(Folder(root)).shards[number].sha256.encode()
 
 
 def test_a_stray_file_is_named_and_left_alone(many_shards: dict[Store, Path], tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_manifest_beyond_repair_is_told(many_shards: dict[Store, Path], tmp_pa
 def test_contents_that_agree_with_all_hashes_are_still_compared(many_shards: dict[Store, Path], tmp_path: Path) -> None:
     """As if the program that wrote the cache had been wrong: here two records of a shard changed places."""
     root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")
-    found = manifest.read(root)
+    found = manifest.read(Folder(root))
     path = root / "base-000001.json"
     sidecar = Sidecar.model_validate_json(path.read_bytes())
     one, other, *rest = sidecar.records
@@ -198,7 +199,7 @@ def test_contents_that_agree_with_all_hashes_are_still_compared(many_shards: dic
             else shard
             for shard in found.shards
         ]
-        manifest.write(found.model_copy(update={"shards": tuple(shards)}), root)
+        manifest.write(found.model_copy(update={"shards": tuple(shards)}), Folder(root))
         assert any(says in problem.message for problem in verify(root))
 
 
@@ -281,7 +282,7 @@ class TestCommand:
     def test_problems_end_with_1(self, many_shards: dict[Store, Path], tmp_path: Path, dukd_cache: Command) -> None:
         root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")
         (root / "base-000001.tar").unlink()
-        ended = dukd_cache("verify", root)
+        ended = dukd_cache("verify", Folder(root))
         assert (ended.code, ended.errors) == (1, [])
         assert ended.output.splitlines() == [f"{root / 'base-000001.tar'}: missing", f"{root}: 1 problem"]
         ended = dukd_cache("verify", root, "--repair")
@@ -311,8 +312,8 @@ def test_many_broken_records_are_counted_not_listed(tmp_path: Path) -> None:
 
 def test_the_reader_of_an_unfinished_cache_is_not_offered(many_shards: dict[Store, Path], tmp_path: Path) -> None:
     root = shutil.copytree(many_shards["zarr"], tmp_path / "c")
-    found = manifest.read(root)
+    found = manifest.read(Folder(root))
     (root / "manifest.json").unlink()
     with pytest.raises(CacheError, match="no finished cache"):
         verify(root)
-    assert open_reader(root, found).info(found.shards[0], 0).view == "base"
+    assert open_reader(Folder(root), found).info(found.shards[0], 0).view == "base"

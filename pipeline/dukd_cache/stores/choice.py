@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from dukd_cache.errors import SettingError
-from dukd_cache.files import write_atomically
 from dukd_cache.layout import layout
 from dukd_cache.manifest import CODECS, Codec, Header, Manifest, ShardInfo, Store
+from dukd_cache.places import Place
 from dukd_cache.stores import StoreReader, StoreWriter
 from dukd_cache.stores.webdataset import WebDatasetReader, WebDatasetWriter
 from dukd_cache.stores.zarr import ZarrReader, ZarrWriter
@@ -33,27 +32,27 @@ def software(store: Store) -> dict[str, str]:
     return {"numcodecs": version("numcodecs")} if store == "zarr" else {}
 
 
-def open_writer(root: Path, header: Header) -> StoreWriter[Any]:
+def open_writer(place: Place, header: Header) -> StoreWriter[Any]:
     """The writer of the store that `header` names."""
     if header.encoding.store == "zarr":
-        return ZarrWriter(root, header.encoding, layout(header))
-    return WebDatasetWriter(root, header.encoding.codec)
+        return ZarrWriter(place, header.encoding, layout(header))
+    return WebDatasetWriter(place, header.encoding.codec)
 
 
-def open_reader(root: Path, header: Header) -> StoreReader:
+def open_reader(place: Place, header: Header) -> StoreReader:
     """The reader of the store that `header` names."""
     if header.encoding.store == "zarr":
-        return ZarrReader(root, header.encoding, layout(header))
-    return WebDatasetReader(root, layout(header))
+        return ZarrReader(place, header.encoding, layout(header))
+    return WebDatasetReader(place, layout(header))
 
 
-def whole_shards(root: Path, header: Header) -> Iterator[ShardInfo]:
-    """The shards in `root` that are whole, of a finished cache or not; known by their sidecars."""
-    writer = open_writer(root, header)
+def whole_shards(place: Place, header: Header) -> Iterator[ShardInfo]:
+    """The shards in `place` that are whole, of a finished cache or not; known by their sidecars."""
+    writer = open_writer(place, header)
     for view in header.spec.views:
-        for path in sorted(root.glob(f"{view}-*.json")):
-            number = path.stem.removeprefix(f"{view}-")
-            if number.isdecimal() and (shard := writer.finished(view, int(number), None)):
+        for name in place.names(f"{view}-"):
+            number = name.removeprefix(f"{view}-").removesuffix(".json")
+            if name.endswith(".json") and number.isdecimal() and (shard := writer.finished(view, int(number), None)):
                 yield shard
 
 
@@ -66,8 +65,7 @@ def shared_files(manifest: Manifest) -> dict[str, bytes]:
     return metadata_files(header, layout(header), counts)
 
 
-def write_shared_files(root: Path, manifest: Manifest) -> None:
-    """Write them below `root`. Done before the manifest is there."""
+def write_shared_files(place: Place, manifest: Manifest) -> None:
+    """Write them into `place`. Done before the manifest is there."""
     for name, content in shared_files(manifest).items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(root / name, content)
+        place.write(name, content)

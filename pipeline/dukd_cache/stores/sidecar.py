@@ -1,7 +1,7 @@
 """What lies beside a shard: its records, and where the bytes of each array are. The same in both stores."""
 
 import hashlib
-import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.manifest import Count, Sha256, ShardInfo, View
+from dukd_cache.places import Place
 from dukd_cache.record import RecordInfo
 
 Bytes = bytes  # the models have a field of that name
@@ -68,10 +69,10 @@ def sidecar_name(shard: str) -> str:
     return f"{shard.partition('.')[0]}.json"
 
 
-def finished_sidecar(path: Path, records: int | None) -> tuple[Sidecar, bytes] | None:
-    """The sidecar at `path` and its bytes, if it is there and of that many records; None: of any."""
+def finished_sidecar(place: Place, shard: str, records: int | None) -> tuple[Sidecar, bytes] | None:
+    """The sidecar of `shard` and its bytes, if it is there and of that many records; None: of any."""
     try:
-        content = path.read_bytes()
+        content = place.read(sidecar_name(shard))
         found = Sidecar.model_validate_json(content)
     except (OSError, ValidationError):  # not there, or damaged since: written anew
         return None
@@ -79,10 +80,10 @@ def finished_sidecar(path: Path, records: int | None) -> tuple[Sidecar, bytes] |
 
 
 class Shards:
-    """The files of a finished cache's shards in the folder `root`; safe to share between threads."""
+    """The files of a finished cache's shards; safe to share between threads."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._load)
 
     def slice(self, file: str, member: str, where: Member) -> bytes:
@@ -92,19 +93,14 @@ class Shards:
             ShardCorrupt: they are not those that were written.
             CacheError: the file cannot be read.
         """
-        path = self.root / file
+        path = self.place.at(file)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                size = os.fstat(descriptor).st_size
-                end = where.offset + where.length
-                if end > size:  # looked up first, because memory is taken for the whole length
-                    raise ShardCorrupt(f"{path}: {member} ends at byte {end}, the file at {size}")
-                content = os.pread(descriptor, where.length, where.offset)
-            finally:
-                os.close(descriptor)
+            content = self.place.read_range(file, where.offset, where.length)
         except OSError as error:
             raise CacheError(f"{path}: shard cannot be read ({error.strerror})") from error
+        if len(content) < where.length:
+            end = where.offset + where.length
+            raise ShardCorrupt(f"{path}: {member} ends at byte {end}, the file at {self.place.size(file)}")
         computed = hashlib.sha256(content).hexdigest()
         if computed != where.sha256:
             raise ShardCorrupt(
@@ -114,11 +110,10 @@ class Shards:
         return content
 
     def _load(self, shard: ShardInfo) -> Sidecar:
-        path = self.root / sidecar_name(shard.name)
+        path = self.place.at(sidecar_name(shard.name))
         limit = _RECORD_BYTES * (shard.records + 1)
         try:
-            with path.open("rb") as stream:
-                content = stream.read(limit + 1)
+            content = self.place.read_range(sidecar_name(shard.name), 0, limit + 1)
         except OSError as error:
             raise CacheError(f"{path}: sidecar cannot be read ({error.strerror})") from error
         if len(content) > limit:
@@ -138,7 +133,7 @@ class Shards:
         return found
 
 
-def hash_of_files(paths: list[Path]) -> tuple[int, str]:
+def hash_of_files(paths: Iterable[Path]) -> tuple[int, str]:
     """(bytes, sha256) of files, one after another."""
     total, length = hashlib.sha256(), 0
     for path in paths:

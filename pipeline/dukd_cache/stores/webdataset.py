@@ -11,13 +11,12 @@ import hashlib
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from dukd_cache import codecs
 from dukd_cache.errors import ShardCorrupt
-from dukd_cache.files import finished_file, write_atomically
 from dukd_cache.layout import Layout, Pixels
 from dukd_cache.manifest import Codec, ShardInfo, View, shard_name
+from dukd_cache.places import Place
 from dukd_cache.record import Record, RecordInfo
 from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, sidecar_name
 
@@ -38,9 +37,9 @@ class EncodedRecord:
 
 @dataclass(frozen=True)
 class WebDatasetWriter:
-    """Writes shards into the folder `root`."""
+    """Writes shards into `place`."""
 
-    root: Path
+    place: Place
     codec: Codec
 
     def encode(self, record: Record) -> EncodedRecord:
@@ -59,12 +58,11 @@ class WebDatasetWriter:
 
     def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
         """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
-        path = self.root / shard_name("webdataset", view, number)
-        sidecar_path = self.root / sidecar_name(path.name)
-        sidecar_path.unlink(missing_ok=True)
+        name = shard_name("webdataset", view, number)
+        self.place.delete([sidecar_name(name)])
         entries: list[Entry] = []
         length, sha256 = 0, hashlib.sha256()
-        with finished_file(path) as partial, partial.open("wb") as stream:
+        with self.place.new_file(name) as path, path.open("wb") as stream:
             for record in records:
                 stream.write(record.content)
                 sha256.update(record.content)
@@ -75,24 +73,25 @@ class WebDatasetWriter:
             sha256.update(end)
         sidecar = Sidecar(bytes=length + len(end), sha256=sha256.hexdigest(), records=tuple(entries))
         content = sidecar.to_json()
-        write_atomically(sidecar_path, content)
-        return sidecar.shard_info(path.name, view, content)
+        self.place.write(sidecar_name(name), content)
+        return sidecar.shard_info(name, view, content)
 
     def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
         """The shard, if an earlier build finished it with that many records; None: with any number."""
-        path = self.root / shard_name("webdataset", view, number)
-        found = finished_sidecar(self.root / sidecar_name(path.name), records)
-        if found is None or not path.is_file() or path.stat().st_size != found[0].bytes:
+        name = shard_name("webdataset", view, number)
+        found = finished_sidecar(self.place, name, records)
+        if found is None or self.place.size(name) != found[0].bytes:
             return None
-        return found[0].shard_info(path.name, view, found[1])
+        return found[0].shard_info(name, view, found[1])
 
 
 class WebDatasetReader:
-    """Reads records of the shards in the folder `root`, each by its offset; safe to share between threads."""
+    """Reads records of the shards in `place`, each by its offset; safe to share between threads."""
 
-    def __init__(self, root: Path, layout: Layout) -> None:
+    def __init__(self, place: Place, layout: Layout) -> None:
+        self._place = place
         self._layout = layout
-        self._shards = Shards(root)
+        self._shards = Shards(place)
 
     def read(self, shard: ShardInfo, index: int) -> Record:
         """The record at `index` of `shard`.
@@ -105,13 +104,13 @@ class WebDatasetReader:
         for name, kind in self._layout[shard.view].items():
             member = next((member for member in entry.members if member.partition(".")[0] == name), None)
             if member is None:
-                raise ShardCorrupt(f"{self._shards.root / shard.name}: record {entry.info.key} has no {name}")
+                raise ShardCorrupt(f"{self._place.at(shard.name)}: record {entry.info.key} has no {name}")
             content = self._shards.slice(shard.name, member, entry.members[member])
             try:
                 found[name] = codecs.decode(member.partition(".")[2], content, kind)
             except ValueError as error:
                 raise ShardCorrupt(
-                    f"{self._shards.root / shard.name}: {entry.info.key}.{member} cannot be decoded: {error}"
+                    f"{self._place.at(shard.name)}: {entry.info.key}.{member} cannot be decoded: {error}"
                 ) from error
         return Record(entry.info, found["input"], found.get("teacher"), found.get("truth"))  # type: ignore[arg-type]
 
@@ -139,21 +138,20 @@ class WebDatasetReader:
             for entry in self._shards.sidecar(shard).records
             for member, where in entry.members.items()
         ]
-        path = self._shards.root / shard.name
-        position, end = 0, path.stat().st_size
-        with path.open("rb") as stream:
-            for offset, length, name in sorted(expected):
-                stream.seek(position)
-                try:
-                    header = tarfile.TarInfo.frombuf(stream.read(_BLOCK), "utf-8", "surrogateescape")
-                except tarfile.HeaderError as error:
-                    raise ShardCorrupt(f"{path}: no tar header at byte {position} ({error})") from error
-                if (position + _BLOCK, header.size, header.name) != (offset, length, name) or not header.isreg():
-                    raise ShardCorrupt(f"{path}: member {header.name!r:.80} at byte {position}, expected {name}")
-                position = offset + -(-length // _BLOCK) * _BLOCK
-            stream.seek(position)
-            if end - position > tarfile.RECORDSIZE + 2 * _BLOCK or stream.read().strip(b"\0"):
-                raise ShardCorrupt(f"{path}: something follows its last member, at byte {position}")
+        path, position = self._place.at(shard.name), 0
+        for offset, length, name in sorted(expected):
+            block = self._place.read_range(shard.name, position, _BLOCK)
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                raise ShardCorrupt(f"{path}: no tar header at byte {position} ({error})") from error
+            if (position + _BLOCK, header.size, header.name) != (offset, length, name) or not header.isreg():
+                raise ShardCorrupt(f"{path}: member {header.name!r:.80} at byte {position}, expected {name}")
+            position = offset + -(-length // _BLOCK) * _BLOCK
+        most = tarfile.RECORDSIZE + 2 * _BLOCK
+        end = self._place.read_range(shard.name, position, most + 1)
+        if len(end) > most or end.strip(b"\0"):
+            raise ShardCorrupt(f"{path}: something follows its last member, at byte {position}")
 
 
 def _framed(info: RecordInfo, files: dict[str, bytes]) -> EncodedRecord:

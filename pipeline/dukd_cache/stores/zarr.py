@@ -13,14 +13,13 @@ import hashlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dukd_cache.errors import ShardCorrupt
-from dukd_cache.files import finished_file, write_atomically
 from dukd_cache.layout import ArrayName, Layout, Pixels
 from dukd_cache.manifest import Encoding, ShardInfo, View, shard_name
+from dukd_cache.places import Place
 from dukd_cache.record import Record, RecordInfo
 from dukd_cache.stores.sidecar import Entry, Member, Shards, Sidecar, finished_sidecar, hash_of_files, sidecar_name
 from dukd_cache.stores.zarr_format import decode_chunk, encode_chunk, shard_index
@@ -36,9 +35,9 @@ class EncodedRecord:
 
 @dataclass(frozen=True)
 class ZarrWriter:
-    """Writes shards into the folder `root`."""
+    """Writes shards into `place`."""
 
-    root: Path
+    place: Place
     encoding: Encoding
     layout: Layout
 
@@ -55,60 +54,57 @@ class ZarrWriter:
     def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
         """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
         name = shard_name("zarr", view, number)
-        sidecar_path = self.root / sidecar_name(name)
-        sidecar_path.unlink(missing_ok=True)
-        paths = self._paths(view, number)
-        places: dict[ArrayName, list[tuple[int, int]]] = {array: [] for array in paths}
+        self.place.delete([sidecar_name(name)])
+        names = self._files(view, number)
+        chunks: dict[ArrayName, list[tuple[int, int]]] = {array: [] for array in names}
         entries: list[Entry] = []
         with ExitStack() as shard:
-            for path in paths.values():
-                path.parent.mkdir(parents=True, exist_ok=True)
-            partials = {array: shard.enter_context(finished_file(path)) for array, path in paths.items()}
+            paths = {array: shard.enter_context(self.place.new_file(file)) for array, file in names.items()}
             with ExitStack() as files:
-                streams = {array: files.enter_context(path.open("wb")) for array, path in partials.items()}
+                streams = {array: files.enter_context(path.open("wb")) for array, path in paths.items()}
                 for record in records:
                     members: dict[str, Member] = {}
                     for array, chunk in record.chunks.items():
-                        place = (streams[array].tell(), len(chunk))
+                        offset = streams[array].tell()
                         streams[array].write(chunk)
-                        places[array].append(place)
+                        chunks[array].append((offset, len(chunk)))
                         sha256 = hashlib.sha256(chunk).hexdigest()
-                        members[array] = Member(offset=place[0], length=place[1], sha256=sha256)
+                        members[array] = Member(offset=offset, length=len(chunk), sha256=sha256)
                     entries.append(Entry(info=record.info, members=members))
                 for array, stream in streams.items():
-                    stream.write(shard_index(places[array], self.encoding.shard_records[view]))
-            length, sha256 = hash_of_files(list(partials.values()))
+                    stream.write(shard_index(chunks[array], self.encoding.shard_records[view]))
+            length, sha256 = hash_of_files(paths.values())
         sidecar = Sidecar(bytes=length, sha256=sha256, records=tuple(entries))
         content = sidecar.to_json()
-        write_atomically(sidecar_path, content)
+        self.place.write(sidecar_name(name), content)
         return sidecar.shard_info(name, view, content)
 
     def finished(self, view: View, number: int, records: int | None) -> ShardInfo | None:
         """The shard, if an earlier build finished it with that many records; None: with any number."""
         name = shard_name("zarr", view, number)
-        found = finished_sidecar(self.root / sidecar_name(name), records)
-        paths = self._paths(view, number)
-        if found is None or not all(path.is_file() for path in paths.values()):
+        found = finished_sidecar(self.place, name, records)
+        if found is None:
             return None
         sidecar, content = found
-        for array, path in paths.items():
+        for array, file in self._files(view, number).items():
             last = sidecar.records[-1].members.get(array)
             index_bytes = 16 * self.encoding.shard_records[view] + 4
-            if last is None or path.stat().st_size != last.offset + last.length + index_bytes:
+            if last is None or self.place.size(file) != last.offset + last.length + index_bytes:
                 return None
         return sidecar.shard_info(name, view, content)
 
-    def _paths(self, view: View, number: int) -> dict[ArrayName, Path]:
-        return {array: self.root / shard_file(view, array, number) for array in self.layout[view]}
+    def _files(self, view: View, number: int) -> dict[ArrayName, str]:
+        return {array: shard_file(view, array, number) for array in self.layout[view]}
 
 
 class ZarrReader:
-    """Reads records of the shards in the folder `root`, each chunk by its offset; safe to share between threads."""
+    """Reads records of the shards in `place`, each chunk by its offset; safe to share between threads."""
 
-    def __init__(self, root: Path, encoding: Encoding, layout: Layout) -> None:
+    def __init__(self, place: Place, encoding: Encoding, layout: Layout) -> None:
+        self._place = place
         self._encoding = encoding
         self._layout = layout
-        self._shards = Shards(root)
+        self._shards = Shards(place)
 
     def read(self, shard: ShardInfo, index: int) -> Record:
         """The record at `index` of `shard`.
@@ -122,14 +118,12 @@ class ZarrReader:
             file = shard_file(shard.view, array, number_of(shard))
             where = entry.members.get(array)
             if where is None:
-                raise ShardCorrupt(f"{self._shards.root / file}: record {entry.info.key} is not there")
+                raise ShardCorrupt(f"{self._place.at(file)}: record {entry.info.key} is not there")
             content = self._shards.slice(file, entry.info.key, where)
             try:
                 found[array] = decode_chunk(content, self._encoding.codec, kind)
             except ValueError as error:
-                raise ShardCorrupt(
-                    f"{self._shards.root / file}: {entry.info.key} cannot be decoded: {error}"
-                ) from error
+                raise ShardCorrupt(f"{self._place.at(file)}: {entry.info.key} cannot be decoded: {error}") from error
         return Record(entry.info, found["input"], found.get("teacher"), found.get("truth"))  # type: ignore[arg-type]
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
@@ -153,16 +147,15 @@ class ZarrReader:
         """
         records = self._shards.sidecar(shard).records
         if any(set(entry.members) != set(self._layout[shard.view]) for entry in records):
-            raise ShardCorrupt(f"{self._shards.root / sidecar_name(shard.name)}: records of other arrays")
+            raise ShardCorrupt(f"{self._place.at(sidecar_name(shard.name))}: records of other arrays")
         for array, file in zip(self._layout[shard.view], self.files(shard), strict=True):
-            path = self._shards.root / file
             places = [(entry.members[array].offset, entry.members[array].length) for entry in records]
             index = shard_index(places, self._encoding.shard_records[shard.view])
-            start = path.stat().st_size - len(index)
-            with path.open("rb") as stream:
-                stream.seek(max(0, start))
-                if start != sum(places[-1]) or stream.read(len(index)) != index:
-                    raise ShardCorrupt(f"{path}: the index at byte {start} is not that of its {len(places)} chunks")
+            start = sum(places[-1])
+            if self._place.read_range(file, start, len(index) + 1) != index:
+                raise ShardCorrupt(
+                    f"{self._place.at(file)}: the index at byte {start} is not that of its {len(places)} chunks"
+                )
 
 
 def shard_file(view: View, array: ArrayName, number: int) -> str:

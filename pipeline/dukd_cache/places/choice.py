@@ -1,0 +1,25 @@
+"""From an address to the place that it names."""
+
+from pathlib import Path
+
+from dukd_cache.places import Address, Place
+from dukd_cache.places.folder import Folder
+
+_LOCAL = ("file://", "local://")
+
+
+def place_at(address: Address) -> Place:
+    """The folder or the store that `address` names. Nothing is looked up yet.
+
+    Raises:
+        PlaceError: an address of an unknown kind, or one whose library is not installed.
+    """
+    text = str(address)
+    if isinstance(address, Path) or "://" not in text:
+        return Folder(Path(address))
+    for kind in _LOCAL:
+        if text.startswith(kind):
+            return Folder(Path(text.removeprefix(kind)))
+    from dukd_cache.places.objects import Objects  # waits for fsspec: a folder does not need it
+
+    return Objects(text)

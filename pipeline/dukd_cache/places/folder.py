@@ -1,0 +1,139 @@
+"""A folder of this machine as the place of a cache: files are fsynced and renamed, the lock is the system's."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dukd_cache import lock
+from dukd_cache.errors import CacheError
+from dukd_cache.files import PARTIAL, finished_file, make_folder, sync_folder
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder `path`, which is made when something is written."""
+
+    path: Path
+    shown: str = ""
+    """Named in messages in the place of `path`: what its files are copies of."""
+
+    def __str__(self) -> str:
+        return self.shown or str(self.path)
+
+    def at(self, name: str) -> str:
+        """The file `name` in a message."""
+        return f"{self.shown}/{name}" if self.shown else str(self.path / name)
+
+    @property
+    def title(self) -> str:
+        """Last part of the address."""
+        return self.path.resolve().name
+
+    @property
+    def canonical(self) -> str:
+        """Equal for equal places, however they were named."""
+        return str(self.path.resolve())
+
+    def below(self, name: str) -> "Folder":
+        """What lies below `name`, as a place of its own."""
+        return Folder(self.path / name, f"{self.shown}/{name}" if self.shown else "")
+
+    def read(self, name: str) -> bytes:
+        """The whole file."""
+        if self.size(name) is None:  # whatever else has that name: a pipe would be waited for
+            raise self._missing(name)
+        return (self.path / name).read_bytes()
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on, or what there is of them."""
+        descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size  # looked up first, because memory is taken for the whole length
+            return os.pread(descriptor, max(0, min(length, size - offset)), offset)
+        finally:
+            os.close(descriptor)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the file; None where there is none."""
+        path = self.path / name
+        return path.stat().st_size if path.is_file() else None
+
+    def names(self, prefix: str = "") -> list[str]:
+        """All files whose names begin with `prefix`, sorted."""
+        if self.path.exists() and not self.path.is_dir():
+            raise CacheError(f"{self}: expected a folder, found a file")
+        folder, _, start = prefix.rpartition("/")
+        found: list[str] = []
+        for top in (self.path / folder).glob("*"):
+            if top.name.startswith(start):
+                inside = [Path(place, name) for place, _, names in os.walk(top) for name in names]
+                found += [path.relative_to(self.path).as_posix() for path in (inside if top.is_dir() else [top])]
+        return sorted(found)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put `content` there as the whole of the file."""
+        with self.new_file(name) as partial:
+            partial.write_bytes(content)
+
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[Path]:
+        """A path beside the file to write to; when the block ends well it is fsynced and renamed."""
+        make_folder((self.path / name).parent)
+        with finished_file(self.path / name) as partial:
+            yield partial
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove files, one after another; one that is not there is no error."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def delete_below(self, name: str) -> None:
+        """Remove everything below `name`."""
+        if (self.path / name).is_dir():
+            shutil.rmtree(self.path / name)
+
+    def move(self, names: Iterable[str], start: str, end: str) -> None:
+        """Rename files, one after another, and remove the folders that they leave empty.
+
+        File by file, as a folder cannot take the place of one that is there.
+        """
+        source, target = self.path / start, self.path / end
+        left: set[Path] = set()
+        for name in names:
+            make_folder((target / name).parent)
+            os.replace(source / name, target / name)
+            left |= {source / folder for folder in Path(name).parents if folder != Path()}
+        for folder in sorted(left, reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        for place in (target, source):
+            if place.is_dir():
+                sync_folder(place)
+
+    def sweep(self) -> None:
+        """Remove files that were being written when a process was killed."""
+        for left_over in self.path.rglob(f"*{PARTIAL}"):
+            left_over.unlink()
+
+    @contextmanager
+    def local(self, names: Iterable[str]) -> Iterator["Folder"]:
+        """This folder."""
+        for name in names:
+            if self.size(name) is None:
+                raise self._missing(name)
+        yield self
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Be the only one to write here until the block ends."""
+        return lock.locked(self.path)
+
+    def refuse_if_locked(self) -> None:
+        """Tell early what `locked` would tell later."""
+        lock.refuse_if_locked(self.path)
+
+    def _missing(self, name: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.at(name))

@@ -1,0 +1,258 @@
+"""The objects of a store below an address, through fsspec: S3, Google Cloud, Azure, or the memory of this process.
+
+An object is put whole or not at all, so nothing is renamed here: a file is written on this machine first, then put.
+Every question is asked again when its answer is lost on the way; the libraries below do that too, but not for all.
+"""
+
+import errno
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec  # type: ignore[import-untyped]
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from fsspec.registry import known_implementations  # type: ignore[import-untyped]
+
+from dukd_cache.errors import PlaceError
+from dukd_cache.places import object_lock
+from dukd_cache.places.folder import Folder
+
+T = TypeVar("T")
+
+_WHOLE_OR_NOTHING = ("abfs", "abfss", "az", "gcs", "gs", "memory", "s3", "s3a")
+"""Kinds of stores where a put is whole or nothing and listed at once. Elsewhere caches can be read, not written."""
+
+_EXTRAS = {"s3fs": "dukd[s3]", "gcsfs": "dukd[gcs]"}
+"""What to install for a library of fsspec."""
+
+_PAUSES_S = (0.5, 2.0)
+"""Before a question is asked again."""
+
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, ValueError)
+"""Answers that asking again would not change."""
+
+
+class Objects:
+    """The objects below `address`.
+
+    Raises:
+        PlaceError: the address is of an unknown kind, or its library is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        kind, _, rest = address.partition("://")
+        self._address = f"{kind}://{rest.rstrip('/')}"
+        self._root = _opened(self._address)[1]
+        self._lock: object_lock.ObjectLock | None = None
+
+    def __str__(self) -> str:
+        return self._address
+
+    def __reduce__(self) -> tuple[type["Objects"], tuple[str]]:
+        return Objects, (self._address,)
+
+    def at(self, name: str) -> str:
+        """The file `name` in a message."""
+        return f"{self._address}/{name}"
+
+    @property
+    def title(self) -> str:
+        """Last part of the address."""
+        return self._address.rpartition("/")[2]
+
+    @property
+    def canonical(self) -> str:
+        """Equal for equal places, however they were named."""
+        return str(self._store.unstrip_protocol(self._root))
+
+    def below(self, name: str) -> "Objects":
+        """What lies below `name`, as a place of its own."""
+        return Objects(self.at(name))
+
+    def read(self, name: str) -> bytes:
+        """The whole object."""
+        return bytes(self._asked(name, lambda store: store.cat_file(self._path(name))))
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on, or what there is of them."""
+        if length == 0:
+            return b""
+        try:
+            return bytes(
+                self._asked(name, lambda store: store.cat_file(self._path(name), start=offset, end=offset + length))
+            )
+        except PlaceError:
+            size = self.size(name)
+            if size is not None and size <= offset:  # which stores refuse to answer
+                return b""
+            raise
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the object; None where there is none."""
+        try:
+            found = self._asked(name, lambda store: store.info(self._path(name)))
+        except FileNotFoundError:
+            return None
+        return int(found["size"]) if found["type"] == "file" else None
+
+    def names(self, prefix: str = "") -> list[str]:
+        """All objects whose names begin with `prefix`, sorted."""
+        folder = prefix.rpartition("/")[0]
+        try:
+            found = self._asked(folder, lambda store: store.find(self._path(folder)))
+        except FileNotFoundError as error:  # of a folder without objects, stores say that it is empty
+            raise PlaceError(f"{self}: {_reason(error)}") from error
+        start = f"{self._root.rstrip('/')}/"
+        names = (str(path).removeprefix(start) for path in found)
+        return sorted(name for name in names if name.startswith(prefix) and name and not name.endswith("/"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put `content` there as the whole of the object."""
+        self._put(name, lambda store: store.pipe_file(self._path(name), content))
+
+    @contextmanager
+    def new_file(self, name: str) -> Iterator[Path]:
+        """A path in a temporary folder to write to; when the block ends well, it is put."""
+        with tempfile.TemporaryDirectory(prefix="dukd-put-") as folder:
+            path = Path(folder, name.rpartition("/")[2])
+            yield path
+            self._put(name, lambda store: store.put_file(str(path), self._path(name)))
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects, one after another; one that is not there is no error."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                self._changed(name, partial(_remove, path=self._path(name)))
+
+    def delete_below(self, name: str) -> None:
+        """Remove everything below `name`."""
+        if names := self.names(f"{name}/"):
+            self._changed(name, lambda store: store.rm([self._path(each) for each in names]))
+
+    def move(self, names: Iterable[str], start: str, end: str) -> None:
+        """Copy all objects within the store, then remove those that were copied."""
+        listed = list(names)
+        sources, targets = ([self._path(f"{below}{name}") for name in listed] for below in (start, end))
+        if listed:
+            self._changed(start, lambda store: store.copy(sources, targets, on_error="raise"))
+            self.delete(f"{start}{name}" for name in listed)
+
+    def sweep(self) -> None:
+        """Nothing: a put that was interrupted leaves no object."""
+
+    @contextmanager
+    def local(self, names: Iterable[str]) -> Iterator[Folder]:
+        """Copies in a temporary folder, named in messages as the objects are."""
+        with tempfile.TemporaryDirectory(prefix="dukd-get-") as folder:
+            self.fetch(names, Path(folder))
+            yield Folder(Path(folder), self._address)
+
+    def fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Copy objects into `folder`, below which they have the same names.
+
+        Raises:
+            FileNotFoundError: one is not there.
+        """
+        for name in names:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._asked(name, partial(_copied, path=self._path(name), target=target))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one to write here until the block ends; see `object_lock` for what that means."""
+        self._refuse_unless_writable()
+        with object_lock.held(self) as self._lock:
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def refuse_if_locked(self) -> None:
+        """Tell early what `locked` would tell later."""
+        self._refuse_unless_writable()
+        object_lock.refuse_if_held(self)
+
+    @property
+    def _store(self) -> Any:
+        """fsspec keeps one for each process, so it is asked for anew: after a fork it is another."""
+        return _opened(self._address)[0]
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}".rstrip("/")
+
+    def _put(self, name: str, put: Callable[[Any], object]) -> None:
+        try:
+            self._changed(name, put)
+        except FileNotFoundError as error:
+            raise PlaceError(f"{self.at(name)}: {_reason(error)}") from error
+
+    def _changed(self, name: str, change: Callable[[Any], object]) -> None:
+        """Ask for a change, if this process may still make it."""
+        self._refuse_unless_writable()
+        if self._lock is not None:
+            self._lock.check(name)
+        self._asked(name, change)
+
+    def _asked(self, name: str, question: Callable[[Any], T]) -> T:
+        for pause in (*_PAUSES_S, None):
+            try:
+                return question(self._store)
+            except FileNotFoundError:
+                raise
+            except Exception as error:  # each library has its own
+                number = error.errno if isinstance(error, OSError) else None
+                if number == errno.ENOSPC:  # of this machine's disk
+                    raise
+                if pause is None or isinstance(error, _FINAL) or number == errno.EINVAL:
+                    raise PlaceError(f"{self.at(name).rstrip('/')}: {_reason(error)}") from error
+                time.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    def _refuse_unless_writable(self) -> None:
+        kind = self._address.partition("://")[0]
+        if kind not in _WHOLE_OR_NOTHING:
+            raise PlaceError(
+                f"{self._address}: a cache there can be read, not written: {kind}:// may leave half a file "
+                f"(valid: folders, {', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)})"
+            )
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """The store of an address, and the path in it."""
+    kind = address.partition("://")[0].rpartition("::")[2]
+    try:
+        # Listings are not to be remembered: other processes write there.
+        store, path = url_to_fs(address, use_listings_cache=False)
+    except ImportError as error:
+        library = str(known_implementations.get(kind, {}).get("class", kind)).partition(".")[0]
+        if importlib.util.find_spec(library) is not None:  # it needs another one, and says so
+            raise PlaceError(f"{address}: {_reason(error)}") from error
+        raise PlaceError(f'{address}: needs {library}: pip install "{_EXTRAS.get(library, library)}"') from error
+    except ValueError as error:
+        raise PlaceError(
+            f"{address}: unknown kind of address {kind}:// (valid: folders, "
+            f"{', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)}, and what fsspec {fsspec.__version__} reads)"
+        ) from error
+    except Exception as error:  # settings of the library that make no sense
+        raise PlaceError(f"{address}: {_reason(error)}") from error
+    if not str(path).strip("/") and kind != "memory":
+        raise PlaceError(f"{address}: expected {kind}://bucket/name")
+    return store, str(path)
+
+
+def _remove(store: Any, path: str) -> None:
+    store.rm_file(path)
+
+
+def _copied(store: Any, path: str, target: Path) -> None:
+    store.get_file(path, str(target))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
