@@ -8,7 +8,7 @@ import pytest
 
 from dukd_train import loop
 from dukd_train.config import TrainConfig
-from dukd_train.observers import Observer, Observers, ProgressBar, Row, Start
+from dukd_train.observers import Observer, Observers, Row, Start
 from dukd_train.run import run
 from dukd_train.scores import Score
 
@@ -97,14 +97,3 @@ def test_everyone_hears_of_the_end() -> None:
     with pytest.raises(OSError, match="disk full at 7"):
         Observers([Broken(), notes]).ended(7)
     assert notes.of("ended") == [7]
-
-
-def test_the_bar_counts_the_steps_of_this_sitting(
-    settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bar = ProgressBar()
-    bar.started(Start(settings_of(method="kd"), tmp_path, 4, 10))
-    for step in (5, 6):
-        bar.stepped(step)
-    bar.ended(6)
-    assert capsys.readouterr().err.startswith("kd: 2/6 steps, ")

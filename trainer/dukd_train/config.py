@@ -182,6 +182,15 @@ class Validation(_Settings):
     """Image sets by name."""
 
 
+class Logging(_Settings):
+    """Who is told of a run's course, beside its own files and the display."""
+
+    tensorboard: bool = False
+    """Event files for TensorBoard, in the run folder's `tensorboard`."""
+    dvclive: bool = False
+    """Files of DVCLive for `dvc exp` and `dvc plots`, in the run folder's `dvclive`; needs `dukd[dvc]`."""
+
+
 class TrainConfig(_Settings):
     """All settings of a run."""
 
@@ -219,6 +228,8 @@ class TrainConfig(_Settings):
     """Steps between checkpoints; a run that was killed goes on from the last one."""
     validation: Validation = Validation()
     """Scores during training."""
+    logging: Logging = Logging()
+    """Trackers of experiments."""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

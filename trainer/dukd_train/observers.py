@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dukd_cache.progress import Advance, progress
 from dukd_train.config import TrainConfig
 from dukd_train.losses import Part
 from dukd_train.scores import Score
@@ -95,21 +94,3 @@ class Observers(Observer):
         with ExitStack() as everyone:  # also where one of them fails
             for observer in reversed(self._observers):
                 everyone.callback(observer.ended, step)
-
-
-class ProgressBar(Observer):
-    """The steps of this sitting, as `dukd_cache.progress` shows them."""
-
-    def __init__(self) -> None:
-        self._shown = ExitStack()
-        self._advance: Advance
-
-    def started(self, start: Start) -> None:
-        bar = progress(start.config.method, start.steps - start.step, "steps")
-        self._advance = self._shown.enter_context(bar)
-
-    def stepped(self, step: int) -> None:  # noqa: ARG002
-        self._advance(1)
-
-    def ended(self, step: int) -> None:  # noqa: ARG002
-        self._shown.close()

@@ -19,13 +19,14 @@ from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_train import config as settings
-from dukd_train.config import TrainConfig
+from dukd_train.config import Logging, TrainConfig
 from dukd_train.data import Batches, Rows, load_rows
+from dukd_train.display import Display
 from dukd_train.errors import RunError
 from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
-from dukd_train.observers import Observer, Observers, ProgressBar
+from dukd_train.observers import Observer, Observers
 from dukd_train.provenance import made_with
 from dukd_train.validation import ValidationFile, Validator
 
@@ -45,13 +46,14 @@ def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> d
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    tracking = _trackers(config.logging)
     claim(out, config)
     if (out / FACTS).is_file():
         return _finished(out, config, cache)
     validator = Validator(config.validation.sets, student.scale)
     student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
-    everyone = Observers([CurveFile(out), ValidationFile(out), ProgressBar(), *observers])
+    everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *tracking, *observers])
     averaged, seconds = train(training, out, validator, everyone)
     facts = _facts(config, cache, averaged, seconds) | made_with(device, begun=(out / CONFIG).stat().st_mtime)
     networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
@@ -92,6 +94,20 @@ def _finished(out: Path, config: TrainConfig, cache: Cache) -> dict[str, Any]:
     if facts["cache_digest"] != cache.digest:
         raise RunError(f"{out}: trained on another cache than {config.cache} holds now; choose another --out")
     return facts
+
+
+def _trackers(logging: Logging) -> list[Observer]:
+    """Those that the settings ask for; each needs a library that is loaded only then."""
+    trackers: list[Observer] = []
+    if logging.tensorboard:
+        from dukd_train.to_tensorboard import TensorBoard
+
+        trackers.append(TensorBoard())
+    if logging.dvclive:
+        from dukd_train.to_dvclive import DvcLive
+
+        trackers.append(DvcLive())
+    return trackers
 
 
 def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
