@@ -7,7 +7,7 @@ import pytest
 from dukd_cache.errors import SettingError
 from dukd_train.config import TrainConfig, validated
 from dukd_train.mistakes import CALLED_HERE
-from dukd_train.schema import paths, schema_of, settings
+from dukd_train.schema import names_in, paths, schema_of, settings
 
 SCHEMA = schema_of(TrainConfig)
 TOP = ", ".join(sorted(TrainConfig.model_fields))
@@ -46,17 +46,18 @@ def line(given: dict[str, Any]) -> str:
         ({"cache": "c", "total_iter": 1}, f"unknown setting 'total_iter': did you mean 'steps'? (valid: {TOP})"),
         (
             {"cache": "c", "optimizer": {"Lr": 1}},
-            "unknown setting 'optimizer.Lr': did you mean 'optimizer.lr'? (valid: betas, clip, lr, weight_decay)",
+            "unknown setting 'optimizer.Lr': did you mean 'optimizer.lr'? "
+            f"(valid: {', '.join(names_in(SCHEMA, ('optimizer',)))})",
         ),
         (
             {"cache": "c", "augment": {"hflip": 1}},
             "unknown setting 'augment.hflip': did you mean 'augment.base.hflip' or 'augment.zoom.hflip'? "
-            "(valid: base, zoom)",
+            f"(valid: {', '.join(names_in(SCHEMA, ('augment',)))})",
         ),
         (
             {"cache": "c", "augment": {"zoom": {"flip": 1}}},
             "unknown setting 'augment.zoom.flip': did you mean 'augment.zoom.vflip'? "
-            "(valid: hflip, invert, transpose, vflip)",
+            f"(valid: {', '.join(names_in(SCHEMA, ('augment', 'zoom')))})",
         ),
         (
             {"cache": "c", "validation": {"sets": {"Set5": {"hr": "x", "lrs": "y"}}}},

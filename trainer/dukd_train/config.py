@@ -73,6 +73,8 @@ class Student(_Settings):
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
     settings: ByName[Any] = {}
     """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
+    init: Location | None = None
+    """Weights to start from, of this architecture and settings; of those of another scale, all but the upsampler's."""
 
 
 class Loss(_Settings):

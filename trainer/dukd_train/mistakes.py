@@ -22,6 +22,7 @@ CALLED_HERE = {
     "manual_seed": "seed",
     "max_steps": "steps",
     "patch_size": "patch",
+    "pretrain_network_g": "student.init",
     "print_freq": "log_every",
     "save_checkpoint_freq": "checkpoint_every",
     "total_iter": "steps",

@@ -5,6 +5,7 @@ finished `student.safetensors` (the averaged weights) and `run.json` (what it wa
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from dukd_train.config import Logging, TrainConfig
 from dukd_train.data import Batches, Rows, load_rows
 from dukd_train.display import Display
 from dukd_train.errors import RunError
+from dukd_train.initial import start_from
 from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
@@ -47,15 +49,19 @@ def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> d
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
     tracking = _trackers(config.logging)
+    start = start_from(config.student.init, student) if config.student.init else None
     claim(out, config)
     if (out / FACTS).is_file():
         return _finished(out, config, cache)
+    if start:
+        print(start, file=sys.stderr, flush=True)
     validator = Validator(config.validation.sets, student.scale)
     student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
     everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *tracking, *observers])
     averaged, seconds = train(training, out, validator, everyone)
     facts = _facts(config, cache, averaged, seconds) | made_with(device, begun=(out / CONFIG).stat().st_mtime)
+    facts |= start.facts() if start else {}
     networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
     write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
     return facts
