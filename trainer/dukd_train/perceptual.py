@@ -62,7 +62,7 @@ def _network(name: LearnedName) -> nn.Module:
     """The metric on a pair of images float32 [1,3,H,W] in [0,1]."""
     file = weights_folder() / _LEARNED[name].backbone
     try:
-        from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
+        from torchmetrics.functional.image.dists import DISTSNetwork
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     except ModuleNotFoundError as error:
         raise SettingError(f'metric {name}: needs torchmetrics: pip install "dukd[perceptual]"') from error
@@ -70,7 +70,7 @@ def _network(name: LearnedName) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # it is initialised randomly before it gets its tensors
             if name == "lpips":
                 return LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
-            return DeepImageStructureAndTextureSimilarity()
+            return DISTSNetwork()  # torchmetrics' own metric would read its weights again for every image
     except Exception as error:  # no network, no permission, a damaged file: each fails in a way of its own
         problem = "damaged" if file.is_file() else "missing and cannot be downloaded"
         raise SettingError(
