@@ -5,7 +5,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -68,13 +68,18 @@ def spread(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None,
     """`function` of every item, computed on all cores; in order, a bounded number of them ahead."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[R]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
+        yield from in_order(pool, function, items, 4 * workers)
+
+
+def in_order(pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Generator[R, None, None]:
+    """`function` of every item, computed in `pool`; in order, at most `ahead` of them waiting."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def told(items: Iterable[T], on_items: Callable[[int], None]) -> Generator[T, None, None]:

@@ -31,6 +31,10 @@ class Cache:
             self._shards.setdefault(shard.view, []).append(shard)
         self._ends = {view: list(accumulate(s.records for s in shards)) for view, shards in self._shards.items()}
 
+    def __reduce__(self) -> tuple[type["Cache"], tuple[Address]]:
+        """Another process opens it anew."""
+        return Cache, (self.root,)
+
     @property
     def views(self) -> tuple[View, ...]:
         """The views that this cache has, in their fixed order."""

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from dukd_cache.degrade import downscale
 from dukd_cache.errors import SettingError
-from dukd_cache.manifest import VIEWS, View
+from dukd_cache.manifest import VIEWS, CropSpec, View
 from dukd_cache.reader import Cache
 from dukd_train.config import Augment
-from dukd_train.data import Batch, Batches, Rows, load_rows, positions, step_seed
+from dukd_train.data import Batches
+from dukd_train.decoded import decoded
 from dukd_train.losses import Target
+from dukd_train.order import Order, Picks, positions, step_seed
+from dukd_train.rows import Batch, ResidentRows, StreamedRows
 
 CPU = torch.device("cpu")
 NEVER = {"hflip": 0.0, "vflip": 0.0, "transpose": 0.0, "invert": 0.0}
@@ -31,11 +34,17 @@ OF_VIEW: dict[View, tuple[Target, ...]] = {
 }
 
 
-def make(cache: Cache, **changes: Any) -> Batches:
+def resident(cache: Cache, view: View, targets: tuple[Target, ...]) -> ResidentRows:
+    """All records of `view`, in this process's memory."""
+    wanted = decoded(cache, view, targets)
+    return wanted.rows(wanted.block(None), CPU)
+
+
+def make(cache: Cache, rows: Any = None, augment: Augment = PLAIN, workers: int = 0, **changes: Any) -> Batches:
     """Batches of 5 of all views, neither cropped nor augmented, unless told otherwise."""
-    rows = {view: load_rows(cache, view, targets, CPU) for view, targets in OF_VIEW.items()}
-    plain = Batches(rows, scale=2, batch=5, patch=None, augment=PLAIN, seed=0)
-    return replace(plain, **changes)
+    rows = rows or {view: resident(cache, view, targets) for view, targets in OF_VIEW.items()}
+    order = Order(cache.manifest.spec, batch=5, patch=None, seed=0)
+    return Batches(rows, replace(order, **changes), augment, CPU, workers)
 
 
 def same(one: dict[View, Batch], other: dict[View, Batch]) -> bool:
@@ -52,7 +61,7 @@ def pictures(images_NCHH: Tensor) -> list[np.ndarray]:
 
 def test_rows_are_what_the_cache_holds(cache: Cache) -> None:
     for view, targets in OF_VIEW.items():
-        rows = load_rows(cache, view, targets, CPU)
+        rows = resident(cache, view, targets)
         assert len(rows) == cache.count(view) == 12
         assert tuple(rows.targets) == targets
         for index in range(len(rows)):
@@ -63,14 +72,19 @@ def test_rows_are_what_the_cache_holds(cache: Cache) -> None:
 
 
 def test_only_what_is_asked_for_is_kept(cache: Cache) -> None:
-    assert list(load_rows(cache, "base", ["truth"], CPU).targets) == ["truth"]
+    assert list(resident(cache, "base", ("truth",)).targets) == ["truth"]
 
 
 def test_gathered_rows_are_channels_last(cache: Cache) -> None:
-    rows = load_rows(cache, "base", ["truth"], CPU).gather(torch.tensor([3, 3, 0]))
-    for images_NCHH in (rows.input, rows.targets["truth"]):
-        assert images_NCHH.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(rows.input[0], rows.input[1])
+    whole = resident(cache, "base", ("truth",))
+    corners = np.array([[0, 0], [0, 0], [2, 3]])
+    for rows in (
+        whole.gather(Picks(np.array([3, 3, 0]), None, 16)),
+        whole.gather(Picks(np.array([3, 3, 0]), corners, 9)),
+    ):
+        for images_NCHH in (rows.input, rows.targets["truth"]):
+            assert images_NCHH.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(rows.input[0], rows.input[1])
 
 
 def test_shapes(cache: Cache) -> None:
@@ -159,10 +173,27 @@ def test_crops_reach_every_corner(cache: Cache) -> None:
     assert len(corners) == 4
 
 
-def test_a_patch_larger_than_a_views_inputs_leaves_them_whole(cache: Cache) -> None:
-    batch = make(cache, patch=10).at(0)
-    sides = {view: (part.input.shape[-1], part.targets["teacher"].shape[-1]) for view, part in batch.items()}
-    assert sides == {"base": (10, 20), "zoom_in": (10, 20), "zoom_out": (8, 16)}
+@pytest.mark.parametrize(("patch", "sides"), [(15, (15, 7)), (10, (10, 5)), (2, (2, 1))])
+def test_a_smaller_patch_takes_the_same_part_of_every_view(cache: Cache, patch: int, sides: tuple[int, int]) -> None:
+    """zoom_out's input is patch // s, as if it had been made from the LR side of the training patch."""
+    batch = make(cache, patch=patch).at(0)
+    found = {view: (part.input.shape[-1], part.targets["teacher"].shape[-1]) for view, part in batch.items()}
+    whole, zoomed_out = ((side, 2 * side) for side in sides)
+    assert found == {"base": whole, "zoom_in": whole, "zoom_out": zoomed_out}
+
+
+@pytest.mark.parametrize(
+    ("cached", "zoomed_out", "patch", "side"),
+    [(48, 12, 48, 12), (48, 12, 32, 8), (48, 16, 32, 10), (50, 12, 25, 6), (48, 48, 32, 32), (48, 12, None, 12)],
+)
+def test_sides_of_zoom_out(cached: int, zoomed_out: int, patch: int | None, side: int) -> None:
+    spec = CropSpec(scale=4, patch=cached, zoom_out_patch=zoomed_out, base=1, zoom_in=1, zoom_out=1, seed=0)
+    assert Order(spec, 1, patch, 0).side("zoom_out") == side
+
+
+def test_a_patch_that_leaves_nothing_is_refused(cache: Cache) -> None:
+    with pytest.raises(SettingError, match=r"^patch 1: leaves nothing of the inputs of zoom_out, take at least 2$"):
+        make(cache, patch=1).at(0)
 
 
 def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
@@ -171,8 +202,8 @@ def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
     augment = Augment.model_validate({"base": often, "zoom": often})
     unlike = 0
     for step in range(4):
-        batch = make(cache, augment=augment, patch=8).at(step)
-        plain = make(cache, patch=8).at(step)
+        batch = make(cache, augment=augment, patch=12).at(step)
+        plain = make(cache, patch=12).at(step)
         for view in ("base", "zoom_out"):
             pairs = zip(pictures(batch[view].input), pictures(batch[view].targets["truth"]), strict=True)
             for row, (lr, hr) in enumerate(pairs):
@@ -184,8 +215,8 @@ def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
 
 
 def test_a_record_is_cut_and_augmented_anew_each_time(cache: Cache) -> None:
-    whole = load_rows(cache, "base", ["truth"], CPU)
-    one = Rows(whole.input[:1], {"truth": whole.targets["truth"][:1]})
+    whole = resident(cache, "base", ("truth",))
+    one = ResidentRows(whole.input[:1], {"truth": whole.targets["truth"][:1]})
     for changes, possible in ((("augment", Augment()), 8), (("patch", 14), 9)):
         batches = make(cache, rows={"base": one}, batch=1, **dict([changes]))
         seen = {batches.at(step)["base"].input.numpy().tobytes() for step in range(30)}
@@ -226,7 +257,7 @@ def test_a_view_that_is_left_out_changes_no_other(cache: Cache) -> None:
 def test_shares_of_processes_are_the_batch_of_one(cache: Cache, world: int) -> None:
     alone = make(cache, batch=8, patch=6, augment=Augment())
     for step in (0, 1, 5):
-        shares = [replace(alone, rank=rank, world=world).at(step) for rank in range(world)]
+        shares = [replace(alone, order=replace(alone.order, rank=rank, world=world)).at(step) for rank in range(world)]
         for view, whole in alone.at(step).items():
             assert {len(share[view].input) for share in shares} == {8 // world}
             assert torch.equal(torch.cat([share[view].input for share in shares]), whole.input)
@@ -248,5 +279,24 @@ def test_the_students_own_seed() -> None:
 
 def test_cache_without_the_asked_target_is_not_read(build_cache: Callable[..., Path]) -> None:
     pairs = Cache(build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0))
-    rows = load_rows(pairs, "base", ["truth"], CPU)
+    rows = resident(pairs, "base", ("truth",))
     assert rows.targets["truth"].shape == (12, 32, 32, 3)
+
+
+@pytest.mark.parametrize("patch", [None, 9])
+def test_streamed_and_resident_batches_are_the_same(cache: Cache, float16_cache: Cache, patch: int | None) -> None:
+    for each in (cache, float16_cache):
+        streamed = {view: StreamedRows(each, view, targets) for view, targets in OF_VIEW.items()}
+        one, other = (make(each, rows=rows, patch=patch, augment=Augment(), seed=5) for rows in (None, streamed))
+        assert all(same(one.at(step), other.at(step)) for step in range(4))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_steps_ahead_are_the_steps_one_by_one(cache: Cache, workers: int) -> None:
+    streamed = {view: StreamedRows(cache, view, targets) for view, targets in OF_VIEW.items()}
+    alone = make(cache, patch=9, augment=Augment())
+    for rows in (streamed, alone.rows):
+        batches = replace(alone, rows=rows, workers=workers)
+        found = list(batches.ahead(3, 12))
+        assert [step for step, _ in found] == list(range(3, 12))
+        assert all(same(batch, alone.at(step)) for step, batch in found)

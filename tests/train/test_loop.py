@@ -22,10 +22,12 @@ from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_train import checkpoint
 from dukd_train.config import TrainConfig
-from dukd_train.data import Batches, load_rows
+from dukd_train.data import Batches
 from dukd_train.journal import CURVE, CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, weights_of
+from dukd_train.order import Order
+from dukd_train.residency import open_rows
 from dukd_train.validation import Validator
 
 CPU = torch.device("cpu")
@@ -40,15 +42,12 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     """Train into the new folder `out`."""
     cache = Cache(config.cache)
     weights = weights_of(config.method, config.loss)
-    views = {PARTS[part][0] for part in weights}
-    rows = {
-        view: load_rows(cache, view, [PARTS[part][1] for part in weights if PARTS[part][0] == view], CPU)
-        for view in VIEWS
-        if view in views
-    }
+    targets = {view: [PARTS[part][1] for part in weights if PARTS[part][0] == view] for view in VIEWS}
+    rows, _ = open_rows(cache, {view: names for view, names in targets.items() if names}, config.data, CPU)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, 2, config.student.settings)
-    batches = Batches(rows, 2, config.batch, config.patch, config.augment, config.seed)
+    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
+    batches = Batches(rows, order, config.augment, CPU)
     training = Training(config, student, batches, weights, CPU, cache.digest)
     out.mkdir()
     averaged, _ = train(training, out, Validator(config.validation.sets, 2), CurveFile(out))

@@ -130,6 +130,18 @@ class Augment(_Settings):
     """Of zoom_in and zoom_out."""
 
 
+class Data(_Settings):
+    """Where records are kept while a student trains. Changes its speed, never its batches."""
+
+    resident: Literal["auto", "device", "memory", "no"] = "auto"
+    """Decoded records in the GPU's memory, in main memory (one copy for all processes of a machine), or nowhere: then
+    they are read again and again. auto: the first of these in which they fit."""
+    memory_limit: Annotated[float, Field(gt=0)] | None = None
+    """GB (10⁹ bytes) that decoded records may take; half of what is free if not given."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that decode what is not resident, of each training process; one a core if not given. 0: none."""
+
+
 class Optimizer(_Settings):
     """Adam."""
 
@@ -212,6 +224,8 @@ class TrainConfig(_Settings):
     """Weights of the parts of the loss."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
+    data: Data = Data()
+    """Where records are kept while the student trains."""
     optimizer: Optimizer = Optimizer()
     """Adam's settings."""
     schedule: Schedule = Schedule()

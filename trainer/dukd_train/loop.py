@@ -10,19 +10,18 @@ from torch import Tensor, nn
 
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
-from dukd_cache.prefetch import prefetch
 from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.config import TrainConfig
-from dukd_train.data import Batch, Batches, step_seed
+from dukd_train.data import Batches
 from dukd_train.errors import RunError
 from dukd_train.journal import Losses
 from dukd_train.losses import PARTS, Part, l1
 from dukd_train.observers import Observer, Row, Start
+from dukd_train.order import step_seed
 from dukd_train.pace import Pace
+from dukd_train.rows import Batch
 from dukd_train.validation import Validator
-
-_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ def train(run: Training, out: Path, validator: Validator, observers: Observer) -
         observers.started(Start(config, out, start, config.steps))
         if start:
             tell()
-        ahead = prefetch(((step, run.batches.at(step)) for step in range(start, config.steps)), _BATCHES_AHEAD)
-        for step, batch in pace.waits(ahead):
+        for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
             _reseed(run.device, step_seed(config.seed, step))
             losses.add(optimize(run, batch, optimizer, _rate(config, step)))
             _average(ema.module, student.module, schedule.ema_decay(step, config.ema))

@@ -21,7 +21,7 @@ from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_train import config as settings
 from dukd_train.config import Logging, TrainConfig
-from dukd_train.data import Batches, Rows, load_rows
+from dukd_train.data import Batches
 from dukd_train.display import Display
 from dukd_train.errors import RunError
 from dukd_train.initial import start_from
@@ -29,7 +29,9 @@ from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
 from dukd_train.observers import Observer, Observers
+from dukd_train.order import Order
 from dukd_train.provenance import made_with
+from dukd_train.residency import open_rows, workers
 from dukd_train.validation import ValidationFile, Validator
 
 CONFIG, WEIGHTS, FACTS = "config.yaml", "student.safetensors", "run.json"
@@ -143,9 +145,12 @@ def _batches(config: TrainConfig, cache: Cache, weights: dict[Part, float], devi
     for part in weights:
         view, target = PARTS[part]
         targets.setdefault(view, []).append(target)
-    rows: dict[View, Rows] = {view: load_rows(cache, view, names, device) for view, names in targets.items()}
-    spec = cache.manifest.spec
-    return Batches(rows, spec.scale, config.batch, config.patch, config.augment, config.seed)
+    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
+    for view in targets:
+        order.side(view)  # refuses a patch that leaves nothing, before all is loaded
+    rows, line = open_rows(cache, targets, config.data, device)
+    print(line, file=sys.stderr, flush=True)
+    return Batches(rows, order, config.augment, device, workers(config.data))
 
 
 def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:

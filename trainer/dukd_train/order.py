@@ -1,0 +1,113 @@
+"""(seed, step) → which records a step reads, and which square of each. Pure functions, the same in every process.
+
+Nothing here keeps state: resuming at a step needs the step's number only. Where several processes train together, all
+is drawn for the batch of all of them, and each takes its share: the batch of a step does not depend on their number.
+
+Shapes: N records.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from dukd_cache.errors import SettingError
+from dukd_cache.manifest import CropSpec, View
+
+_VIEW_STREAM: dict[View, int] = {"base": 0, "zoom_in": 1, "zoom_out": 2}
+
+
+@dataclass(frozen=True)
+class Picks:
+    """What a process reads of one view in one step."""
+
+    indices: npt.NDArray[np.int64]
+    """Of records, [N]."""
+    corners: npt.NDArray[np.int64] | None
+    """[N,2]: (y, x) of the left upper corner of each square, in pixels of the cached input; None: the whole of it."""
+    side: int
+    """Of the squares, in pixels of the input."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Draws the batches of a run.
+
+    Raises:
+        SettingError: `batch` records cannot be shared evenly among `world` processes.
+    """
+
+    spec: CropSpec
+    """Of the cache."""
+    batch: int
+    """Records of a view in a step, in all processes together."""
+    patch: int | None
+    """Side of the inputs of `base` and `zoom_in` to cut out of the cached ones; None: the whole of them."""
+    seed: int
+    rank: int = 0
+    """Which of the processes that train together this is, 0 ≤ rank < world."""
+    world: int = 1
+    """How many they are."""
+
+    def __post_init__(self) -> None:
+        if self.batch % self.world:
+            # Each process takes the mean over its own share, and gradients are the mean of those.
+            raise SettingError(f"batch {self.batch}: cannot be shared evenly among {self.world} processes")
+
+    @property
+    def mine(self) -> slice:
+        """This process's share of a batch: rank after rank, the shares are the whole."""
+        share = self.batch // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def side(self, view: View) -> int:
+        """Side of the inputs of `view` in training, in pixels.
+
+        A smaller `patch` takes the same part of every view's input, rounded down. The authors make `zoom_out` from the
+        LR side of the training patch: its input has the side patch // s, and so it has here.
+
+        Raises:
+            SettingError: no pixel would be left.
+        """
+        cached = self.spec.input_side(view)
+        side = cached * self.patch // self.spec.patch if self.patch else cached
+        if side == 0:
+            least = -(-self.spec.patch // cached)
+            raise SettingError(f"patch {self.patch}: leaves nothing of the inputs of {view}, take at least {least}")
+        return side
+
+    def draw(self, view: View, step: int, count: int) -> tuple[Picks, np.random.Generator]:
+        """What this process reads of the `count` records of `view` in `step`; the generator of what else is drawn.
+
+        From the generator, too, draw for `batch` records, and take `mine`.
+        """
+        chosen = positions(self.seed, view, step, self.batch, count)[self.mine]
+        rng = _generator(self.seed, 1 + _VIEW_STREAM[view], step)
+        side, cached = self.side(view), self.spec.input_side(view)
+        corners = rng.integers(cached - side + 1, size=(self.batch, 2))[self.mine] if side < cached else None
+        return Picks(chosen, corners, side), rng
+
+
+def positions(seed: int, view: View, step: int, batch: int, count: int) -> npt.NDArray[np.int64]:
+    """Which of `count` records `step` reads, int64 [batch]: every epoch is a new permutation of all of them."""
+    wanted = np.arange(step * batch, (step + 1) * batch)
+    epochs, places = np.divmod(wanted, count)
+    return np.array(
+        [_permutation(seed, view, int(epoch), count)[place] for epoch, place in zip(epochs, places, strict=True)]
+    )
+
+
+def step_seed(seed: int, step: int) -> int:
+    """For what a student draws itself in `step`, like the paths that SwinIR drops: 0 ≤ it < 2⁶³."""
+    return int(_generator(seed, 2001, step).integers(2**63))
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, view: View, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return _generator(seed, 1001 + _VIEW_STREAM[view], epoch).permutation(count)
+
+
+def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    """Counter-based: the same numbers for the same (seed, stream, counter), whatever was drawn before."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream * 2**40 + counter], np.uint64)))
