@@ -1,8 +1,13 @@
-"""Which device to compute on."""
+"""Which device to compute on, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from dukd_cache.errors import SettingError
+from dukd_cache.manifest import Precision
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -17,3 +22,16 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise SettingError("device cuda: torch finds no GPU here (use auto or cpu)")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Networks called in the block compute in `precision`.
+
+    Raises:
+        SettingError: fp16 on a CPU.
+    """
+    if precision == "fp32":
+        return nullcontext()
+    if precision == "fp16" and device.type == "cpu":
+        raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
+    return torch.autocast(device.type, _AUTOCAST[precision])

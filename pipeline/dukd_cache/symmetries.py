@@ -102,6 +102,8 @@ def _changed(chosen_N: Tensor, change: Callable[[Tensor], Tensor], x_NCHH: Tenso
     """`x` with `change` made to the chosen records."""
     if not chosen_N.any():
         return x_NCHH
+    if chosen_N.all():  # images of any sides, even where the change is to transpose them
+        return change(x_NCHH)
     return (_select_in_kernel if x_NCHH.is_cuda else _select_by_sorting)(chosen_N, change, x_NCHH)
 
 

@@ -4,7 +4,6 @@ Shapes: N patches, p input side, q = scale · p.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,10 @@ import numpy.typing as npt
 import torch
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError
+from dukd_cache.devices import autocast
 from dukd_cache.manifest import Dtype, Precision, TeacherInfo
 from dukd_cache.networks import Network
 from dukd_cache.record import Answer
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,9 @@ class Teacher:
 
     def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
         """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet."""
-        with self._precision(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with autocast(self.device, self.info.precision), deterministic:
             return self.network(input_NCpp).float()
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.info.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, _AUTOCAST[self.info.precision])
 
 
 def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
@@ -67,8 +60,7 @@ def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
         WeightsError: the file holds no SR network.
         SettingError: the device cannot compute in `precision`.
     """
-    if precision == "fp16" and device.type == "cpu":
-        raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
+    autocast(device, precision)
     network = networks.load(weights)
     network.module.requires_grad_(False).eval()
     # Inputs come with their channels last, and so the weights should lie.

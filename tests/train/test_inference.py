@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dukd_train.inference import super_resolve
+from dukd_cache import networks
+from dukd_cache.errors import SettingError
+from dukd_train.inference import WHOLE, Inference, may_tile, prepared, seams, super_resolve
+from dukd_train.self_ensemble import SelfEnsemble
+from dukd_train.super_resolver import SuperResolver
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,43 @@ def test_the_device_of_a_wrapped_module_is_found() -> None:
     network = Wrapped(Probe("meta"))
     super_resolve(network, np.zeros((2, 2, 3), np.uint8))
     assert network.module.seen == [("meta", False)]
+
+
+@pytest.fixture(scope="module")
+def edsr() -> networks.Network:
+    torch.manual_seed(0)
+    return networks.build("EDSR", 2, {"channels": 6, "blocks": 1})
+
+
+def levels(network: SuperResolver, seed: int = 0) -> np.ndarray:
+    image = np.random.default_rng(seed).integers(0, 256, (50, 67, 3), dtype=np.uint8)
+    return super_resolve(network, image).astype(int)
+
+
+def test_tiles_and_ensembles_can_be_had_together(edsr: networks.Network) -> None:
+    whole = levels(edsr)
+    assert np.array_equal(levels(prepared(edsr, WHOLE)), whole)
+    assert np.abs(levels(prepared(edsr, Inference(tile=32, tile_overlap=6))) - whole).max() <= 1
+    both = levels(prepared(edsr, Inference(tile=32, tile_overlap=6, self_ensemble=True)))
+    assert np.abs(both - levels(SelfEnsemble(edsr))).max() <= 1
+    assert (both != whole).any()
+
+
+def test_lower_precision_is_near_but_not_equal(edsr: networks.Network) -> None:
+    difference = np.abs(levels(prepared(edsr, Inference(precision="bf16"))) - levels(edsr))
+    assert 0 < difference.max() < 8
+    with pytest.raises(SettingError, match="fp16: a CPU computes in fp32 or bf16"):
+        prepared(edsr, Inference(precision="fp16"))
+
+
+def test_farsighted_networks_are_named(edsr: networks.Network) -> None:
+    assert seams(edsr, Inference(tile=64, tile_overlap=6)) is None
+    line = seams(edsr, Inference(tile=64, tile_overlap=1))
+    assert line is not None
+    assert line.startswith("EDSR sees farther than the tiles' overlap of 1 pixels")
+
+
+def test_which_images_may_be_cut() -> None:
+    assert not may_tile(Inference(tile=0), 9999, 9999)
+    assert [may_tile(Inference(tile=64), *size) for size in ((64, 64), (65, 10), (10, 65))] == [False, True, True]
+    assert [may_tile(Inference(tile="auto"), side, side) for side in (512, 513)] == [False, True]

@@ -17,6 +17,15 @@ app = typer.Typer(
 Metrics = Annotated[
     str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
 ]
+TileOption = Annotated[
+    str, typer.Option("--tile", help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
+]
+TileOverlap = Annotated[
+    int, typer.Option("--tile-overlap", min=0, help="LR pixels that a tile sees of its neighbours on each side.")
+]
+SelfEnsemble = Annotated[
+    bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
+]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
@@ -58,18 +67,23 @@ def evaluate(
     lr_template: LrTemplate = "{stem}x{scale}",
     metrics: Metrics = "psnr_y,ssim_y",
     scale: Annotated[int | None, typer.Option(help="Refuse a network of another scale.")] = None,
+    tile: TileOption = "0",
+    tile_overlap: TileOverlap = 32,
+    self_ensemble: SelfEnsemble = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
     from dukd_train.image_sets import lr_folders, named_sets
+    from dukd_train.inference import Inference
     from dukd_train.scores import metric_names
     from dukd_train.scoring import score_weights, scores_json, tables
+    from dukd_train.tiles import tile_side
 
-    sets = named_sets(hr)
-    found = score_weights(
-        weights, sets, lr_folders(lr or [], [*sets], lr_template), scale, device, metric_names(metrics)
-    )
+    sets, names = named_sets(hr), metric_names(metrics)
+    folders = lr_folders(lr or [], [*sets], lr_template)
+    how = Inference(tile_side(tile), tile_overlap, self_ensemble)
+    found = score_weights(weights, sets, folders, scale, device, names, how)
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(scores_json(found))

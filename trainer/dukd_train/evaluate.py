@@ -8,8 +8,9 @@ from typing import Any
 from dukd_cache.degrade import upscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder, Scene, find_images, read_scene, refuse_shared_lr
-from dukd_train.inference import SuperResolver, super_resolve
+from dukd_train.inference import super_resolve
 from dukd_train.scores import Score, Scorer, mean_score, plain_score, usual_score
+from dukd_train.super_resolver import SuperResolver
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dukd_cache.errors import WeightsError
 from dukd_cache.images import LrFolder
 from dukd_cache.progress import progress
 from dukd_train.evaluate import Evaluation, ImageScore, evaluate, pair_images
+from dukd_train.inference import WHOLE, Inference, prepared
 from dukd_train.scores import LABELS, USUAL, MetricName, scorer, shown
 
 
@@ -20,12 +21,14 @@ def score_weights(
     scale: int | None,
     device: str,
     metrics: Sequence[MetricName] = USUAL,
+    how: Inference = WHOLE,
 ) -> dict[str, Evaluation]:
     """Score the network in `weights` on the images below each folder of `sets`, by name.
 
     Args:
         lr: LR folders by set; LR images are made where a set has none.
         scale: refuse a network of another one.
+        how: the network is asked; by default on whole images in float32.
 
     Raises:
         WeightsError: the file holds no SR network, or one of another scale than `scale`.
@@ -37,9 +40,10 @@ def score_weights(
     network = networks.load(weights).to(where)
     if scale not in (None, network.scale):
         raise WeightsError(f"{weights}: expected a network of scale {scale}, found one of scale {network.scale}")
+    asked = prepared(network, how)
     pairs = {name: pair_images(hr, network.scale, lr.get(name)) for name, hr in sets.items()}
     with progress("scoring", sum(map(len, pairs.values())), "images") as advance:
-        return {name: evaluate(network, each, score, lambda _scored: advance(1)) for name, each in pairs.items()}
+        return {name: evaluate(asked, each, score, lambda _scored: advance(1)) for name, each in pairs.items()}
 
 
 def scores_json(scores: Mapping[str, Evaluation]) -> str:
