@@ -46,6 +46,7 @@ class Dtype(StrEnum):
 
     uint8 = "uint8"
     float16 = "float16"
+    float32 = "float32"
 
 
 class Precision(StrEnum):
@@ -107,7 +108,7 @@ def build_job(
     store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")] = Store.webdataset,
     codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
     dtype: Annotated[
-        Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room.")
+        Dtype, typer.Option(help="Of the stored answers; float16 takes five times the room, float32 ten times.")
     ] = Dtype.uint8,
     precision: Annotated[Precision, typer.Option(help="The teacher computes in this.")] = Precision.fp32,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,

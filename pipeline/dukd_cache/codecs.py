@@ -11,7 +11,7 @@ from dukd_cache.manifest import Codec
 
 
 def encode(pixels: Pixels, codec: Codec) -> tuple[str, bytes]:
-    """`pixels` [H,W,3] as (suffix, bytes). No image codec holds float16: it is stored as `.npy` whatever the codec."""
+    """`pixels` [H,W,3] as (suffix, bytes). No image codec holds floating point: `.npy` does, whatever the codec."""
     buffer = io.BytesIO()
     if codec == "raw" or pixels.dtype != np.uint8:
         np.save(buffer, pixels, allow_pickle=False)

@@ -10,7 +10,7 @@ from dukd_cache.manifest import MAX_SHARD_RECORDS, Dtype, Header, View
 
 ArrayName = Literal["input", "teacher", "truth"]
 
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,11 @@ MANIFEST = "manifest.json"
 View = Literal["base", "zoom_in", "zoom_out"]
 Store = Literal["webdataset", "zarr"]
 Codec = Literal["webp", "png", "raw", "blosc"]
-Dtype = Literal["uint8", "float16"]
+Dtype = Literal["uint8", "float16", "float32"]
 Precision = Literal["fp32", "bf16", "fp16"]
+
+DTYPES: tuple[Dtype, ...] = ("uint8", "float16", "float32")
+"""The coarsest first: an answer may serve those before its own, never those after it."""
 
 VIEWS: tuple[View, ...] = ("base", "zoom_in", "zoom_out")
 

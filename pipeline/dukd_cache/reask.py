@@ -23,11 +23,11 @@ def tolerance(precision: Precision, dtype: Dtype) -> float:
 
     The order of a sum depends on the size of the batch and on the device, so answers differ in their last digits. In
     fp32 that is far less than a level: it shows only where a rounding flips, by one level of uint8 or one step of
-    float16 (1/2048 below 1; two are allowed). fp16 resolves 1/8 of a level near white and bf16 a whole one, and the
-    differences of several layers add up: 2 and 4 levels.
+    float16 (1/2048 below 1; two are allowed); 1/16 of a level is far more than the last digits of float32. fp16
+    resolves 1/8 of a level near white and bf16 a whole one, and the differences of several layers add up: 2 and 4.
     """
     if precision == "fp32":
-        return 1.0 if dtype == "uint8" else 255 / 1024
+        return {"uint8": 1.0, "float16": 255 / 1024, "float32": 1 / 16}[dtype]
     return {"fp16": 2.0, "bf16": 4.0}[precision]
 
 

@@ -11,7 +11,7 @@ from dukd_cache.manifest import FORMAT_VERSION, Count, Precision, View
 from dukd_cache.plan import Crop
 
 U8 = npt.NDArray[np.uint8]
-Answer = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
+Answer = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 
 class RecordInfo(BaseModel):
@@ -42,7 +42,7 @@ class Record:
     input: U8
     """[p,p,3]"""
     teacher: Answer | None
-    """[q,q,3]; float16 is in [0,1]. None in a cache of pairs."""
+    """[q,q,3]; floating point is in [0,1]. None in a cache of pairs."""
     truth: U8 | None
     """[q,q,3]. None in `zoom_in`."""
 

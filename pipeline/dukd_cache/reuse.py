@@ -12,7 +12,7 @@ import numpy as np
 
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import header_of, sources
-from dukd_cache.manifest import Dtype, Header, ShardInfo, TeacherInfo
+from dukd_cache.manifest import DTYPES, Dtype, Header, ShardInfo, TeacherInfo
 from dukd_cache.places import Place
 from dukd_cache.record import U8, Answer, Record
 from dukd_cache.stores import StoreReader
@@ -69,7 +69,7 @@ def useful_shards(places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -
         if header is None or header.teacher is None:
             continue
         same = (header.teacher.fingerprint, header.teacher.precision) == (teacher.fingerprint, teacher.precision)
-        if same and header.encoding.dtype in (dtype, "float16"):
+        if same and DTYPES.index(header.encoding.dtype) >= DTYPES.index(dtype):
             for shard in whole_shards(place, header):
                 yield Source(place, header, shard)
 
@@ -129,9 +129,11 @@ class Answers:
 
 
 def served(answer: Answer, dtype: Dtype) -> Answer:
-    """A stored answer as `dtype`: as it is, or float16 in [0,1] rounded half up to uint8."""
+    """A stored answer as `dtype`: as it is, or floating point in [0,1] rounded to what is coarser."""
     if answer.dtype == dtype:
         return answer
+    if dtype != "uint8":
+        return answer.astype(dtype)
     rounded: Answer = np.floor(answer.astype(np.float32) * 255 + 0.5).clip(0, 255).astype(np.uint8)
     return rounded
 

@@ -27,7 +27,7 @@ class Teacher:
     device: torch.device
 
     def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
-        """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or float16 in [0,1].
+        """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
 
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
         """
@@ -43,7 +43,7 @@ class Teacher:
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
         else:
-            stored = answers_NCqq.half()
+            stored = answers_NCqq.half() if dtype == "float16" else answers_NCqq
         return _fetched(stored.permute(0, 2, 3, 1).contiguous())
 
     def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:

@@ -180,6 +180,6 @@ def _contradiction(record: Record, found: Manifest, shard: ShardInfo, position: 
     if name != info.fingerprint:
         return f"fingerprint {info.fingerprint[:12]}… stored, {name[:12]}… of its input"
     answer = record.teacher
-    if answer is not None and answer.dtype == np.float16 and not bool(np.all((answer >= 0) & (answer <= 1))):
+    if answer is not None and answer.dtype != np.uint8 and not bool(np.all((answer >= 0) & (answer <= 1))):
         return "the teacher's answer is not in [0,1]"
     return None

@@ -279,7 +279,7 @@ class TestMistakes:
         ("words", "says"),
         [
             (("--codec", "jpg"), ["--codec", "'jpg'", "webp", "png", "raw"]),
-            (("--dtype", "int8"), ["--dtype", "'int8'", "uint8", "float16"]),
+            (("--dtype", "int8"), ["--dtype", "'int8'", "uint8", "float16", "float32"]),
             (("--precision", "fp8"), ["--precision", "'fp8'", "fp32"]),
             (("--device", "tpu"), ["--device", "'tpu'", "auto", "cpu", "cuda"]),
             (("--patch", "many"), ["--patch", "integer"]),

@@ -4,7 +4,6 @@ import io
 import pickle
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from tests.cache.samples import U8, photo
 
 from dukd_cache.codecs import decode, encode
-from dukd_cache.layout import Kind
+from dukd_cache.layout import Kind, Pixels
 from dukd_cache.manifest import CODECS as CODECS_OF_STORES
-from dukd_cache.manifest import Codec
+from dukd_cache.manifest import Codec, Dtype
 
 CODECS = CODECS_OF_STORES["webdataset"]
 SUFFIXES = {"webp": "webp", "png": "png", "raw": "npy"}
@@ -33,12 +32,16 @@ def test_uint8_comes_back_unchanged(codec: Codec, pixels: U8) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@given(pixels=arrays(np.float16, shapes, elements=st.floats(0, 1, width=16)))
-def test_float16_comes_back_unchanged_whatever_the_codec(codec: Codec, pixels: npt.NDArray[np.float16]) -> None:
+@given(
+    pixels=arrays(np.float16, shapes, elements=st.floats(0, 1, width=16))
+    | arrays(np.float32, shapes, elements=st.floats(0, 1, width=32))
+)
+def test_floating_point_comes_back_unchanged_whatever_the_codec(codec: Codec, pixels: Pixels) -> None:
     suffix, content = encode(pixels, codec)
     assert suffix == "npy"
-    decoded = decode(suffix, content, Kind(len(pixels), "float16"))
-    assert decoded.dtype == np.float16
+    dtype: Dtype = "float16" if pixels.dtype == np.float16 else "float32"
+    decoded = decode(suffix, content, Kind(len(pixels), dtype))
+    assert decoded.dtype == pixels.dtype
     assert np.array_equal(decoded, pixels)
 
 

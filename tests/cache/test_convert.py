@@ -44,9 +44,10 @@ def originals(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("originals")
     few = {"base": 3, "zoom_in": 2, "zoom_out": 2}
     job.run(build_job(photos, folder / "float16", teacher_file, dtype="float16", **few))
+    job.run(build_job(photos, folder / "float32", teacher_file, dtype="float32", **few))
     job.run(build_job(photos, folder / "uint8", teacher_file, **few))
     job.run(build_job(photos, folder / "pairs", None, base=3))
-    return {name: folder / name for name in ("float16", "uint8", "pairs")}
+    return {name: folder / name for name in ("float32", "float16", "uint8", "pairs")}
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float16", "pairs"])
@@ -65,7 +66,7 @@ def test_nothing_is_lost_and_the_way_back_gives_the_same_files(
     assert files_of(tmp_path / "back") == files_of(source.root)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_a_converted_cache_is_the_one_a_build_writes(
     originals: dict[str, Path], photos: Path, teacher_file: Path, tmp_path: Path, dtype: Dtype
 ) -> None:

@@ -263,6 +263,17 @@ def test_finer_answers_serve_coarser_ones_and_never_the_other_way(bench: Bench) 
     assert bench.files("cache") == bench.files("fine")
 
 
+def test_the_finest_answers_serve_all_others_as_the_teacher_gives_them(bench: Bench) -> None:
+    bench.build(replace(ONE, dtype="float32"), "finest")
+    for dtype in ("float16", "uint8"):
+        tally, heard = bench.build(replace(ONE, dtype=dtype), dtype, reuse=("finest",))
+        assert (tally.asked, heard) == (0, set())
+        bench.build(replace(ONE, dtype=dtype), f"fresh {dtype}")
+        assert bench.files(dtype) == bench.files(f"fresh {dtype}")
+    tally, _ = bench.build(replace(ONE, dtype="float32"), "again", reuse=("float16", "uint8"))
+    assert tally.reused == 0
+
+
 def _answers(bench: Bench, name: str, view: View) -> list[U8]:
     return [record.teacher for record in everything(Cache(bench.folder / name), view) if record.teacher is not None]  # type: ignore[misc]
 
@@ -271,6 +282,9 @@ def test_served_rounds_half_up_and_leaves_equal_types_alone() -> None:
     stored = np.array([0.0, 0.5 / 255, 0.4999 / 255, 1.0, 127 / 255], np.float16)
     assert served(stored, "float16") is stored
     assert served(stored, "uint8").tolist() == [0, int(float(stored[1]) * 255 + 0.5), 0, 255, 127]
+    exact = np.array([0.0, 0.3, 1.0], np.float32)
+    assert served(exact, "float16").tolist() == exact.astype(np.float16).tolist()
+    assert served(exact, "uint8").tolist() == [0, 77, 255]
     bytes_ = np.array([3], np.uint8)
     assert served(bytes_, "uint8") is bytes_
 

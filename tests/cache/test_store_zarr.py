@@ -20,7 +20,7 @@ from tests.cache.test_store_webdataset import equal, layout_of, record_of
 from dukd_cache import job, manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.layout import Kind
-from dukd_cache.manifest import CODECS, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
+from dukd_cache.manifest import CODECS, DTYPES, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
 from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
 from dukd_cache.stores.choice import whole_shards
@@ -45,7 +45,7 @@ def reader_of(root: Path, codec: Codec = "blosc", **kind: Any) -> ZarrReader:
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("view", VIEWS)
 def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype, codec: Codec) -> None:
     shard = written(tmp_path, view, codec, dtype=dtype)
@@ -80,7 +80,7 @@ def test_the_shard_is_described_truly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_zarr_package_opens_a_cache_and_reads_the_same(
     photos: Path, teacher_file: Path, tmp_path: Path, codec: Codec, dtype: Dtype
 ) -> None:
@@ -210,7 +210,7 @@ def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_chunks_of_another_kind_are_refused(codec: Codec, dtype: Dtype) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (8, 8, 3)).astype(dtype)
     content = encode_chunk(pixels, codec)

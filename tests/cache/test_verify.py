@@ -92,7 +92,7 @@ def test_every_of_200_damages_is_noticed(many_shards: dict[Store, Path], tmp_pat
 
 
 @pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_a_sound_cache_holds(photos: Path, teacher_file: Path, tmp_path: Path, store: Store, dtype: str) -> None:
     job.run(build_job(photos, tmp_path / "c", teacher_file, store=store, codec=None, dtype=dtype, base=2))
     counted: list[int] = []
