@@ -147,6 +147,8 @@ class EDSRArch(Architecture[EDSR]):  # type: ignore[misc]
         if "head.0.weight" in state_dict:
             img_range = _official_range(state_dict)
             state_dict = _rename_official(state_dict)
+        # TorchScript writes out what modules keep for themselves.
+        state_dict = {name: tensor for name, tensor in state_dict.items() if name != "rgb_mean"}
         scale, channels = get_pixelshuffle_params(state_dict, "upsample")
         input_channels = state_dict["conv_first.weight"].shape[1]
         output_channels = state_dict["conv_last.weight"].shape[0]

@@ -56,15 +56,18 @@ def edsr_state(names: dict[str, str], scale: int, channels: int = 8, blocks: int
     generator = torch.Generator().manual_seed(scale)
     state = {}
     for name, (outputs, inputs) in shapes.items():
-        state[f"{name}.weight"] = 0.15 * torch.randn(outputs, inputs, 3, 3, generator=generator)
+        spread = 0.15 * (8 / inputs) ** 0.5
+        state[f"{name}.weight"] = spread * torch.randn(outputs, inputs, 3, 3, generator=generator)
         state[f"{name}.bias"] = torch.randn(outputs, generator=generator)
-    if names is OFFICIAL:
+    if names["first"] == OFFICIAL["first"]:
         for layer, sign in (("sub_mean", -1), ("add_mean", 1)):
             state |= {f"{layer}.weight": torch.eye(3).view(3, 3, 1, 1), f"{layer}.bias": sign * 255 * MEAN}
     return state
 
 
-def edsr_reference(names: dict[str, str], state: State, scale: int, image: Tensor, res_scale: float = 1.0) -> Tensor:
+def edsr_reference(
+    names: dict[str, str], state: State, scale: int, image: Tensor, res_scale: float = 1.0, blocks: int = 2
+) -> Tensor:
     """EDSR's answer by functional calls on the tensors alone."""
 
     def conv(name: str, features: Tensor) -> Tensor:
@@ -72,7 +75,7 @@ def edsr_reference(names: dict[str, str], state: State, scale: int, image: Tenso
 
     mean = 255 * MEAN.view(1, 3, 1, 1)
     shallow = features = conv(names["first"], 255 * image - mean)
-    for block in range(2):
+    for block in range(blocks):
         inner = F.relu(conv(names["conv1"].format(block), features))
         features = features + res_scale * conv(names["conv2"].format(block), inner)
     features = conv(names["after"], features) + shallow
@@ -111,6 +114,27 @@ def test_edsr_of_either_layout_is_its_functional_forward(
     assert expected.std() > 0.01  # the reference is not merely the mean
     torch.testing.assert_close(network.forward(image), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(network(image), expected.clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "blocks", "res_scale"),
+    [
+        (64, 16, 1.0),
+        (256, 4, 0.1),
+        pytest.param(256, 32, 0.1, marks=pytest.mark.slow),
+    ],
+    ids=["baseline", "large but short", "large"],
+)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("layout", ["basicsr", "official"])
+def test_edsr_of_the_papers_sizes(
+    layout: str, scale: int, channels: int, blocks: int, res_scale: float, image: Tensor, tmp_path: Path
+) -> None:
+    names = BASICSR if layout == "basicsr" else OFFICIAL | {"after": f"body.{blocks}"}
+    state = edsr_state(names, scale, channels, blocks)
+    network = networks.load(write(tmp_path / "edsr.pt", state))
+    expected = edsr_reference(names, state, scale, image, res_scale, blocks)
+    torch.testing.assert_close(network.forward(image), expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
 
 
 def test_edsr_applies_res_scale_and_img_range(image: Tensor) -> None:
@@ -176,16 +200,6 @@ def test_edsr_is_asked_last_and_rcan_stays_rcan(image: Tensor, tmp_path: Path) -
 
 
 # weights files
-
-
-def test_ema_weights_come_first_and_module_is_stripped(tmp_path: Path) -> None:
-    averaged, last = edsr_state(BASICSR, 2), edsr_state(BASICSR, 4)
-    wrapped = {f"module.{key}": tensor for key, tensor in averaged.items()}
-    path = write(tmp_path / "both.pth", {"params": last, "params_ema": wrapped})
-    network = networks.load(path)
-    assert network.scale == 2
-    assert all(torch.equal(tensor, averaged[key]) for key, tensor in network.module.state_dict().items())
-    assert networks.load(write(tmp_path / "one.pth", {"params": last})).scale == 4
 
 
 def test_fingerprint_is_of_the_content_alone(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""An SR network: a module with what spandrel knows of it, called as every architecture wants to be called.
+
+Shapes: N images, H×W input sides, s scale.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from spandrel import ImageModelDescriptor, ModelDescriptor  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+SCALES = (2, 3, 4)
+"""The SR factors that dukd knows."""
+
+_ONE_BY_ONE = ("SeemoRe",)
+"""Architectures that in eval mode take only one image at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """An SR network with what is needed to call, name and rebuild it."""
+
+    descriptor: ImageModelDescriptor[nn.Module]
+    """The module with what spandrel knows of it: scale, size requirements, how to call it."""
+    architecture: str
+    """A name of `architectures()`; spandrel's id where only its own detection can make the network."""
+    settings: Mapping[str, Any]
+    """Complete constructor settings, JSON-able; the scale is not among them."""
+    metadata: Mapping[str, str]
+    """What the weights file says of itself beside the settings; {} if nothing."""
+
+    @property
+    def scale(self) -> int:
+        """SR factor: 2, 3 or 4."""
+        return int(self.descriptor.scale)
+
+    @property
+    def module(self) -> nn.Module:
+        """The bare network, which may refuse inputs of sides that `forward` pads."""
+        module: nn.Module = self.descriptor.model
+        return module
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of scalar parameters, trainable or not."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def __call__(self, image_NCHW: Tensor) -> Tensor:
+        """[N,3,H,W] float in [0,1] to [N,3,sH,sW] in [0,1], without gradients, for any H and W.
+
+        Puts the module into eval mode and leaves it there.
+        """
+        self.module.eval()
+        with torch.no_grad():
+            return self.forward(image_NCHW).clamp(0, 1)
+
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        """[N,3,H,W] float in [0,1] to [N,3,sH,sW], not clamped, with gradients, in the module's current mode.
+
+        Any H and W: padded right and below to the network's size requirements, the answer cropped back.
+        """
+        height, width = image_NCHW.shape[-2:]
+        padded_NCHW = _pad(image_NCHW, *self.descriptor.size_requirements.get_padding(width, height))
+        # Private, but the only way to call any network with gradients: some return more than the image.
+        call = self.descriptor._call_fn
+        if self.architecture in _ONE_BY_ONE and not self.module.training:
+            answers = [call(self.module, padded_NCHW[n : n + 1]) for n in range(len(padded_NCHW))]
+            answer_NCHW = torch.cat(answers)
+        else:
+            answer_NCHW = call(self.module, padded_NCHW)
+        return answer_NCHW[..., : self.scale * height, : self.scale * width]
+
+    def to(self, device: torch.device) -> "Network":
+        """This network, its module moved (in place) to `device`."""
+        self.module.to(device)
+        return self
+
+    def with_module(self, module: nn.Module) -> "Network":
+        """The same network around another module of its kind, for example an averaged copy."""
+        return replace(self, descriptor=described(module, self.descriptor))
+
+
+def unfit_for_sr(descriptor: ModelDescriptor) -> str | None:
+    """Why a network cannot serve as an SR network for RGB images; None if it can."""
+    if not isinstance(descriptor, ImageModelDescriptor) or descriptor.purpose not in ("SR", "Restoration"):
+        return f"an SR network expected, found one for {descriptor.purpose}"
+    if descriptor.scale not in SCALES:
+        return f"scale 2, 3 or 4 expected, found {descriptor.scale}"
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    return f"3 channels in and out expected, found {channels}" if channels != (3, 3) else None
+
+
+def described(module: nn.Module, like: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Module]:
+    """`module` with another descriptor's properties, whose own module may be of other settings."""
+    return ImageModelDescriptor(
+        module,
+        module.state_dict(),
+        like.architecture,
+        like.purpose,
+        like.tags,
+        supports_half=like.supports_half,
+        supports_bfloat16=like.supports_bfloat16,
+        scale=like.scale,
+        input_channels=like.input_channels,
+        output_channels=like.output_channels,
+        size_requirements=like.size_requirements,
+        tiling=like.tiling,
+        call_fn=like._call_fn,
+    )
+
+
+def _pad(image_NCHW: Tensor, right: int, below: int) -> Tensor:
+    """A copy, padded: mirrored as far as that goes, then the border repeated (as spandrel's descriptor does)."""
+    if not right and not below:
+        return image_NCHW.clone()  # some networks (RCAN) overwrite their input
+    height, width = image_NCHW.shape[-2:]
+    mirrored_right, mirrored_below = min(right, width - 1), min(below, height - 1)
+    mirrored = pad(image_NCHW, (0, mirrored_right, 0, mirrored_below), mode="reflect")
+    return pad(mirrored, (0, right - mirrored_right, 0, below - mirrored_below), mode="replicate")
