@@ -9,12 +9,14 @@ from pathlib import Path
 from dukd_cache.errors import CacheError
 
 LOCK = "building.lock"
-"""Holds the number of the process that writes; there only while it does, or after it was killed."""
+"""Holds the number of the process that builds; there only while it does, or after it was killed."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, work: str = "build") -> Iterator[None]:
     """Be the only one to write into `folder` (made if it is missing) until the block ends.
+
+    `name` is that of the lock's file, `work` what a second one is told that the first does.
 
     Raises:
         CacheError: another process writes there.
@@ -22,8 +24,8 @@ def locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise CacheError(f"{folder}: expected a folder, found a file")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    descriptor = _take(path)
+    path = folder / name
+    descriptor = _take(path, work)
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
@@ -44,22 +46,22 @@ def refuse_if_locked(folder: Path) -> None:
     except OSError:
         return
     try:
-        _lock(descriptor, fcntl.LOCK_SH, folder)
+        _lock(descriptor, fcntl.LOCK_SH, folder, "build")
     finally:
         os.close(descriptor)
 
 
-def refusal(place: str, owner: str) -> str:
+def refusal(place: str, owner: str, work: str = "build") -> str:
     """What a second writer is told."""
-    return f"{place}: another build writes here (process {owner}); wait for its end, or choose another folder"
+    return f"{place}: another {work} writes here (process {owner}); wait for its end, or choose another folder"
 
 
-def _take(path: Path) -> int:
+def _take(path: Path, work: str) -> int:
     """Open and lock `path`; again if its last owner removed it in between."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            _lock(descriptor, fcntl.LOCK_EX, path.parent)
+            _lock(descriptor, fcntl.LOCK_EX, path.parent, work)
             if _is(descriptor, path):
                 return descriptor
         except BaseException:
@@ -75,9 +77,9 @@ def _is(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _lock(descriptor: int, kind: int, folder: Path) -> None:
+def _lock(descriptor: int, kind: int, folder: Path, work: str) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
-        raise CacheError(refusal(str(folder), owner)) from None
+        raise CacheError(refusal(str(folder), owner, work)) from None

@@ -18,6 +18,21 @@ from dukd_train.config import TrainConfig, validated
 IMAGES = 4
 """HR images of 64×56 pixels; each gives 3 records of each view."""
 
+SWINIR = {
+    "architecture": "SwinIR",
+    "settings": {
+        "embed_dim": 8,
+        "depths": [2],
+        "num_heads": [2],
+        "window_size": 6,
+        "img_size": 12,
+        "mlp_ratio": 1,
+        "upsampler": "pixelshuffledirect",
+        "drop_path_rate": 0.5,
+    },
+}
+"""A student that drops paths at random, and whose windows fit none of the inputs."""
+
 
 def photo_like(seed: int, height: int, width: int) -> np.ndarray:
     """A smooth random field of each colour, cut by straight edges: u8 [H,W,3]."""

@@ -48,9 +48,9 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     student = networks.build(config.student.architecture, 2, config.student.settings)
     order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
     batches = Batches(rows, order, config.augment, CPU)
-    training = Training(config, student, batches, weights, CPU, cache.digest)
+    training = Training(config, student, batches, weights, CPU, cache.digest, 0.0)
     out.mkdir()
-    averaged, _ = train(training, out, Validator(config.validation.sets, 2), CurveFile(out))
+    averaged, _ = train(training, out, None, Validator(config.validation.sets, 2), CurveFile(out))
     return training, averaged
 
 

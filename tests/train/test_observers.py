@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dukd_train import loop
 from dukd_train.config import TrainConfig
+from dukd_train.learner import Learner
 from dukd_train.observers import Observer, Observers, Row, Start
 from dukd_train.run import run
 from dukd_train.scores import Score
@@ -68,15 +68,15 @@ def test_where_a_run_goes_on_it_is_told_again(
 ) -> None:
     config = settings_of(method="scratch", steps=6, log_every=2, checkpoint_every=4)
     first, second = Notes(), Notes()
-    optimize, calls = loop.optimize, iter(range(100))
+    whole_step, calls = Learner.step, iter(range(100))
 
     def stops(*arguments: Any) -> Any:
         if next(calls) == 5:
             raise KeyboardInterrupt
-        return optimize(*arguments)
+        return whole_step(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "optimize", stops)
+        patch.setattr(Learner, "step", stops)
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "run", [first])
     run(config, tmp_path / "run", [second])

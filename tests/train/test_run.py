@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.train.conftest import SWINIR
 
 from dukd_cache import __version__, networks
 from dukd_cache.errors import CacheError, DukdError, SettingError
 from dukd_cache.reader import Cache
-from dukd_train import checkpoint, config, loop
+from dukd_train import checkpoint, config
 from dukd_train.config import TrainConfig
 from dukd_train.errors import RunError
+from dukd_train.learner import Learner
 from dukd_train.run import run
 from dukd_train.scores import Score
 from dukd_train.validation import ValidationFile
@@ -26,20 +28,6 @@ Builder = Callable[..., Path]
 CHEAP = {"method": "scratch", "steps": 1}
 WHEN_AND_WHERE = dict.fromkeys(("seconds", "commit", "device", "threads", "begun", "ended"))
 """Facts of a run that are those of the moment; see test_provenance."""
-
-SWINIR = {
-    "architecture": "SwinIR",
-    "settings": {
-        "embed_dim": 8,
-        "depths": [2],
-        "num_heads": [2],
-        "window_size": 6,
-        "img_size": 12,
-        "mlp_ratio": 1,
-        "upsampler": "pixelshuffledirect",
-        "drop_path_rate": 0.5,
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +80,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def step(*_args: object) -> None:
         pytest.fail("trained a step")
 
-    monkeypatch.setattr(loop, "optimize", step)
+    monkeypatch.setattr(Learner, "step", step)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +98,8 @@ def test_what_a_finished_run_holds(
     asked = settings_of(method=method, steps=3, seed=5, validation={"sets": {"V": {"hr": validation_folder}}})
     facts = run(asked, out)
     assert sorted(content(out)) == [
-        "checkpoint.pt", "config.yaml", "curve.csv", "run.json", "student.safetensors", "validation.csv",
+        "checkpoint-000003.pt", "checkpoint-000003.pt.sha256", "config.yaml", "curve.csv", "run.json",
+        "student.safetensors", "validation.csv",
     ]  # fmt: skip
     assert json.loads((out / "run.json").read_text()) == facts
     student = networks.load(out / "student.safetensors")
@@ -139,12 +128,12 @@ def test_what_a_finished_run_holds(
 
 def test_the_averaged_weights_are_what_is_saved(settings_of: Settings, tmp_path: Path) -> None:
     run(settings_of(method="scratch", steps=3), tmp_path / "run")
-    state = checkpoint.load(tmp_path / "run")
+    state = checkpoint.newest(tmp_path / "run")
     assert state is not None
     saved = load_file(tmp_path / "run" / "student.safetensors")
-    assert state.ema.keys() == saved.keys()
-    assert all(torch.equal(saved[name], state.ema[name]) for name in saved)
-    assert not all(torch.equal(saved[name], state.student[name]) for name in saved)
+    assert state.checkpoint.ema.keys() == saved.keys()
+    assert all(torch.equal(saved[name], state.checkpoint.ema[name]) for name in saved)
+    assert not all(torch.equal(saved[name], state.checkpoint.student[name]) for name in saved)
 
 
 def test_equal_settings_give_equal_runs_and_seeds_differ(settings_of: Settings, tmp_path: Path) -> None:
@@ -155,73 +144,6 @@ def test_equal_settings_give_equal_runs_and_seeds_differ(settings_of: Settings, 
         tensors.append(load_file(tmp_path / str(number) / "student.safetensors"))
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
     assert not any(torch.equal(tensors[0][name], tensors[2][name]) for name in tensors[0] if name.endswith("weight"))
-
-
-@pytest.mark.parametrize(
-    ("log_every", "checkpoint_every", "stopped_at", "changes"),
-    [
-        (1, 5, 6, {}),
-        (1, 5, 5, {}),  # the row of step 5 is written, its score is not
-        (4, 5, 7, {}),  # the row of step 8 has steps on both sides of the checkpoint
-        (10, 3, 8, {}),
-        (2, 3, 2, {}),  # no checkpoint yet
-        (4, 3, 8, {"method": "kd", "patch": 10, "batch": 7}),
-        (4, 3, 8, {"precision": "bf16"}),
-        (1, 5, 6, {"student": SWINIR}),  # drops paths at random
-        (1, 5, 6, {"student": {"architecture": "SPAN", "settings": {"feature_channels": 8}}}),
-    ],
-)
-def test_a_run_that_was_stopped_goes_on_exactly(
-    settings_of: Settings,
-    tmp_path: Path,
-    validation_folder: Path,
-    log_every: int,
-    checkpoint_every: int,
-    stopped_at: int,
-    changes: dict[str, Any],
-) -> None:
-    validation = {"every": 1, "sets": {"V": {"hr": validation_folder}}}
-    every = {"log_every": log_every, "checkpoint_every": checkpoint_every, "validation": validation}
-    asked = settings_of(**(every | changes))
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    facts = run(asked, straight)
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(stopped_at, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run(asked, stopped)
-    assert not (stopped / "run.json").exists()
-    torch.rand(17)  # another process would not have drawn what this one did
-    again = run(asked, stopped)
-
-    assert {**again, **WHEN_AND_WHERE} == {**facts, **WHEN_AND_WHERE}
-    expected = load_file(straight / "student.safetensors")
-    found = load_file(stopped / "student.safetensors")
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    for name in ("curve.csv", "validation.csv", "config.yaml"):
-        assert (stopped / name).read_bytes() == (straight / name).read_bytes(), name
-
-
-def test_a_run_stopped_twice(settings_of: Settings, tmp_path: Path) -> None:
-    """Once in the middle, once between the last step and the saving of its result."""
-    asked = settings_of(method="scratch", log_every=4, checkpoint_every=3, validation={"every": 1})
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    run(asked, straight)
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(7, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run(asked, stopped)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "save", lambda *_args: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            run(asked, stopped)
-    with pytest.MonkeyPatch.context() as patch:
-        forbid_training(patch)
-        run(asked, stopped)
-    for name in ("curve.csv", "validation.csv"):
-        assert (stopped / name).read_bytes() == (straight / name).read_bytes()
-    found, expected = (load_file(folder / "student.safetensors") for folder in (stopped, straight))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_finished_run_asked_again_is_not_trained(
@@ -258,7 +180,7 @@ def test_another_config_is_refused(
     run(settings_of(**CHEAP), out)
     before = content(out)
     message = refusal(settings_of(**(CHEAP | changes)), out, RunError)
-    assert message == f"{out}: holds a run with {difference}; choose another --out"
+    assert message == f"{out}: holds a finished run with {difference}; choose another --out"
     assert content(out) == before
 
 
@@ -267,8 +189,8 @@ def test_a_folder_of_something_else_is_refused(settings_of: Settings, tmp_path: 
     message = f"{tmp_path}: holds something that is no run; choose another --out"
     assert refusal(settings_of(**CHEAP), tmp_path, RunError) == message
     assert content(tmp_path) == {"notes.txt": b"mine"}
-    message = f"{tmp_path / 'notes.txt'}: holds something that is no run; choose another --out"
-    assert refusal(settings_of(**CHEAP), tmp_path / "notes.txt", RunError) == message
+    message = f"{tmp_path / 'notes.txt'}: expected a folder, found a file"
+    assert refusal(settings_of(**CHEAP), tmp_path / "notes.txt", CacheError) == message
 
 
 def test_an_empty_folder_is_taken(settings_of: Settings, tmp_path: Path) -> None:
@@ -292,8 +214,7 @@ def test_a_cache_that_changed_is_refused(
             run(asked, tmp_path / "run")
     link.unlink()
     link.symlink_to(base_folder)
-    done = "trained" if finished else "begun"
-    message = f"{tmp_path / 'run'}: {done} on another cache than {link} holds now; choose another --out"
+    message = f"{tmp_path / 'run'}: trained on another cache than {link} holds now; choose another --out"
     assert refusal(asked, tmp_path / "run", RunError) == message
     link.unlink()
     link.symlink_to(cache_folder)
@@ -345,22 +266,6 @@ def test_no_cache(settings_of: Settings, tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path / 'none'}: no finished cache here")
 
 
-def test_a_damaged_checkpoint_is_not_overwritten(settings_of: Settings, tmp_path: Path) -> None:
-    asked = settings_of(method="scratch", steps=3, checkpoint_every=1, validation={"every": 1})
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run(asked, tmp_path / "run")
-    path = tmp_path / "run" / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    before = content(tmp_path / "run")
-    message = refusal(asked, tmp_path / "run", RunError)
-    assert message == f"{path}: not a whole checkpoint; remove it to start again"
-    assert content(tmp_path / "run") == before
-    path.unlink()
-    run(asked, tmp_path / "run")
-
-
 def test_answers_in_float16_teach(settings_of: Settings, tmp_path: Path, float16_cache: Cache) -> None:
     run(settings_of(steps=2), tmp_path / "coarse")
     run(settings_of(steps=2, cache=float16_cache.root), tmp_path / "fine")
@@ -386,11 +291,11 @@ def test_a_saved_student_of_spandrel_answers_as_the_averaged_one(
 ) -> None:
     run(settings_of(student=student, steps=2), tmp_path / "run")
     saved = networks.load(tmp_path / "run" / "student.safetensors")
-    state = checkpoint.load(tmp_path / "run")
+    state = checkpoint.newest(tmp_path / "run")
     assert state is not None
     averaged = networks.build(student["architecture"], 2, student["settings"])
     image = torch.rand(1, 3, 11, 7)
     unlike = averaged(image)
-    averaged.module.load_state_dict(state.ema)
+    averaged.module.load_state_dict(state.checkpoint.ema)
     assert torch.equal(saved(image), averaged(image))
     assert not torch.equal(unlike, averaged(image))

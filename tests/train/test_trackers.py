@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from dukd_cache.errors import SettingError
-from dukd_train import loop
 from dukd_train.config import TrainConfig
+from dukd_train.learner import Learner
 from dukd_train.run import run
 
 Settings = Callable[..., TrainConfig]
@@ -26,15 +26,15 @@ def resumed(settings_of: Settings, tmp_path: Path, hr_folder: Path, monkeypatch:
     def train(logging: dict[str, Any]) -> Path:
         validation = {"every": 4, "sets": {"V": {"hr": hr_folder}}}
         config = settings_of(method="kd", steps=6, checkpoint_every=4, validation=validation, logging=logging)
-        optimize, calls = loop.optimize, iter(range(100))
+        whole_step, calls = Learner.step, iter(range(100))
 
         def stops(*arguments: Any) -> Any:
             if next(calls) == 5:
                 raise KeyboardInterrupt
-            return optimize(*arguments)
+            return whole_step(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "optimize", stops)
+            patch.setattr(Learner, "step", stops)
             with pytest.raises(KeyboardInterrupt):
                 run(config, tmp_path / "run")
         run(config, tmp_path / "run")

@@ -40,15 +40,19 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4."),
     ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Go on with a run that was begun with other settings.")
+    ] = False,
 ) -> None:
     """Train a student.
 
-    A run that was stopped goes on from its last checkpoint when the same command is given again.
+    A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
+    (multistep schedule), also one that is finished.
     """
     from dukd_train import config as settings
     from dukd_train.run import run as train
 
-    facts = train(settings.load(config, section, change or []), out)
+    facts = train(settings.load(config, section, change or []), out, allow_changes=allow_changes)
     print(f"{out}: {facts['method']}, {facts['student']} of {facts['parameters']} parameters, {facts['steps']} steps")
 
 

@@ -143,14 +143,16 @@ class Data(_Settings):
 
 
 class Optimizer(_Settings):
-    """Adam."""
+    """How gradients become steps."""
 
+    kind: Literal["adam", "adamw"] = "adam"
+    """adam, or adamw: its weight decay is not scaled by the gradients' moments."""
     lr: Rate = 1e-4
     """Learning rate at the start."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of the averaged gradients and of their squares."""
     weight_decay: Weight = 0.0
-    """Added to the gradients: this factor times the weights (L2)."""
+    """adam: this factor times the weights is added to the gradients (L2). adamw: the weights shrink by lr times it."""
     clip: Rate | None = None
     """Largest norm of all gradients together; none by default."""
 
@@ -227,13 +229,15 @@ class TrainConfig(_Settings):
     data: Data = Data()
     """Where records are kept while the student trains."""
     optimizer: Optimizer = Optimizer()
-    """Adam's settings."""
+    """How gradients become steps."""
     schedule: Schedule = Schedule()
     """How the learning rate falls."""
     ema: Probability = 0.999
     """Decay of the averaged weights, which are what is scored and saved."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: the student computes in bfloat16 where PyTorch deems it safe; weights and sums stay float32."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """bf16, fp16: the student computes in it where PyTorch deems it safe; weights and sums stay float32."""
+    compile: bool = False
+    """Compile the student with torch.compile: a minute at the start, faster steps then. Needs a C++ compiler."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
     seed: Seed = 0

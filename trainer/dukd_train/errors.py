@@ -3,6 +3,7 @@
 DukdError
 ├── SettingError      (from dukd_cache) a setting of a config file or of --set
 └── RunError          a run folder: another run's, not a run's, not finished
+    └── DivergedError a loss or a weight that is no longer a number
 """
 
 from dukd_cache.errors import DukdError
@@ -10,3 +11,7 @@ from dukd_cache.errors import DukdError
 
 class RunError(DukdError):
     """A run folder that is not what it should be."""
+
+
+class DivergedError(RunError):
+    """A training that left the finite numbers."""

@@ -12,7 +12,7 @@ from dukd_train import config
 from dukd_train.config import ImageSet, TrainConfig
 from dukd_train.errors import RunError
 from dukd_train.journal import CURVE
-from dukd_train.run import CONFIG, FACTS, WEIGHTS
+from dukd_train.run_folder import CONFIG, FACTS, WEIGHTS
 from dukd_train.validation import VALIDATION
 
 Curve = list[tuple[int, float]]

@@ -1,26 +1,23 @@
 """The training loop: batches in, gradients, one optimizer step, averaged weights out."""
 
-import copy
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.config import TrainConfig
 from dukd_train.data import Batches
-from dukd_train.errors import RunError
+from dukd_train.errors import DivergedError
 from dukd_train.journal import Losses
-from dukd_train.losses import PARTS, Part, l1
+from dukd_train.learner import Learner
+from dukd_train.losses import PARTS, Part
 from dukd_train.observers import Observer, Row, Start
 from dukd_train.order import step_seed
 from dukd_train.pace import Pace
-from dukd_train.rows import Batch
+from dukd_train.stopping import Stop
 from dukd_train.validation import Validator
 
 
@@ -35,92 +32,67 @@ class Training:
     device: torch.device
     cache_digest: str
     """Names the data, so that a run is not resumed on others."""
+    begun: float
+    """POSIX time when the run began."""
 
 
-def train(run: Training, out: Path, validator: Validator, observers: Observer) -> tuple[Network, float]:
-    """Train from the last checkpoint in `out`, or from the start; return the averaged student and the seconds.
+def train(
+    run: Training, out: Path, last: Checkpoint | None, validator: Validator, observers: Observer
+) -> tuple[Network, float]:
+    """Train on from the checkpoint `last`, or from the start; return the averaged student and the seconds.
 
-    A checkpoint is older than the row and the scores of its step: they are told again where a run goes on.
+    A checkpoint is older than the row and the scores of its step: they are told again where a run goes on. SIGINT and
+    SIGTERM act when the step that is under way is done and saved.
 
     Raises:
-        RunError: the checkpoint is damaged, or the cache is not the one it was trained on.
+        RunError: the checkpoint is of another student.
+        DivergedError: a loss or a weight is not finite; what was saved before stays.
     """
-    config, student = run.config, run.student
-    ema = copy.deepcopy(student)
-    ema.module.requires_grad_(False)
-    optimizer = torch.optim.Adam(
-        student.module.parameters(),
-        lr=config.optimizer.lr,
-        betas=config.optimizer.betas,
-        weight_decay=config.optimizer.weight_decay,
-    )
-    start, before, pending = _resume(run, out, ema, optimizer)
-    losses, pace, done = Losses(run.weights, pending), Pace(start, config.steps, before), start
+    config, learner = run.config, Learner(run.config, run.student, run.weights, run.device)
+    start = done = last.step if last else 0
+    if last:
+        learner.restore(last.student, last.ema, last.optimizer, last.scaler)
+    losses = Losses(run.weights, start, last.losses if last else {})
+    pace = Pace(start, config.steps, last.seconds if last else 0.0)
+
+    def due(every: int) -> bool:
+        """Every so many steps (0: never), and after the last."""
+        return done == config.steps or (every > 0 and done % every == 0)
+
+    def save() -> None:
+        pending = losses.pending()
+        if not learner.is_finite():
+            raise DivergedError(f"step {done}: the weights are not finite after it")
+        state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, pending, **learner.state())
+        checkpoint.save(state, out)
 
     def tell() -> None:
-        """What is due after `done` steps."""
-        if _due(config.log_every, done, config):
+        if losses and due(config.log_every):
             observers.logged(_row(run, losses, pace, done))
-        if _due(config.validation.every, done, config):
-            observers.scored(done, validator.score(ema))
+        if due(config.validation.every):
+            observers.scored(done, validator.score(learner.averaged))
 
-    student.module.train()
     try:
         observers.started(Start(config, out, start, config.steps))
         if start:
             tell()
-        for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
-            _reseed(run.device, step_seed(config.seed, step))
-            losses.add(optimize(run, batch, optimizer, _rate(config, step)))
-            _average(ema.module, student.module, schedule.ema_decay(step, config.ema))
-            done = step + 1
-            observers.stepped(done)
-            if _due(config.checkpoint_every, done, config) or _due(config.validation.every, done, config):
-                _save(run, out, done, pace.seconds(), losses, ema, optimizer)
-            tell()
+        with Stop() as stop:
+            for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
+                _reseed(run.device, step_seed(config.seed, step))
+                losses.add(learner.step(batch, _rate(config, step), schedule.ema_decay(step, config.ema)))
+                done = step + 1
+                observers.stepped(done)
+                if stop.asked or due(config.checkpoint_every) or due(config.validation.every):
+                    save()
+                    with stop.at_once():  # a validation may take long, and is done again where the run goes on
+                        tell()
+                else:
+                    tell()
+    except DivergedError as error:
+        raise DivergedError(f"{out}: {error}; {_advice(config)}") from None
     finally:
         observers.ended(done)
-    return ema, pace.seconds()
-
-
-def optimize(
-    run: Training, batch: dict[View, Batch], optimizer: torch.optim.Optimizer, rate: float
-) -> dict[Part, Tensor]:
-    """One optimizer step; returns the parts of the loss, without their weights."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with _precision(run):
-        outputs = _forward(run.student, batch)
-    parts = {
-        part: l1(outputs[view], batch[view].targets[target])
-        for part, (view, target) in PARTS.items()
-        if part in run.weights
-    }
-    total = torch.stack([run.weights[part] * value for part, value in parts.items()]).sum()
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    if run.config.optimizer.clip is not None:
-        nn.utils.clip_grad_norm_(run.student.module.parameters(), run.config.optimizer.clip)
-    optimizer.step()
-    return {part: value.detach() for part, value in parts.items()}
-
-
-def _forward(student: Network, batch: dict[View, Batch]) -> dict[View, Tensor]:
-    """The student's outputs; views whose inputs have one size go through it together."""
-    sizes = {view: part.input.shape[-1] for view, part in batch.items()}
-    outputs: dict[View, Tensor] = {}
-    for size in dict.fromkeys(sizes.values()):
-        views = [view for view in batch if sizes[view] == size]
-        inputs = torch.cat([batch[view].input for view in views])
-        inputs = inputs.float().div(255).contiguous(memory_format=torch.channels_last)
-        pieces = torch.split(student.forward(inputs), [len(batch[view].input) for view in views])
-        outputs.update(zip(views, pieces, strict=True))
-    return outputs
-
-
-def _due(every: int, done: int, config: TrainConfig) -> bool:
-    """Whether something is to happen after `done` steps: `every` so many (0: never), and after the last."""
-    return done == config.steps or (every > 0 and done % every == 0)
+    return learner.averaged, pace.seconds()
 
 
 def _rate(config: TrainConfig, step: int) -> float:
@@ -144,18 +116,11 @@ def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
     )
 
 
-def _precision(run: Training) -> torch.autocast | nullcontext[None]:
-    if run.config.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(run.device.type, torch.bfloat16)
-
-
-@torch.no_grad()
-def _average(ema: nn.Module, student: nn.Module, decay: float) -> None:
-    """ema ← decay·ema + (1 − decay)·student."""
-    torch._foreach_lerp_(list(ema.parameters()), list(student.parameters()), 1 - decay)
-    for kept, current in zip(ema.buffers(), student.buffers(), strict=True):
-        kept.copy_(current)
+def _advice(config: TrainConfig) -> str:
+    """What to change in a training that diverged."""
+    finer = "" if config.precision == "fp32" else "precision=fp32 or "
+    clip = "" if config.optimizer.clip else " or optimizer.clip=1"
+    return f"try {finer}an optimizer.lr below {config.optimizer.lr:g}{clip}, with --allow-changes or another --out"
 
 
 def _reseed(device: torch.device, seed: int) -> None:
@@ -164,38 +129,3 @@ def _reseed(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def _resume(
-    run: Training, out: Path, ema: Network, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, dict[Part, list[float]]]:
-    found = checkpoint.load(out)
-    if found is None:
-        return 0, 0.0, {}
-    if found.cache_digest != run.cache_digest:
-        raise RunError(f"{out}: begun on another cache than {run.config.cache} holds now; choose another --out")
-    run.student.module.load_state_dict(found.student)
-    ema.module.load_state_dict(found.ema)
-    optimizer.load_state_dict(found.optimizer)
-    return found.step, found.seconds, found.losses
-
-
-def _save(
-    run: Training,
-    out: Path,
-    step: int,
-    seconds: float,
-    losses: Losses,
-    ema: Network,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    state = Checkpoint(
-        step=step,
-        seconds=seconds,
-        cache_digest=run.cache_digest,
-        losses=losses.pending(),
-        student=run.student.module.state_dict(),
-        ema=ema.module.state_dict(),
-        optimizer=optimizer.state_dict(),
-    )
-    checkpoint.save(state, out)

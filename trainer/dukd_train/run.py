@@ -1,11 +1,8 @@
-"""One run: settings → cache, student and data → training → a run folder.
-
-A run folder holds `config.yaml` (all settings), `curve.csv`, `validation.csv`, `checkpoint.pt`, and when it is
-finished `student.safetensors` (the averaged weights) and `run.json` (what it was).
-"""
+"""One run: settings → cache, student and data → training → a run folder (see `run_folder.py`)."""
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,12 @@ from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.files import write_atomically
+from dukd_cache.lock import locked
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
-from dukd_train import config as settings
+from dukd_train import checkpoint, run_folder
+from dukd_train.checkpoint import Checkpoint
 from dukd_train.config import Logging, TrainConfig
 from dukd_train.data import Batches
 from dukd_train.display import Display
@@ -32,15 +31,17 @@ from dukd_train.observers import Observer, Observers
 from dukd_train.order import Order
 from dukd_train.provenance import made_with
 from dukd_train.residency import open_rows, workers
+from dukd_train.run_folder import FACTS, WEIGHTS
 from dukd_train.validation import ValidationFile, Validator
 
-CONFIG, WEIGHTS, FACTS = "config.yaml", "student.safetensors", "run.json"
 
-
-def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> dict[str, Any]:
+def run(
+    config: TrainConfig, out: Path, observers: Sequence[Observer] = (), *, allow_changes: bool = False
+) -> dict[str, Any]:
     """Train as `config` says, into the folder `out`; return what `run.json` holds.
 
-    `observers` are told how it goes, after the run folder's own files.
+    `observers` are told how it goes, after the run folder's own files. With `allow_changes`, a run that was begun with
+    other settings goes on with these.
 
     Raises:
         DukdError: anything the user can mend.
@@ -50,58 +51,61 @@ def run(config: TrainConfig, out: Path, observers: Sequence[Observer] = ()) -> d
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    facts = run_folder.finished(out, config)
+    if facts:
+        _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
+        _tell(out, "finished already")
+        return facts
+    validator = Validator(config.validation.sets, student.scale)
     tracking = _trackers(config.logging)
     start = start_from(config.student.init, student) if config.student.init else None
-    claim(out, config)
-    if (out / FACTS).is_file():
-        return _finished(out, config, cache)
-    if start:
-        print(start, file=sys.stderr, flush=True)
-    validator = Validator(config.validation.sets, student.scale)
-    student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = Training(config, student, _batches(config, cache, weights, device), weights, device, cache.digest)
-    everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *tracking, *observers])
-    averaged, seconds = train(training, out, validator, everyone)
-    facts = _facts(config, cache, averaged, seconds) | made_with(device, begun=(out / CONFIG).stat().st_mtime)
-    facts |= start.facts() if start else {}
-    networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
-    write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+    with locked(out, run_folder.LOCK, "training"):
+        last = _take_up(config, out, cache, allow_changes)
+        if start and not last:
+            print(start, file=sys.stderr, flush=True)
+        student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches = _batches(config, cache, weights, device)
+        begun = last.begun if last else time.time()
+        training = Training(config, student, batches, weights, device, cache.digest, begun)
+        everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *tracking, *observers])
+        averaged, seconds = train(training, out, last, validator, everyone)
+        facts = _facts(config, cache, averaged, seconds) | made_with(device, begun)
+        facts |= start.facts() if start else {}
+        networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
+        write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
     return facts
 
 
-def claim(out: Path, config: TrainConfig) -> None:
-    """Make `out` the folder of this run.
+def _take_up(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool) -> Checkpoint | None:
+    """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
 
     Raises:
-        RunError: it holds a run with other settings, or files that are no run.
+        RunError: it holds something else, or nothing that is whole.
     """
-    path = out / CONFIG
-    if path.is_file():
-        there = settings.load(path, None, [])
-        if there != config:
-            difference = _difference("", there.model_dump(mode="json"), config.model_dump(mode="json"))
-            raise RunError(f"{out}: holds a run with {difference}; choose another --out")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: holds something that is no run; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, settings.dump(config).encode())
+    changes = run_folder.claim(out, config, allow_changes)
+    found = checkpoint.newest(out)
+    done = found.checkpoint.step if found else 0
+    if done > config.steps:
+        raise RunError(f"{out}: holds a run of {done} steps already, asked for {config.steps}; choose another --out")
+    if found and not allow_changes:
+        _refuse_other_cache(out, config, found.checkpoint.cache_digest, cache.digest)
+    (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
+    run_folder.record(out, config, changes, done)
+    for change in changes:
+        _tell(out, f"from now on {change.name} = {change.asked}, not {change.found}")
+    if found is None:
+        return None
+    _tell(out, f"going on at step {done} ({'; '.join([found.name, *found.damaged])})")
+    return found.checkpoint
 
 
-def _difference(path: str, found: object, asked: object) -> str:
-    """The first setting that differs, with both values."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for name in found | asked:
-            if found.get(name) != asked.get(name):
-                return _difference(f"{path}.{name}".lstrip("."), found.get(name), asked.get(name))
-    return f"{path} = {found}, asked for {asked}"
-
-
-def _finished(out: Path, config: TrainConfig, cache: Cache) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((out / FACTS).read_text())
-    if facts["cache_digest"] != cache.digest:
+def _refuse_other_cache(out: Path, config: TrainConfig, trained_on: str, found: str) -> None:
+    if trained_on != found:
         raise RunError(f"{out}: trained on another cache than {config.cache} holds now; choose another --out")
-    return facts
+
+
+def _tell(out: Path, what: str) -> None:
+    print(f"{out}: {what}", file=sys.stderr, flush=True)
 
 
 def _trackers(logging: Logging) -> list[Observer]:

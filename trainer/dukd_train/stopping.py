@@ -1,0 +1,63 @@
+"""Signals that ask a training to stop: the step that is under way ends first."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """While entered, the first SIGINT or SIGTERM is only noted; the next one acts as it did before.
+
+    Where Python allows no handlers (outside the main thread), signals act as ever.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+        self._at_once = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self._number is not None
+
+    def __enter__(self) -> "Stop":
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOPPING:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, _kind: type | None, _error: BaseException | None, _where: TracebackType | None) -> None:
+        self._restore()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In this block nothing would be lost: a signal acts immediately, as it did before `Stop` was entered."""
+        self._at_once = True
+        try:
+            self.deliver()
+            yield
+        finally:
+            self._at_once = False
+
+    def deliver(self) -> None:
+        """Let the noted signal act. What it raises (or that it ends the process) is up to the handler before."""
+        if self._number is not None:
+            self._restore()
+            signal.raise_signal(self._number)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._number = number
+        self._restore()
+        if self._at_once:
+            signal.raise_signal(number)
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
