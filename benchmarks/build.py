@@ -1,0 +1,112 @@
+"""Build efficiency: how long the whole build takes, over the bare teacher's forward passes on the same batches.
+
+Size: bytes of the teacher's answers in the cache, over those of their float32.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.figures import Figure, Goal
+from benchmarks.material import build_job, network_file, photographs, teacher
+from benchmarks.timing import in_turns, ratio
+from dukd_cache import job
+from dukd_cache.build import build
+from dukd_cache.job import BuildJob, Prepared
+from dukd_cache.reader import Cache
+from dukd_cache.stores.choice import open_writer
+
+_TURNS = 3
+_FLOAT32_BYTES = 4
+
+
+def figures() -> Iterator[Figure]:
+    """A small real teacher, and one as large as the paper's."""
+    with tempfile.TemporaryDirectory(prefix="dukd-bench-") as name:
+        folder = Path(name)
+        weights, teacher_name = teacher()
+        hr, images = photographs(folder / "hr", 24)
+        light = build_job(hr, weights, folder / "light")
+        yield efficiency(light, f"{teacher_name}, {images}", Goal(at_most=1.05))
+        yield size(folder / "light", f"{teacher_name}, {images}")
+        edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
+        few, images = photographs(folder / "few", 2)
+        heavy = build_job(few, edsr, folder / "heavy", base=8, zoom_in=8, zoom_out=8)
+        yield efficiency(heavy, f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=1)
+
+
+def efficiency(asked: BuildJob, case: str, goal: Goal, turns: int = _TURNS) -> Figure:
+    """`dukd-cache build` as a whole, without the start of Python, over the forward passes that it makes.
+
+    The last cache that it makes stays.
+    """
+    made = job.prepare(asked)
+    inputs = _recorded(made, asked)
+
+    def whole() -> None:
+        shutil.rmtree(asked.out)
+        job.run(asked)
+
+    def bare() -> None:
+        assert made.teacher is not None
+        for input_NCpp in inputs:
+            made.teacher.answers(input_NCpp)
+        if made.teacher.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    times = in_turns({"build": whole, "bare teacher": bare}, turns)
+    records = sum(map(made.plan.total, made.plan.spec.views))
+    facts = {
+        "records": records,
+        "batches": len(inputs),
+        "batch": asked.batch_size,
+        "build_s": times["build"].wall,
+        "teacher_s": times["bare teacher"].wall,
+        "build_cpu_s": times["build"].cpu,
+        "teacher_cpu_s": times["bare teacher"].cpu,
+        "records_per_s": records / times["build"].typical,
+    }
+    return Figure("build efficiency", case, ratio(times["build"], times["bare teacher"]), "", goal, facts)
+
+
+def size(cache: Path, case: str) -> Figure:
+    """Of all the teacher's answers in `cache`."""
+    opened = Cache(cache)
+    stored: dict[str, int] = {}
+    raw: dict[str, int] = {}
+    for view in opened.views:
+        count, side = opened.count(view), opened.manifest.spec.output_side(view)
+        stored[view] = sum(opened.stored_bytes(view, index)["teacher"] for index in range(count))
+        raw[view] = count * side * side * 3 * _FLOAT32_BYTES
+    facts = {view: stored[view] / raw[view] for view in opened.views}
+    facts |= {"bits_a_value": 32 * sum(stored.values()) / sum(raw.values())}
+    return Figure("size", case, sum(stored.values()) / sum(raw.values()), "", Goal(at_most=0.075), facts)
+
+
+class _Recording(nn.Module):
+    """A network that keeps what it is asked."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.inputs: list[Tensor] = []
+
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        self.inputs.append(image_NCHW.detach().clone())
+        answer: Tensor = self.inner(image_NCHW)
+        return answer
+
+
+def _recorded(made: Prepared, asked: BuildJob) -> list[Tensor]:
+    """The batches of the build, which also warms everything up."""
+    assert made.teacher is not None
+    network = made.teacher.network
+    recording = _Recording(network.module)
+    watched = replace(made.teacher, network=network.with_module(recording))
+    build(made.plan, made.header, watched, open_writer(asked.out, made.header), asked.out, batch_size=asked.batch_size)
+    return recording.inputs

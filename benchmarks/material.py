@@ -1,0 +1,68 @@
+"""Images and teachers to measure with: those of `DUKD_DATA` where it is set, else made or from the project itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.made_images import save_made_images
+from dukd_cache import networks
+from dukd_cache.images import find_images
+from dukd_cache.job import BuildJob
+
+PROJECT = Path(__file__).parents[1]
+
+
+def photographs(folder: Path, count: int) -> tuple[Path, str]:
+    """A folder made at `folder` of links to `count` photographs, and what they are."""
+    data = os.environ.get("DUKD_DATA")
+    if data is None:
+        return save_made_images(folder, count, 481, 321), "made images of 481×321"
+    source = Path(data) / "BSDS400"
+    found = find_images(source)
+    chosen = found[:: max(1, len(found) // count)][:count]
+    folder.mkdir(parents=True)
+    for path in chosen:
+        (folder / path.name).symlink_to(path.resolve())
+    return folder, f"{len(chosen)} photographs of {source.name}"
+
+
+def teacher() -> tuple[Path, str]:
+    """Weights of a real teacher for ×4."""
+    data = os.environ.get("DUKD_DATA")
+    if data is not None:
+        return Path(data) / "teachers" / "DCTLSA_X4.pt", "DCTLSA ×4"
+    return PROJECT / "assets" / "edsr_x4.safetensors", "EDSR ×4, 1.4 M parameters"
+
+
+def network_file(path: Path, architecture: str, settings: Mapping[str, Any], scale: int = 4) -> Path:
+    """Random weights of a network, saved to `path`."""
+    torch.manual_seed(0)
+    networks.save(networks.build(architecture, scale, settings), path, {})
+    return path
+
+
+def build_job(hr: Path, weights: Path, out: Path, **changes: Any) -> BuildJob:
+    """What `dukd-cache build` does by default, with 4 records of each view an image."""
+    settings: dict[str, Any] = {
+        "hr": hr,
+        "out": out,
+        "weights": weights,
+        "scale": None,
+        "lr": None,
+        "patch": 48,
+        "zoom_out_patch": None,
+        "base": 4,
+        "zoom_in": 4,
+        "zoom_out": 4,
+        "codec": None,
+        "dtype": "uint8",
+        "precision": "fp32",
+        "device": "auto",
+        "batch_size": 16,
+        "shard_size": 128,
+        "seed": 0,
+    }
+    return BuildJob(**(settings | changes))
