@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-slow check format lock clean
+.PHONY: demo test test-slow check format bench bench-gpu lock clean
 
 demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-image
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -26,6 +26,20 @@ check: $(VENV)/ready  ## style and types
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv-bench/ready  ## some ten minutes; BENCH="build step" measures these only
+	$(BIN)/python -m benchmarks $(BENCH) --competitors .venv-bench/bin/python
+
+bench-gpu: $(VENV)/ready  ## on a machine with a GPU
+	$(BIN)/python -m benchmarks gpu --out build/benchmarks-gpu.json
+
+# The readers to compare with, on top of .venv's packages; without them (no network) their figures are left out.
+.venv-bench/ready: $(VENV)/ready benchmarks/requirements.txt
+	@$(BIN)/python -m venv .venv-bench
+	@$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))" > \
+		$$(.venv-bench/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/main.pth
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt && touch $@ \
+		|| echo "some of benchmarks/requirements.txt cannot be installed: left out of the comparison"
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "dukd needs Python 3.11 or newer, found none; set PYTHON=/path/to/python"; exit 2; }

@@ -15,8 +15,8 @@ from benchmarks import machine
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.timing import cores
 
-ON_CPU = ("start", "build", "memory", "reading", "growth", "step", "sweep")
-ON_GPU = ("gpu",)
+ON_CPU = ("start", "build", "reading")
+ON_GPU: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     words.add_argument("names", nargs="*", metavar="NAME", help=f"of {valid}; default: all but gpu")
     words.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="JSON file to write")
     words.add_argument("--threads", type=int, default=cores(), help="of a process; default: all cores")
+    words.add_argument("--competitors", type=Path, help="a Python that has benchmarks/requirements.txt; for reading")
     words.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # a process that measures: where its figures go
     asked = words.parse_args()
     names = asked.names or list(ON_CPU)
@@ -34,10 +35,10 @@ def main() -> None:
     if asked.into:
         _measure(names, asked.into)
     else:
-        _run(names, asked.out, asked.threads)
+        _run(names, asked.out, asked.threads, asked.competitors)
 
 
-def _run(names: list[str], out: Path, threads: int) -> None:
+def _run(names: list[str], out: Path, threads: int, competitors: Path | None) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     facts = machine.facts() | {"torch_threads": threads, "started": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
     print(json.dumps(facts, indent=1), file=sys.stderr)
@@ -46,7 +47,7 @@ def _run(names: list[str], out: Path, threads: int) -> None:
     for name in names:
         started = time.perf_counter()
         print(f"{name} …", file=sys.stderr, flush=True)
-        figures += _in_its_own_process(name)
+        figures += _in_its_own_process(name, competitors if name == "reading" and competitors else Path(sys.executable))
         seconds[name] = round(time.perf_counter() - started, 1)
         print(f"{name}: {seconds[name]} s", file=sys.stderr, flush=True)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +57,9 @@ def _run(names: list[str], out: Path, threads: int) -> None:
     print(f"\n{out}")
 
 
-def _in_its_own_process(name: str) -> list[Figure]:
+def _in_its_own_process(name: str, python: Path) -> list[Figure]:
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run([sys.executable, "-m", "benchmarks", name, "--into", file.name], check=True)
+        subprocess.run([python, "-m", "benchmarks", name, "--into", file.name], check=True)
         return [Figure(**one | {"goal": one["goal"] and Goal(**one["goal"])}) for one in json.load(file)]
 
 

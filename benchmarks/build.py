@@ -18,6 +18,7 @@ from benchmarks.timing import in_turns, ratio
 from dukd_cache import job
 from dukd_cache.build import build
 from dukd_cache.job import BuildJob, Prepared
+from dukd_cache.places.choice import place_at
 from dukd_cache.reader import Cache
 from dukd_cache.stores.choice import open_writer
 
@@ -108,5 +109,6 @@ def _recorded(made: Prepared, asked: BuildJob) -> list[Tensor]:
     network = made.teacher.network
     recording = _Recording(network.module)
     watched = replace(made.teacher, network=network.with_module(recording))
-    build(made.plan, made.header, watched, open_writer(asked.out, made.header), asked.out, batch_size=asked.batch_size)
+    out = place_at(asked.out)
+    build(made.plan, made.header, watched, open_writer(out, made.header), out, batch_size=asked.batch_size)
     return recording.inputs
