@@ -26,6 +26,15 @@ TileOverlap = Annotated[
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
 ]
+Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4.")
+]
+ComparedImages = Annotated[
+    list[str] | None,
+    typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
+]
+ComparedTeacher = Annotated[Path | None, typer.Option(help="Weights to score beside the students.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
@@ -33,13 +42,8 @@ LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 def run(
     config: Annotated[Path, typer.Option(help="YAML file of settings.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    section: Annotated[
-        str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4."),
-    ] = None,
+    section: Section = None,
+    change: Change = None,
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on with a run that was begun with other settings.")
     ] = False,
@@ -100,11 +104,8 @@ def evaluate(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one scale.")],
     out: Annotated[Path, typer.Option(help="Folder of the report; an earlier report there is replaced.")],
-    hr: Annotated[
-        list[str] | None,
-        typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
-    ] = None,
-    teacher: Annotated[Path | None, typer.Option(help="Weights to score beside the students.")] = None,
+    hr: ComparedImages = None,
+    teacher: ComparedTeacher = None,
     pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
     baseline: Annotated[
         str | None,
@@ -141,6 +142,40 @@ def schema() -> None:
     from dukd_train.schema import schema_of
 
     print(json.dumps(schema_of(TrainConfig), indent=1))
+
+
+@app.command(
+    epilog="Example: `dukd-train sweep --config configs/small_x4.yaml --grid method=scratch,kd,dukd --grid seed=0,1,2 "
+    "--out sweeps/methods`"
+)
+def sweep(
+    config: Annotated[Path, typer.Option(help="YAML file of settings.")],
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            help="A setting and its values: key=a,b,c, or a YAML list in brackets. Several: all combinations."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep; each run gets a folder in it.")],
+    section: Section = None,
+    change: Change = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
+    ] = None,
+    hr: ComparedImages = None,
+    teacher: ComparedTeacher = None,
+) -> None:
+    """Train a grid of students from one cache, several at once, and compare them.
+
+    Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
+    """
+    from dukd_train.grid import points
+    from dukd_train.image_sets import named_sets
+    from dukd_train.sweep import ReportWanted
+    from dukd_train.sweep import sweep as train_all
+
+    wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
+    print(train_all(points(config, section, change or [], grid), out, jobs, wanted), end="")
 
 
 def main() -> None:

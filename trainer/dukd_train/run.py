@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ from dukd_train.run_folder import FACTS, WEIGHTS
 from dukd_train.validation import ValidationFile, Validator
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """All that is known before the run folder is touched."""
+
+    cache: Cache
+    weights: dict[Part, float]
+    device: torch.device
+    student: Network
+    validator: Validator
+    trackers: list[Observer]
+
+
 def run(
     config: TrainConfig, out: Path, observers: Sequence[Observer] = (), *, allow_changes: bool = False
 ) -> dict[str, Any]:
@@ -46,34 +59,51 @@ def run(
     Raises:
         DukdError: anything the user can mend.
     """
-    cache = Cache(config.cache)
-    weights = _weights(config, cache)
-    device = choose_device(config.device)
-    torch.manual_seed(config.seed)
-    student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    made = _prepare(config)
+    cache, student = made.cache, made.student
     facts = run_folder.finished(out, config)
     if facts:
         _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
         _tell(out, "finished already")
         return facts
-    validator = Validator(config.validation.sets, student.scale)
-    tracking = _trackers(config.logging)
     start = start_from(config.student.init, student) if config.student.init else None
     with locked(out, run_folder.LOCK, "training"):
         last = _take_up(config, out, cache, allow_changes)
         if start and not last:
             print(start, file=sys.stderr, flush=True)
-        student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = _batches(config, cache, weights, device)
+        student.module.to(made.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches = _batches(config, cache, made.weights, made.device)
         begun = last.begun if last else time.time()
-        training = Training(config, student, batches, weights, device, cache.digest, begun)
-        everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *tracking, *observers])
-        averaged, seconds = train(training, out, last, validator, everyone)
-        facts = _facts(config, cache, averaged, seconds) | made_with(device, begun)
+        training = Training(config, student, batches, made.weights, made.device, cache.digest, begun)
+        everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *made.trackers, *observers])
+        averaged, seconds = train(training, out, last, made.validator, everyone)
+        facts = _facts(config, cache, averaged, seconds) | made_with(made.device, begun)
         facts |= start.facts() if start else {}
         networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
         write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
     return facts
+
+
+def check(config: TrainConfig, out: Path) -> int:
+    """Refuse what `run` would refuse before its first step, but for weights to start from; return the scale.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    made = _prepare(config)
+    if out.is_dir() and not run_folder.finished(out, config):
+        run_folder.claim(out, config, allow=False)
+    return made.student.scale
+
+
+def _prepare(config: TrainConfig) -> _Prepared:
+    cache = Cache(config.cache)
+    weights = _weights(config, cache)
+    device = choose_device(config.device)
+    torch.manual_seed(config.seed)
+    student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    validator = Validator(config.validation.sets, student.scale)
+    return _Prepared(cache, weights, device, student, validator, _trackers(config.logging))
 
 
 def _take_up(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool) -> Checkpoint | None:

@@ -40,7 +40,7 @@ def read(path: Path, section: str | None) -> dict[str, Any]:
     if path.suffix.lower() == ".toml":
         raise SettingError(f"{path}: a TOML file; settings are written in YAML, see docs/settings.md")
     try:
-        settings = _by_name(_parse(path.read_bytes()), str(path))
+        settings = _by_name(parse(path.read_bytes()), str(path))
     except FileNotFoundError as error:
         raise SettingError(f"{path}: no such config file") from error
     except OSError as error:
@@ -76,7 +76,7 @@ def change(settings: dict[str, Any], override: str) -> None:
         settings[name] = dict(group)  # a copy, as YAML anchors share groups
         settings = settings[name]
     try:
-        settings[names[-1]] = _parse(value)
+        settings[names[-1]] = parse(value)
     except yaml.YAMLError as error:
         raise SettingError(f"--set {override}: {value!r} is not a YAML value") from error
 
@@ -123,7 +123,12 @@ for kind in (_Loader, _Dumper):
         kind.add_implicit_resolver(_TAG + name, re.compile(rf"(?:{pattern})\Z"), letters)
 
 
-def _parse(text: str | bytes) -> object:
+def parse(text: str | bytes) -> object:
+    """What a text says in YAML 1.2.
+
+    Raises:
+        yaml.YAMLError: it is none, or has a name twice.
+    """
     return yaml.load(text, Loader=_Loader)
 
 
