@@ -175,7 +175,7 @@ def sweep(
     from dukd_train.sweep import sweep as train_all
 
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
-    print(train_all(points(config, section, change or [], grid), out, jobs, wanted), end="")
+    print(train_all(points(config, section, change or [], grid), out, jobs, wanted))
 
 
 def main() -> None:

@@ -91,7 +91,9 @@ def check(config: TrainConfig, out: Path) -> int:
         DukdError: anything the user can mend.
     """
     made = _prepare(config)
-    if out.is_dir() and not run_folder.finished(out, config):
+    if facts := run_folder.finished(out, config):
+        _refuse_other_cache(out, config, facts["cache_digest"], made.cache.digest)
+    elif out.is_dir():
         run_folder.claim(out, config, allow=False)
     return made.student.scale
 
