@@ -146,7 +146,7 @@ def test_a_defect_is_not_hidden(config_file: Path, tmp_path: Path, monkeypatch: 
         cli.main()
 
 
-@pytest.mark.parametrize("name", ["run", "eval"])
+@pytest.mark.parametrize("name", ["run", "eval", "sweep"])
 def test_help_shows_an_example(command: Command, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     code, printed, _ = command(name, "--help")
@@ -156,7 +156,7 @@ def test_help_shows_an_example(command: Command, monkeypatch: pytest.MonkeyPatch
 
 def test_the_example_names_real_options(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for name in ("run", "eval"):
+    for name in ("run", "eval", "sweep"):
         _, printed, _ = command(name, "--help")
         options, example = printed.split("Example:")
         assert set(re.findall(r"--[a-z]+", example)) <= set(re.findall(r"--[a-z]+", options))

@@ -119,6 +119,7 @@ def compare(
     Runs that differ in their seed alone are taken together.
     """
     from dukd_train.image_sets import named_sets
+    from dukd_train.report import PAGE
     from dukd_train.report import compare as write_report
     from dukd_train.scores import metric_names
 
@@ -126,7 +127,7 @@ def compare(
     table = write_report(
         runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, device=device
     )
-    print(table)
+    print(f"{table}\n{out / PAGE}")
 
 
 @app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")

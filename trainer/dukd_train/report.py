@@ -35,8 +35,10 @@ from dukd_train.tables import (
     seeds_markdown,
 )
 
+PAGE = "report.html"
+
 FILES = (
-    "report.html",
+    PAGE,
     "table.md",
     "table.csv",
     "images.csv",
@@ -109,7 +111,7 @@ def compare(
             "images.csv": images_csv(comparison),
             "scores.json": scores_json(rows),
             "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
-            "report.html": render(rows, standing, comparison, drawn, provenance, against),
+            PAGE: render(rows, standing, comparison, drawn, provenance, against),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")

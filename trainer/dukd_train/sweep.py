@@ -23,7 +23,7 @@ from dukd_train.grid import Point
 from dukd_train.job_slots import choose_slots
 from dukd_train.jobs import Job, State, run_all
 from dukd_train.overview import Overview
-from dukd_train.report import check_out, compare
+from dukd_train.report import PAGE, check_out, compare
 from dukd_train.run import check
 
 SETTINGS, LOGS, REPORT = "settings", "logs", "report"
@@ -98,6 +98,7 @@ def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) 
         print("sweep: no report: the settings have no validation set; give --hr", file=sys.stderr)
     elif finished:
         table = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
+        table += f"\n{out / REPORT / PAGE}"
     if failed := [job for job in jobs if job.state is State.FAILED]:
         if table:
             print(table)
