@@ -52,7 +52,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63), _Number]
 Probability = Annotated[float, Field(ge=0, le=1), _Number]
 Decay = Annotated[float, Field(ge=0, lt=1), _Number]
 Weight = Annotated[float, Field(ge=0), _Number]
-Rate = Annotated[float, Field(gt=0), _Number]
+PositiveReal = Annotated[float, Field(gt=0), _Number]
 
 Method = Literal["scratch", "kd", "dukd"]
 
@@ -136,9 +136,9 @@ class Data(_Settings):
     resident: Literal["auto", "device", "memory", "no"] = "auto"
     """Decoded records in the GPU's memory, in main memory (one copy for all processes of a machine), or nowhere: then
     they are read again and again. auto: the first of these in which they fit."""
-    memory_limit: Annotated[float, Field(gt=0)] | None = None
+    memory_limit: PositiveReal | None = None
     """GB (10⁹ bytes) that decoded records may take; half of what is free if not given."""
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Count | None = None
     """Processes that decode what is not resident, of each training process; one a core if not given. 0: none."""
 
 
@@ -147,13 +147,13 @@ class Optimizer(_Settings):
 
     kind: Literal["adam", "adamw"] = "adam"
     """adam, or adamw: its weight decay is not scaled by the gradients' moments."""
-    lr: Rate = 1e-4
+    lr: PositiveReal = 1e-4
     """Learning rate at the start."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of the averaged gradients and of their squares."""
     weight_decay: Weight = 0.0
     """adam: this factor times the weights is added to the gradients (L2). adamw: the weights shrink by lr times it."""
-    clip: Rate | None = None
+    clip: PositiveReal | None = None
     """Largest norm of all gradients together; none by default."""
 
 
@@ -214,6 +214,8 @@ class TrainConfig(_Settings):
     """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
     cache: Location
     """Folder of a finished cache."""
+    scale: Literal[2, 3, 4] | None = None
+    """SR factor. It follows from the cache; where it is given, a cache of another one is refused."""
     student: Student = Student()
     """The network to train."""
     steps: Positive = 250_000

@@ -48,8 +48,8 @@ def explain(error: ValidationError, schema: Node) -> str:
         return f"setting {_dotted(location)}: {message}" if location else message
     if kind == "missing" and not isinstance(location[-1], int):
         return f"setting {_dotted(location)} is missing: expected {_allowed(location, schema)}"
-    if kind == "literal_error" and isinstance(given, str):
-        return unknown_name(_dotted(location), given, _choices(location, schema))
+    if kind == "literal_error" and isinstance(given, str) and (words := _words(location, schema)):
+        return unknown_name(_dotted(location), given, words)
     if kind == "missing":  # an item of a list: `given` is the list
         location = location[:-1]
     return f"setting {_dotted(location)}: expected {_allowed(location, schema)}, got {_shown(given)}"
@@ -83,8 +83,10 @@ def _allowed(location: Location, schema: Node) -> str:
     return allowed(schema, node) if node else "another value"
 
 
-def _choices(location: Location, schema: Node) -> list[str]:
-    return [str(choice) for choice in (node_at(schema, location) or {}).get("enum", [])]
+def _words(location: Location, schema: Node) -> list[str]:
+    """The words that a setting can be."""
+    node = node_at(schema, location) or {}
+    return [word for choice in node.get("anyOf", [node]) for word in choice.get("enum", []) if isinstance(word, str)]
 
 
 def _dotted(location: Location) -> str:

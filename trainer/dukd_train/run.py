@@ -171,6 +171,8 @@ def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
                 f"method {config.method}: {cache.root} has no view {view}; "
                 f"build it with --{option} N, or set loss.{part}=0"
             )
+    if config.scale not in (None, cache.manifest.spec.scale):
+        raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.spec.scale}")
     if config.patch and config.patch > cache.manifest.spec.patch:
         raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.spec.patch} pixels")
     return weights
