@@ -38,7 +38,7 @@ _BEGINNINGS = {
 }
 
 _8_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-_16_BIT_GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+SIXTEEN_BIT_GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 _ORIENTATION = 0x0112
 _TURNED: dict[int, Callable[[U8], U8]] = {
@@ -70,7 +70,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: the file cannot be read, is no image of a known kind, or its pixels cannot become RGB of 8 bits.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return _upright_size(image)
 
 
@@ -80,24 +80,24 @@ def read_rgb(path: Path) -> U8:
     Raises:
         ImageError: as `read_size`, or the file is truncated or damaged.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = _upright_size(image)
-        orientation = _orientation(image)
-        raw_mode, deep_grey = raw_mode_of(image), image.mode in _16_BIT_GREY
+        orientation = orientation_of(image)
+        raw_mode, deep_grey = raw_mode_of(image), image.mode in SIXTEEN_BIT_GREY
         if ";16" in raw_mode and not deep_grey:
             pixels = rgb_of_16_bits(path, _FORMATS, image.mode, raw_mode)
         else:
             image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
             image.info.pop("transparency", None)
             pixels = _rgb_of_deep_grey(image) if deep_grey else np.asarray(image.convert("RGB"))
-    pixels = np.ascontiguousarray(_upright(pixels, orientation))
+    pixels = np.ascontiguousarray(upright(pixels, orientation))
     if pixels.shape != (height, width, 3):
         raise ImageError(f"{path}: not a readable image (its header says {width}×{height}, its content is another)")
     return pixels
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile]:
+def opened(path: Path) -> Iterator[ImageFile]:
     """The image with its header read; whatever goes wrong in the block becomes an `ImageError`."""
     try:
         if not path.is_file():
@@ -129,7 +129,7 @@ def _refusal(image: ImageFile) -> str | None:
         return reason
     if image.mode == "LAB":
         return "LAB colours: save it as RGB"
-    if image.mode not in _8_BIT_MODES | _16_BIT_GREY:
+    if image.mode not in _8_BIT_MODES | SIXTEEN_BIT_GREY:
         return f"expected 8 or 16 bits a channel, found Pillow's mode {image.mode}"
     return None
 
@@ -158,15 +158,15 @@ def _rgb_of_deep_grey(image: ImageFile) -> U8:
 
 
 def _upright_size(image: ImageFile) -> tuple[int, int]:
-    sideways = _orientation(image) >= _FIRST_SIDEWAYS
+    sideways = orientation_of(image) >= _FIRST_SIDEWAYS
     return (image.height, image.width) if sideways else (image.width, image.height)
 
 
-def _upright(pixels_HW3: U8, orientation: int) -> U8:
+def upright(pixels_HW3: U8, orientation: int) -> U8:
     return _TURNED[orientation](pixels_HW3) if orientation in _TURNED else pixels_HW3
 
 
-def _orientation(image: ImageFile) -> int:
+def orientation_of(image: ImageFile) -> int:
     """How the pixels lie that Pillow will give: 1 is upright."""
     if image.format == "TIFF":
         return 1  # turned by Pillow, size and pixels

@@ -22,6 +22,7 @@ __all__ = [
     "identify",
     "read_rgb",
     "read_scene",
+    "read_size",
     "refuse_shared_lr",
 ]
 

@@ -130,6 +130,40 @@ def compare(
     print(f"{table}\n{out / PAGE}")
 
 
+@app.command(epilog="Example: `dukd-train upscale runs/kd/student.safetensors photos large`")
+def upscale(
+    weights: Annotated[Path, typer.Argument(help="A student, a teacher, any SR network that spandrel knows.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="An image, or a folder of images and subfolders.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file for an image, or a folder; names are kept.")],
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="png, jpg, webp (lossless), tiff, bmp, or same: the input's. Default: OUT's suffix, or png.",
+        ),
+    ] = None,
+    tile: TileOption = "auto",
+    tile_overlap: TileOverlap = 32,
+    self_ensemble: SelfEnsemble = False,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or fp16 on a GPU.")] = "fp32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make existing outputs anew.")] = False,
+) -> None:
+    """Enlarge images.
+
+    In a folder, outputs that exist are left alone, so a command that was stopped goes on; an image that cannot be used
+    is named, the rest go on.
+    """
+    from dukd_train.inference import Inference, precision_of
+    from dukd_train.tiles import tile_side
+    from dukd_train.upscale import UpscaleJob, run
+
+    how = Inference(tile_side(tile), tile_overlap, self_ensemble, precision_of(precision))
+    done = run(UpscaleJob(weights, source, out, suffix, how, device, overwrite))
+    left = f", {done.there} were there already (--overwrite makes them anew)" if done.there else ""
+    print(f"{out}: {done.made} enlarged{left}")
+
+
 @app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")
 def schema() -> None:
     """Print the JSON schema of the settings.

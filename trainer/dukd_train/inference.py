@@ -5,6 +5,7 @@ Legend of tensor names: N images (here always 1), C=3, H and W the LR image's si
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,18 @@ def seams(network: Network, how: Inference) -> str | None:
         f"{network.architecture} sees farther than the tiles' overlap of {how.tile_overlap} pixels (black instead of "
         f"noise there changed its answer by {levels:.1f} levels of 255): seams may show"
     )
+
+
+def precision_of(text: str) -> Precision:
+    """What a user writes for one.
+
+    Raises:
+        SettingError: another word than fp32, bf16 and fp16.
+    """
+    known: dict[str, Precision] = {name: name for name in get_args(Precision)}
+    if text not in known:
+        raise SettingError(f"precision {text!r}: expected {', '.join(known)}")
+    return known[text]
 
 
 def may_tile(how: Inference, width: int, height: int) -> bool:
