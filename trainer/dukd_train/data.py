@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from dukd_cache.symmetries import apply
 from dukd_train.augment import draw
 from dukd_train.config import Augment
 from dukd_train.order import Order
-from dukd_train.rows import Batch, Rows, StreamedRows
+from dukd_train.rows import Batch, Pixels, Rows, StreamedRows
 from dukd_train.workers import read_ahead
 
 _BATCHES_AHEAD = 2
@@ -37,7 +38,11 @@ class Batches:
 
         Rank after rank, the shares are the batch that one process alone would train on.
         """
-        return self._finished(step, self._gathered(step))
+        found: dict[View, Batch] = {}
+        for view, rows in self.rows.items():
+            picks, rng = self.order.draw(view, step, len(rows))
+            found[view] = self._augmented(view, rows.gather(picks), rng)
+        return found
 
     def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[View, Batch]], None, None]:
         """`at` of every step from `start` to `stop`, with its number, made ready while earlier ones are used."""
@@ -48,20 +53,17 @@ class Batches:
         if self.workers and streamed:
             with closing(read_ahead(streamed, self.order, steps, self.workers)) as found:
                 for step, pixels in zip(steps, found, strict=True):
-                    yield step, self._finished(step, {view: each.batch() for view, each in pixels.items()})
+                    yield step, {view: self._received(view, step, each) for view, each in pixels.items()}
         else:
             for step in steps:
                 yield step, self.at(step)
 
-    def _gathered(self, step: int) -> dict[View, Batch]:
-        return {view: rows.gather(self.order.draw(view, step, len(rows))[0]) for view, rows in self.rows.items()}
-
-    def _finished(self, step: int, gathered: dict[View, Batch]) -> dict[View, Batch]:
-        """On the device, augmented there."""
-        return {view: self._augmented(view, step, found) for view, found in gathered.items()}
-
-    def _augmented(self, view: View, step: int, found: Batch) -> Batch:
+    def _received(self, view: View, step: int, pixels: Pixels) -> Batch:
         _, rng = self.order.draw(view, step, len(self.rows[view]))
+        return self._augmented(view, pixels.batch(), rng)
+
+    def _augmented(self, view: View, found: Batch, rng: np.random.Generator) -> Batch:
+        """On the device, augmented there."""
         chances = self.augment.base if view == "base" else self.augment.zoom
         how = draw(self.order.batch, chances, rng)[self.order.mine]
         return found.map(lambda images: apply(how, self._on_device(images)))
