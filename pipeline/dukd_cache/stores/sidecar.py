@@ -15,7 +15,8 @@ from dukd_cache.record import RecordInfo
 
 Bytes = bytes  # the models have a field of that name
 
-_SIDECARS_KEPT = 64
+_SIDECARS_KEPT = 512
+"""65 GB of pixels in shards of the usual size: caches that are too large for the memory are read in any order."""
 _RECORD_BYTES = 16_384
 """More than any record takes in a sidecar: its longest part is a path."""
 
@@ -84,7 +85,22 @@ class Shards:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._load)
+        self._entries = lru_cache(maxsize=_SIDECARS_KEPT)(self._load)
+
+    def entry(self, shard: ShardInfo, index: int) -> Entry:
+        """What the sidecar of `shard` says of one record.
+
+        Raises:
+            ShardCorrupt: the sidecar is not the one that was written.
+            CacheError: it cannot be read.
+        """
+        return Entry.model_validate_json(self._entries(shard)[index])
+
+    def sidecar(self, shard: ShardInfo) -> Sidecar:
+        """All that it says. Raises what `entry` does."""
+        return Sidecar(
+            bytes=shard.bytes, sha256=shard.sha256, records=tuple(map(Entry.model_validate_json, self._entries(shard)))
+        )
 
     def slice(self, file: str, member: str, where: Member) -> bytes:
         """The bytes of `member` in `file`.
@@ -109,7 +125,8 @@ class Shards:
             )
         return content
 
-    def _load(self, shard: ShardInfo) -> Sidecar:
+    def _load(self, shard: ShardInfo) -> tuple[Bytes, ...]:
+        """The entries as JSON, which takes a sixth of the memory that they take as objects."""
         path = self.place.at(sidecar_name(shard.name))
         limit = _RECORD_BYTES * (shard.records + 1)
         try:
@@ -130,7 +147,7 @@ class Shards:
                 f"{path}: {len(found.records)} records in {found.bytes} bytes with sha256 {found.sha256[:12]}…, "
                 f"the manifest says {shard.records} in {shard.bytes} with {shard.sha256[:12]}…"
             )
-        return found
+        return tuple(entry.model_dump_json().encode() for entry in found.records)
 
 
 def hash_of_files(paths: Iterable[Path]) -> tuple[int, str]:

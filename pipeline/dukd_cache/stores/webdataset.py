@@ -99,7 +99,7 @@ class WebDatasetReader:
         Raises:
             ShardCorrupt: the stored bytes are not those that were written.
         """
-        entry = self._shards.sidecar(shard).records[index]
+        entry = self._shards.entry(shard, index)
         found: dict[str, Pixels] = {}
         for name, kind in self._layout[shard.view].items():
             member = next((member for member in entry.members if member.partition(".")[0] == name), None)
@@ -116,11 +116,11 @@ class WebDatasetReader:
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
-        return self._shards.sidecar(shard).records[index].info
+        return self._shards.entry(shard, index).info
 
     def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
         """What `input`, `teacher` and `truth` of the record at `index` take, less the tar itself; those there are."""
-        members = self._shards.sidecar(shard).records[index].members
+        members = self._shards.entry(shard, index).members
         return {name.partition(".")[0]: where.length for name, where in members.items() if name != "json"}
 
     def files(self, shard: ShardInfo) -> list[str]:

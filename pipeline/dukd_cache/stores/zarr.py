@@ -112,7 +112,7 @@ class ZarrReader:
         Raises:
             ShardCorrupt: the stored bytes are not those that were written.
         """
-        entry = self._shards.sidecar(shard).records[index]
+        entry = self._shards.entry(shard, index)
         found: dict[str, Pixels] = {}
         for array, kind in self._layout[shard.view].items():
             file = shard_file(shard.view, array, number_of(shard))
@@ -128,11 +128,11 @@ class ZarrReader:
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
         """Where the record at `index` of `shard` comes from, without reading its pixels."""
-        return self._shards.sidecar(shard).records[index].info
+        return self._shards.entry(shard, index).info
 
     def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
         """What `input`, `teacher` and `truth` of the record at `index` take; those there are."""
-        members = self._shards.sidecar(shard).records[index].members
+        members = self._shards.entry(shard, index).members
         return {array: where.length for array, where in members.items()}
 
     def files(self, shard: ShardInfo) -> list[str]:
