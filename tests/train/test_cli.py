@@ -181,3 +181,9 @@ def test_schema(command: Command) -> None:
     code, printed, _ = command("schema")
     assert code == 0
     assert json.loads(printed)["properties"]["steps"]["exclusiveMinimum"] == 0
+
+
+def test_settings_as_tables(command: Command) -> None:
+    code, printed, _ = command("schema", "--markdown")
+    assert code == 0
+    assert "| `optimizer.lr` | a number above 0 |" in printed

@@ -75,8 +75,8 @@ def line(given: dict[str, Any]) -> str:
         ),
         ({"cache": "c", "method": 3}, "setting method: expected scratch, kd or dukd, got 3"),
         ({"cache": "c", "method": None}, "setting method: expected scratch, kd or dukd, got null"),
-        ({"cache": "c", "scale": 5}, "setting scale: expected 2, 3 or 4 or null, got 5"),
-        ({"cache": "c", "scale": "four"}, "setting scale: expected 2, 3 or 4 or null, got 'four'"),
+        ({"cache": "c", "scale": 5}, "setting scale: expected 2, 3, 4 or null, got 5"),
+        ({"cache": "c", "scale": "four"}, "setting scale: expected 2, 3, 4 or null, got 'four'"),
         # numbers
         ({"cache": "c", "steps": 0}, "setting steps: expected a whole number above 0, got 0"),
         ({"cache": "c", "steps": -5}, "setting steps: expected a whole number above 0, got -5"),

@@ -248,6 +248,7 @@ def test_missing_views_are_named_with_the_option_that_makes_them(
     ("changes", "message"),
     [
         ({"patch": 17}, "patch 17: the cache's patches have 16 pixels"),
+        ({"scale": 4}, "scale 4: "),
         ({"method": "scratch", "loss": {"rec": 0}}, "method scratch: every part of its loss has weight 0"),
         ({"student": {"architecture": "EDRS"}}, "unknown architecture 'EDRS': did you mean 'EDSR'?"),
         (

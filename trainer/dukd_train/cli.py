@@ -165,7 +165,9 @@ def upscale(
 
 
 @app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
+) -> None:
     """Print the JSON schema of the settings.
 
     Editors with a YAML language server complete and check names and values of a file that begins with
@@ -173,10 +175,12 @@ def schema() -> None:
     """
     import json
 
+    from dukd_train import reference
     from dukd_train.config import TrainConfig
     from dukd_train.schema import schema_of
 
-    print(json.dumps(schema_of(TrainConfig), indent=1))
+    found = schema_of(TrainConfig)
+    print(reference.markdown(found) if markdown else json.dumps(found, indent=1))
 
 
 @app.command(

@@ -93,7 +93,7 @@ class Loss(_Settings):
 
 
 class Chances(_Settings):
-    """How often each generator of the augmentation group is drawn. Defaults: the paper's, for the zoom views."""
+    """How often each generator is drawn for the zoom views. Defaults: the paper's."""
 
     hflip: Probability = 0.3
     """Left and right."""
@@ -109,7 +109,7 @@ class Chances(_Settings):
 
 
 class BaseChances(Chances):
-    """The same for the base view. Defaults: the usual ones of SR training."""
+    """How often each generator is drawn for the base view. Defaults: the usual ones of SR training."""
 
     hflip: Probability = 0.5
     """Left and right."""

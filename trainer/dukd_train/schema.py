@@ -69,11 +69,11 @@ def allowed(schema: Node, node: Node) -> str:
     """What a node takes, in words: `a whole number above 0`, `a list of 2: …`."""
     if "$ref" in node:
         return allowed(schema, _inner(schema, node))
-    if "anyOf" in node:
-        return " or ".join(allowed(schema, choice) for choice in node["anyOf"])
-    if "enum" in node or "const" in node:
-        *first, last = map(str, node.get("enum", [node.get("const")]))
+    if "anyOf" in node or "enum" in node:
+        *first, last = _choices(schema, node)
         return f"{', '.join(first)} or {last}" if first else last
+    if "const" in node:
+        return str(node["const"])
     match node.get("type"):
         case "integer":
             return f"a whole number{_bounds(node)}"
@@ -104,6 +104,12 @@ def _inner(schema: Node, node: Node) -> Node:
         found: Node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         return found
     return node
+
+
+def _choices(schema: Node, node: Node) -> list[str]:
+    if "anyOf" in node:
+        return [words for choice in node["anyOf"] for words in _choices(schema, choice)]
+    return [str(word) for word in node["enum"]] if "enum" in node else [allowed(schema, node)]
 
 
 def _bounds(node: Node) -> str:
