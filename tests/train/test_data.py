@@ -226,7 +226,7 @@ def test_a_record_is_cut_and_augmented_anew_each_time(cache: Cache) -> None:
 def test_chances_go_to_their_views(cache: Cache) -> None:
     always = NEVER | {"invert": 1.0}
     plain = make(cache).at(0)
-    for part, inverted in (("base", {"base"}), ("zoom", {"zoom_in", "zoom_out"})):
+    for part, inverted in (("base", {"base"}), ("zoom", {"zoom_in", "zoom_out"}), ("zoom_out", {"zoom_out"})):
         batch = make(cache, augment=Augment.model_validate({"base": NEVER, "zoom": NEVER, part: always})).at(0)
         for view in VIEWS:
             expected = 255 - plain[view].input if view in inverted else plain[view].input

@@ -1,9 +1,13 @@
 """The parts of the loss, against numbers worked out by hand."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from tests.conftest import PROJECT
 
-from dukd_train.config import Loss, Method
+from dukd_cache.manifest import VIEWS, View
+from dukd_train.config import Loss, Method, load
 from dukd_train.losses import PARTS, l1, weights_of
 
 
@@ -36,6 +40,29 @@ def test_gradient_is_the_sign_over_the_count() -> None:
     l1(output, torch.tensor([0, 255, 51, 102], dtype=torch.uint8)).backward()  # type: ignore[no-untyped-call]
     assert output.grad is not None
     assert output.grad.tolist() == [0.25, -0.25, 0.25, -0.25]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["method=kd", "loss.rec=0"], {"kd"}),
+        (["loss.zoom_out_rec=0", "loss.zoom_out_kd=0"], {"rec", "kd", "zoom_in"}),
+        (["loss.zoom_in=0"], {"rec", "kd", "zoom_out_rec", "zoom_out_kd"}),
+        (["augment.zoom={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(PARTS)),
+        (["augment.zoom_out={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(PARTS)),
+    ],
+)
+def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str], parts: set[str]) -> None:
+    for override in overrides:
+        assert override in (PROJECT / "docs" / "method.md").read_text(encoding="utf-8")
+    path = tmp_path / "config.yaml"
+    path.write_text("cache: c")
+    found = load(path, None, overrides)
+    assert set(weights_of(found.method, found.loss)) == parts
+    chances: dict[View, set[float]] = {view: set(found.augment.of(view).model_dump().values()) for view in VIEWS}
+    assert chances["base"] == {0.5, 0.0}
+    assert chances["zoom_in"] == ({0.0} if "zoom=" in overrides[0] else {0.3, 0.0})
+    assert chances["zoom_out"] == ({0.0} if "augment" in overrides[0] else {0.3, 0.0})
 
 
 @pytest.mark.parametrize(

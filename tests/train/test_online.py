@@ -70,7 +70,7 @@ def steps_of(config: TrainConfig, hr: Path) -> Iterator[Crops]:
         for view in VIEWS:
             picks, rng = order.draw(view, step, cache.count(view))
             crops[view] = [cut(cache, hr, view, int(index)) for index in picks.indices]
-            how = draw(config.batch, config.augment.base if view == "base" else config.augment.zoom, rng)
+            how = draw(config.batch, config.augment.of(view), rng)
             turns[view] = [Turn(*taken) for taken in zip(*(getattr(how, name).tolist() for name in STEPS), strict=True)]
         yield Crops(
             lr=pictures([x for x, _ in crops["base"]]),

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dukd_cache.errors import SettingError
+from dukd_cache.manifest import View
 from dukd_train import mistakes, yaml_file
 from dukd_train.schema import schema_of
 
@@ -127,7 +128,15 @@ class Augment(_Settings):
     base: BaseChances = BaseChances()
     """Of base."""
     zoom: Chances = Chances()
-    """Of zoom_in and zoom_out."""
+    """Of zoom_in, and of zoom_out too unless that has its own."""
+    zoom_out: Chances | None = None
+    """Of zoom_out; those of `zoom` if not given. The authors' released code does not augment it."""
+
+    def of(self, view: View) -> Chances:
+        """The chances for records of `view`."""
+        if view == "base":
+            return self.base
+        return self.zoom_out if view == "zoom_out" and self.zoom_out else self.zoom
 
 
 class Data(_Settings):

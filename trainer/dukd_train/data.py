@@ -64,8 +64,7 @@ class Batches:
 
     def _augmented(self, view: View, found: Batch, rng: np.random.Generator) -> Batch:
         """On the device, augmented there."""
-        chances = self.augment.base if view == "base" else self.augment.zoom
-        how = draw(self.order.batch, chances, rng)[self.order.mine]
+        how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
         return found.map(lambda images: apply(how, self._on_device(images)))
 
     def _on_device(self, images: Tensor) -> Tensor:
