@@ -1,11 +1,13 @@
 """Fixtures shared by all tests."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tests.object_store import Bucket, found_at, running_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -34,3 +36,18 @@ def _no_memory_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("memory")))
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server of the tests' own, which this process finds from now on."""
+    with running_server() as endpoint, found_at(endpoint):
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> Bucket:
+    """A new, empty bucket."""
+    found = Bucket(s3_server, f"bucket-{secrets.token_hex(8)}")
+    found.client.create_bucket(Bucket=found.name)
+    return found

@@ -280,7 +280,7 @@ def convert(
     from dukd_cache.progress import progress
     from dukd_cache.reader import Cache
 
-    opened = Cache(source)
+    opened = Cache(source, reading="in order")
     header = conversion.converted_header(opened.manifest, store.value, codec.value if codec else None, shard_size)
     with progress("converting", sum(map(opened.count, opened.views)), "records") as advance:
         manifest = conversion.convert(opened, out, header, on_records=advance)

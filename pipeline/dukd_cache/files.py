@@ -38,6 +38,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def user_folder() -> Path:
+    """Where is kept what can be made anew: `$XDG_CACHE_HOME/dukd`, by default `~/.cache/dukd`.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "dukd"
+
+
 def make_folder(folder: Path) -> None:
     """Make `folder` and those above it that are missing; they survive a power cut, as what is put into them will."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

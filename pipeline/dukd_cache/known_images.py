@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dukd_cache.files import user_folder
 from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts
 
 _CLOCK_NS = 3_000_000_000
@@ -105,8 +106,7 @@ def known_images() -> Iterator[KnownImages]:
 
 def memory_file() -> Path:
     """Where the memory lies."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "dukd" / "files.sqlite"
+    return user_folder() / "files.sqlite"
 
 
 def _opened() -> sqlite3.Connection | None:

@@ -2,30 +2,37 @@
 
 from bisect import bisect_right
 from itertools import accumulate
+from typing import Literal
 
 from dukd_cache import manifest
-from dukd_cache.manifest import ShardInfo, View
-from dukd_cache.places import Address
+from dukd_cache.manifest import Manifest, ShardInfo, View
+from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.record import Record, RecordInfo
+from dukd_cache.shard_cache import open_copying_reader, shard_cache
 from dukd_cache.stores import StoreReader
 from dukd_cache.stores.choice import open_reader
 
+Reading = Literal["some", "in order", "in any order"]
+"""What of a cache will be read. Where it does not lie on this machine, `some` records are fetched one by one. For those
+who read all, shards are copied whole (see `shard_cache`): all of them `in order`, each before its first record is read;
+`in any order` as many as can be kept together, so that none is fetched twice, and of the others record by record."""
+
 
 class Cache:
-    """A finished cache at the address `root`. Safe to share between threads.
+    """A finished cache at the address `root`, open for `reading`. Safe to share between threads.
 
     Raises:
         CacheError: there is no finished cache at `root`, or one of another format version.
         PlaceError: the address cannot be reached.
     """
 
-    def __init__(self, root: Address) -> None:
+    def __init__(self, root: Address, reading: Reading = "some") -> None:
         self.root = root
         self.place = place_at(root)
         self.manifest = manifest.read(self.place)
         self.digest = manifest.digest(self.manifest)
-        self._store: StoreReader = open_reader(self.place, self.manifest)
+        self._store = _opened(self.place, self.manifest, reading)
         self._shards: dict[View, list[ShardInfo]] = {}
         for shard in self.manifest.shards:
             self._shards.setdefault(shard.view, []).append(shard)
@@ -71,3 +78,15 @@ class Cache:
         number = bisect_right(self._ends[view], index)
         before = self._ends[view][number - 1] if number else 0
         return self._shards[view][number], index - before
+
+
+def _opened(place: Place, found: Manifest, reading: Reading) -> StoreReader:
+    if reading == "some":
+        return open_reader(place, found)
+    if reading == "in order":
+        return open_copying_reader(place, found)
+    copies = shard_cache()
+    ends = accumulate(shard.bytes for shard in found.shards)
+    limit = copies.limit if copies else 0
+    fitting = {shard.name for shard, end in zip(found.shards, ends, strict=True) if end <= limit}
+    return open_copying_reader(place, found, fitting)

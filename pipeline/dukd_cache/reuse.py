@@ -15,8 +15,9 @@ from dukd_cache.folder import header_of, sources
 from dukd_cache.manifest import DTYPES, Dtype, Header, ShardInfo, TeacherInfo
 from dukd_cache.places import Place
 from dukd_cache.record import U8, Answer, Record
+from dukd_cache.shard_cache import open_copying_reader
 from dukd_cache.stores import StoreReader
-from dukd_cache.stores.choice import open_reader, whole_shards
+from dukd_cache.stores.choice import whole_shards
 
 _SHARDS_OPEN = 8
 """Streams are sorted by image name, in old caches as in new ones, so a few open shards are enough."""
@@ -44,7 +45,7 @@ class Source:
 
     def reader(self) -> StoreReader:
         """Of the place."""
-        return open_reader(self.place, self.header)
+        return open_copying_reader(self.place, self.header)
 
 
 def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:

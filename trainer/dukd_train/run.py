@@ -99,7 +99,7 @@ def check(config: TrainConfig, out: Path) -> int:
 
 
 def _prepare(config: TrainConfig) -> _Prepared:
-    cache = Cache(config.cache)
+    cache = Cache(config.cache, reading="in any order")
     weights = _weights(config, cache)
     device = choose_device(config.device)
     torch.manual_seed(config.seed)

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 Address = str | Path
 """A folder (`cache`, `file:///data/cache`), or what fsspec opens: `s3://bucket/cache`, `gs://…`, `memory://…`."""
 
+LOCAL = ("file://", "local://")
+"""With these, too, an address names a folder."""
+
+
+def is_elsewhere(address: Address) -> bool:
+    """Whether it names something else than a folder of this machine."""
+    text = str(address)
+    return isinstance(address, str) and "://" in text and not text.startswith(LOCAL)
+
 
 class Place(Protocol):
     """The files of one cache, by names below it with forward slashes: `previous/000/base-000000.tar`.
@@ -84,6 +93,13 @@ class Place(Protocol):
 
     def local(self, names: Iterable[str]) -> AbstractContextManager["Folder"]:
         """The files as files of this machine, until the block ends.
+
+        Raises:
+            FileNotFoundError: one is not there.
+        """
+
+    def fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Copy files into `folder` of this machine, below which they have the same names.
 
         Raises:
             FileNotFoundError: one is not there.

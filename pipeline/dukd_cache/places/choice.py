@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from dukd_cache.places import Address, Place
+from dukd_cache.places import LOCAL, Address, Place, is_elsewhere
 from dukd_cache.places.folder import Folder
-
-_LOCAL = ("file://", "local://")
 
 
 def place_at(address: Address) -> Place:
@@ -15,11 +13,9 @@ def place_at(address: Address) -> Place:
         PlaceError: an address of an unknown kind, or one whose library is not installed.
     """
     text = str(address)
-    if isinstance(address, Path) or "://" not in text:
-        return Folder(Path(address))
-    for kind in _LOCAL:
-        if text.startswith(kind):
-            return Folder(Path(text.removeprefix(kind)))
-    from dukd_cache.places.objects import Objects  # waits for fsspec: a folder does not need it
+    if is_elsewhere(address):
+        from dukd_cache.places.objects import Objects  # waits for fsspec: a folder does not need it
 
-    return Objects(text)
+        return Objects(text)
+    kind = next((kind for kind in LOCAL if text.startswith(kind)), "")
+    return Folder(Path(text.removeprefix(kind)))

@@ -127,6 +127,12 @@ class Folder:
                 raise self._missing(name)
         yield self
 
+    def fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Copy files into another folder."""
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.path / name, folder / name)
+
     def locked(self) -> AbstractContextManager[None]:
         """Be the only one to write here until the block ends."""
         return lock.locked(self.path)

@@ -153,11 +153,7 @@ class Objects:
             yield Folder(Path(folder), self._address)
 
     def fetch(self, names: Iterable[str], folder: Path) -> None:
-        """Copy objects into `folder`, below which they have the same names.
-
-        Raises:
-            FileNotFoundError: one is not there.
-        """
+        """Copy objects into `folder`, below which they have the same names."""
         for name in names:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

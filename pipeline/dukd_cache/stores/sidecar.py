@@ -19,6 +19,8 @@ _SIDECARS_KEPT = 512
 """65 GB of pixels in shards of the usual size: caches that are too large for the memory are read in any order."""
 _RECORD_BYTES = 16_384
 """More than any record takes in a sidecar: its longest part is a path."""
+_BETWEEN = 4096
+"""Bytes; more than lies between two members of a record in a tar: padding, `<key>.json` and two headers."""
 
 
 class _Strict(BaseModel):
@@ -102,28 +104,35 @@ class Shards:
             bytes=shard.bytes, sha256=shard.sha256, records=tuple(map(Entry.model_validate_json, self._entries(shard)))
         )
 
-    def slice(self, file: str, member: str, where: Member) -> bytes:
-        """The bytes of `member` in `file`.
+    def slices(self, file: str, wanted: dict[str, Member]) -> dict[str, Bytes]:
+        """The bytes of members of one file, by name; read at once where they lie together, as those of a record do.
 
         Raises:
             ShardCorrupt: they are not those that were written.
             CacheError: the file cannot be read.
         """
+        start = min(where.offset for where in wanted.values())
+        end = max(where.offset + where.length for where in wanted.values())
+        if end - start > sum(where.length + _BETWEEN for where in wanted.values()):
+            return {name: self.slices(file, {name: where})[name] for name, where in wanted.items()}
         path = self.place.at(file)
         try:
-            content = self.place.read_range(file, where.offset, where.length)
+            content = self.place.read_range(file, start, end - start)
         except OSError as error:
             raise CacheError(f"{path}: shard cannot be read ({error.strerror})") from error
-        if len(content) < where.length:
-            end = where.offset + where.length
-            raise ShardCorrupt(f"{path}: {member} ends at byte {end}, the file at {self.place.size(file)}")
-        computed = hashlib.sha256(content).hexdigest()
-        if computed != where.sha256:
-            raise ShardCorrupt(
-                f"{path}: {member} at byte {where.offset}: "
-                f"sha256 {where.sha256[:12]}… stored, {computed[:12]}… computed"
-            )
-        return content
+        found: dict[str, Bytes] = {}
+        for name, where in wanted.items():
+            first, last = where.offset - start, where.offset - start + where.length
+            if last > len(content):
+                raise ShardCorrupt(f"{path}: {name} ends at byte {start + last}, the file at {self.place.size(file)}")
+            found[name] = content[first:last]
+            computed = hashlib.sha256(found[name]).hexdigest()
+            if computed != where.sha256:
+                raise ShardCorrupt(
+                    f"{path}: {name} at byte {where.offset}: "
+                    f"sha256 {where.sha256[:12]}… stored, {computed[:12]}… computed"
+                )
+        return found
 
     def _load(self, shard: ShardInfo) -> tuple[Bytes, ...]:
         """The entries as JSON, which takes a sixth of the memory that they take as objects."""

@@ -100,14 +100,18 @@ class WebDatasetReader:
             ShardCorrupt: the stored bytes are not those that were written.
         """
         entry = self._shards.entry(shard, index)
-        found: dict[str, Pixels] = {}
-        for name, kind in self._layout[shard.view].items():
+        members: dict[str, str] = {}
+        for name in self._layout[shard.view]:
             member = next((member for member in entry.members if member.partition(".")[0] == name), None)
             if member is None:
                 raise ShardCorrupt(f"{self._place.at(shard.name)}: record {entry.info.key} has no {name}")
-            content = self._shards.slice(shard.name, member, entry.members[member])
+            members[name] = member
+        slices = self._shards.slices(shard.name, {member: entry.members[member] for member in members.values()})
+        found: dict[str, Pixels] = {}
+        for name, kind in self._layout[shard.view].items():
+            member = members[name]
             try:
-                found[name] = codecs.decode(member.partition(".")[2], content, kind)
+                found[name] = codecs.decode(member.partition(".")[2], slices[member], kind)
             except ValueError as error:
                 raise ShardCorrupt(
                     f"{self._place.at(shard.name)}: {entry.info.key}.{member} cannot be decoded: {error}"

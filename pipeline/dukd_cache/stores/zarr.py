@@ -119,7 +119,7 @@ class ZarrReader:
             where = entry.members.get(array)
             if where is None:
                 raise ShardCorrupt(f"{self._place.at(file)}: record {entry.info.key} is not there")
-            content = self._shards.slice(file, entry.info.key, where)
+            content = self._shards.slices(file, {entry.info.key: where})[entry.info.key]
             try:
                 found[array] = decode_chunk(content, self._encoding.codec, kind)
             except ValueError as error:
