@@ -97,14 +97,14 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 @contextmanager
-def found_at(endpoint: str) -> Iterator[None]:
-    """This process finds the server there, and no other."""
+def found_at(endpoint: str, **more: str) -> Iterator[None]:
+    """This process finds the server there, and no other; `more` of its environment."""
     import s3fs
 
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_"))]:
             patch.delenv(name)
-        for name, value in environment(endpoint).items():
+        for name, value in (environment(endpoint) | more).items():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
         yield
@@ -129,20 +129,23 @@ class Faults:
     share: float
     """Of all requests."""
     seed: int
-    down: bool = False
-    """Every request is refused."""
+    dies_after: int | None = None
+    """Requests, after which every one is refused."""
     met: list[Fault] = field(default_factory=list)
     """What went wrong so far."""
 
     def __post_init__(self) -> None:
-        self._random, self._lock = random.Random(self.seed), threading.Lock()
+        self._random, self._lock, self._asked = random.Random(self.seed), threading.Lock(), 0
 
     def draw(self) -> Fault | None:
         with self._lock:
-            if not self.down and self._random.random() >= self.share:
+            self._asked += 1
+            if self.dies_after is not None and self._asked > self.dies_after:
+                self.met.append("refused")
+            elif self._random.random() < self.share:
+                self.met.append(self._random.choice(("refused", "request cut", "answer cut")))
+            else:
                 return None
-            kinds: list[Fault] = ["refused"] if self.down else ["refused", "request cut", "answer cut"]
-            self.met.append(self._random.choice(kinds))
             return self.met[-1]
 
 

@@ -9,7 +9,7 @@ from dukd_cache.manifest import Manifest, ShardInfo, View
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.record import Record, RecordInfo
-from dukd_cache.shard_cache import open_copying_reader, shard_cache
+from dukd_cache.shard_cache import open_copying_reader, room_of, shard_cache
 from dukd_cache.stores import StoreReader
 from dukd_cache.stores.choice import open_reader
 
@@ -86,7 +86,7 @@ def _opened(place: Place, found: Manifest, reading: Reading) -> StoreReader:
     if reading == "in order":
         return open_copying_reader(place, found)
     copies = shard_cache()
-    ends = accumulate(shard.bytes for shard in found.shards)
+    ends = accumulate(map(room_of, found.shards))
     limit = copies.limit if copies else 0
     fitting = {shard.name for shard, end in zip(found.shards, ends, strict=True) if end <= limit}
     return open_copying_reader(place, found, fitting)

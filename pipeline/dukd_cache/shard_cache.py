@@ -37,6 +37,9 @@ DEFAULT_GB = 50.0
 _SHARDS_OPEN = 512
 """Whose sidecars are kept in memory."""
 
+_SIDECAR_BYTES = 2048
+"""Of a record: twice what it usually is."""
+
 _STALE_S = 86_400
 """After a day nobody goes on with what was being fetched."""
 
@@ -61,7 +64,7 @@ class ShardCache:
         path = self._path(shard)
         try:
             with self._alone(path):
-                small = shard.bytes <= self.limit
+                small = room_of(shard) <= self.limit
                 if not path.is_dir() and not (small and self._fetched(path, shard, files, place)):
                     return None
         except FileNotFoundError as error:
@@ -90,7 +93,7 @@ class ShardCache:
         """Fetch the shard into `path`; False where it is not what its sidecar says."""
         partial = path.with_name(path.name + PARTIAL)
         _remove(partial)
-        self._make_room(shard.bytes)
+        self._make_room(room_of(shard))
         sidecar = sidecar_name(shard.name)
         try:
             place.fetch([sidecar, *files], partial)
@@ -218,6 +221,11 @@ def open_copying_reader(place: Place, header: Header, chosen: Collection[str] | 
     """
     copies = None if isinstance(place, Folder) else shard_cache()
     return open_reader(place, header) if copies is None else CopyReader(place, header, copies, chosen)
+
+
+def room_of(shard: ShardInfo) -> int:
+    """Bytes that a copy is expected to take, with its sidecar."""
+    return shard.bytes + _SIDECAR_BYTES * shard.records
 
 
 def _bytes(folder: Path) -> int:

@@ -1,7 +1,8 @@
 """Small photo-like images and build jobs that tests make for themselves."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def build_alone(job: BuildJob, tally_file: Path) -> None:
+def build_alone(job: BuildJob, tally_file: Path, environment: Mapping[str, str] | None = None) -> None:
     """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same."""
+    os.environ.update(environment or {})
     torch.set_num_threads(1)
     tally = Tally()
     run(job, tally)

@@ -1,19 +1,18 @@
 """Caches in an S3 store: the same bytes as in a folder, whatever is asked of them."""
 
-import io
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
-import webdataset
-import zarr
 from tests.cache.samples import build_job, everything, files_of, same
 from tests.cache.test_cli import Command
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+from tests.conftest import PROJECT
 from tests.object_store import Bucket
 
 from dukd_cache import job
@@ -147,21 +146,22 @@ def test_plan_writes_nothing(asked: BuildJob, bucket: Bucket, dukd_cache: Comman
     assert bucket.names("cache") == []
 
 
-def test_webdataset_reads_it_through_fsspec(many_shards: dict[Store, Path], bucket: Bucket) -> None:
-    """As docs/cache-format.md has it."""
-    local = many_shards["webdataset"]
-    for name, content in files_of(local).items():
-        bucket.put(f"cache/{name}", content)
-    address = bucket.address("cache/base-000000.tar")
-    with fsspec.open(address) as stream:
-        found = list(webdataset.WebDataset(io.BytesIO(stream.read()), shardshuffle=False)) if False else None
-    assert found is None
+RECIPES = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/cache-format.md").read_text(), re.DOTALL)
 
 
-def test_zarr_opens_it(many_shards: dict[Store, Path], bucket: Bucket) -> None:
-    for name, content in files_of(many_shards["zarr"]).items():
-        bucket.put(f"cache/{name}", content)
-    group = zarr.open_group(bucket.address("cache"), mode="r")
-    cache = Cache(many_shards["zarr"])
-    for index in (0, 7, cache.count("base") - 1):
-        assert np.array_equal(group["base/teacher"][index], cache.read("base", index).teacher)  # type: ignore[index]
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_of_the_format_s_page_runs(
+    many_shards: dict[Store, Path], s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    """With the names that it has: `cache` and `cache.zarr`, here and in `s3://bucket`."""
+    bucket = Bucket(s3_server, "bucket")
+    bucket.client.create_bucket(Bucket=bucket.name)
+    monkeypatch.chdir(tmp_path)
+    for name, store in (("cache", "webdataset"), ("cache.zarr", "zarr")):
+        shutil.copytree(many_shards[store], tmp_path / name)  # type: ignore[index]
+        for file, content in files_of(tmp_path / name).items():
+            bucket.put(f"{name}/{file}", content)
+    names: dict[str, Any] = {}
+    exec(recipe, names)
+    expected = Cache(tmp_path / "cache").read("base", 0)
+    assert np.array_equal(names["teacher"], expected.teacher)

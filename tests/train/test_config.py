@@ -75,7 +75,8 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.chdir(tmp_path)
     made = validated({"cache": "~/c", "validation": {"sets": {"A": {"hr": "x/hr", "lr": "/y"}}}})
-    assert made.cache == Path("/home/someone/c")
+    assert made.cache == "/home/someone/c"
+    assert validated({"cache": "s3://bucket/c"}).cache == "s3://bucket/c"
     assert made.validation.sets["A"] == ImageSet(hr=tmp_path / "x" / "hr", lr=Path("/y"))
     (tmp_path / "c.yaml").write_text(config.dump(made))
     monkeypatch.chdir("/")

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
+from dukd_cache.places import is_elsewhere
 from dukd_train import mistakes, yaml_file
 from dukd_train.schema import schema_of
 
@@ -41,10 +42,22 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _text(given: object) -> object:
+    return str(given) if isinstance(given, Path) else given
+
+
+def _located(address: str) -> str:
+    return address if is_elsewhere(address) else str(_absolute(Path(address)))
+
+
 Value = TypeVar("Value")
 ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
 Location = Annotated[Path, AfterValidator(_absolute)]
 """Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
+CacheAddress = Annotated[
+    str, BeforeValidator(_text), AfterValidator(_located), Field(json_schema_extra={"format": "path"})
+]
+"""An address elsewhere (`s3://…`) as it is; a folder as any other location."""
 
 _Number = BeforeValidator(_no_truth_value)
 Positive = Annotated[int, Field(gt=0), _Number]
@@ -221,8 +234,8 @@ class TrainConfig(_Settings):
 
     method: Method = "dukd"
     """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
-    cache: Location
-    """Folder of a finished cache."""
+    cache: CacheAddress
+    """Folder of a finished cache, or its address: s3://bucket/cache."""
     scale: Literal[2, 3, 4] | None = None
     """SR factor. It follows from the cache; where it is given, a cache of another one is refused."""
     student: Student = Student()

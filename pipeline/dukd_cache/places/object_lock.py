@@ -31,6 +31,9 @@ EXPIRY_S = 60.0
 _LOOK_S = 0.2
 """Between two looks at another's object."""
 
+_HELD: set[str] = set()
+"""Names of the locks of this process."""
+
 
 class _Owner(BaseModel):
     """What a lock's object says."""
@@ -59,6 +62,9 @@ def held(place: Place) -> Iterator["ObjectLock"]:
     try:
         lock.take()
         yield lock
+    except PlaceError:  # nothing answers: the next one sees that the owner has ended
+        lock.stop()
+        raise
     finally:
         lock.release()
 
@@ -71,7 +77,9 @@ def refuse_if_held(place: Place) -> None:
     """
     for name in place.names(f"{LOCK}/"):
         owner = _read(place, name)
-        if owner is not None and not _ended(owner) and (_is_here(owner) or _changes(place, name, owner, 1.5 * BEAT_S)):
+        if owner is None or _ended(name, owner):
+            continue
+        if _is_here(owner) or _changes(place, name, owner, 1.5 * BEAT_S):
             _refuse(place, owner)
 
 
@@ -92,6 +100,7 @@ class ObjectLock:
         Raises:
             CacheError: there is another one.
         """
+        _HELD.add(self._name)
         self._put()
         self._beats.start()
         while others := self._others():
@@ -117,16 +126,22 @@ class ObjectLock:
 
     def release(self) -> None:
         """Let others write."""
+        if self._name in _HELD:
+            self.stop()
+            with suppress(PlaceError):  # an error that is on its way is more important
+                self._place.delete([self._name])
+
+    def stop(self) -> None:
+        """Give no more signs of life."""
+        _HELD.discard(self._name)
         self._stop.set()
         if self._beats.ident is not None:
             self._beats.join()
-        with suppress(PlaceError):  # an error that is on its way is more important; this object is seen to be dead
-            self._place.delete([self._name])
 
     def _outlive(self, name: str, first: _Owner) -> None:
         """Return when the owner of that other lock has ended or gave way; refuse where it lives and stays."""
         owner, seen = first, time.monotonic()
-        while not _ended(owner) and time.monotonic() - seen < EXPIRY_S:
+        while not _ended(name, owner) and time.monotonic() - seen < EXPIRY_S:
             stays = not owner.asking or name < self._name
             if stays and (_is_here(owner) or owner != first):
                 _refuse(self._place, owner)
@@ -190,9 +205,11 @@ def _is_here(owner: _Owner) -> bool:
     return owner.machine == _machine() != ""
 
 
-def _ended(owner: _Owner) -> bool:
-    """Whether its process is known to have ended."""
-    return _is_here(owner) and _start(owner.process) != owner.started
+def _ended(name: str, owner: _Owner) -> bool:
+    """Whether the lock's process is known to have ended, or is this one and does not hold it any more."""
+    if not _is_here(owner):
+        return False
+    return name not in _HELD if owner.process == os.getpid() else _start(owner.process) != owner.started
 
 
 def _machine() -> str:

@@ -30,8 +30,8 @@ _WHOLE_OR_NOTHING = ("abfs", "abfss", "az", "gcs", "gs", "memory", "s3", "s3a")
 _EXTRAS = {"s3fs": "dukd[s3]", "gcsfs": "dukd[gcs]"}
 """What to install for a library of fsspec."""
 
-_PAUSES_S = (0.5, 2.0)
-"""Before a question is asked again."""
+_PAUSE_S = 1.0
+"""Before a question is asked again, once: the libraries do that, too, but not where an answer is cut."""
 
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, ValueError)
 """Answers that asking again would not change."""
@@ -126,8 +126,10 @@ class Objects:
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects, one after another; one that is not there is no error."""
         for name in names:
-            with suppress(FileNotFoundError):
-                self._changed(name, partial(_remove, path=self._path(name)))
+            # Looked for first: a removal that arrives late, after its process was killed, could meet a newer object.
+            if self.size(name) is not None:
+                with suppress(FileNotFoundError):
+                    self._changed(name, partial(_remove, path=self._path(name)))
 
     def delete_below(self, name: str) -> None:
         """Remove everything below `name`."""
@@ -196,7 +198,7 @@ class Objects:
         self._asked(name, change)
 
     def _asked(self, name: str, question: Callable[[Any], T]) -> T:
-        for pause in (*_PAUSES_S, None):
+        for last in (False, True):
             try:
                 return question(self._store)
             except FileNotFoundError:
@@ -205,10 +207,10 @@ class Objects:
                 number = error.errno if isinstance(error, OSError) else None
                 if number == errno.ENOSPC:  # of this machine's disk
                     raise
-                if pause is None or isinstance(error, _FINAL) or number == errno.EINVAL:
+                if last or isinstance(error, _FINAL) or number == errno.EINVAL:
                     raise PlaceError(f"{self.at(name).rstrip('/')}: {_reason(error)}") from error
-                time.sleep(pause)
-        raise AssertionError("the last pause is None")
+                time.sleep(_PAUSE_S)
+        raise AssertionError("the last one was answered or raised")
 
     def _refuse_unless_writable(self) -> None:
         kind = self._address.partition("://")[0]
@@ -251,4 +253,5 @@ def _copied(store: Any, path: str, target: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split()) or type(error).__name__
