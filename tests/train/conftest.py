@@ -12,8 +12,12 @@ from torch import nn
 
 from dukd_cache import job, networks
 from dukd_cache.job import BuildJob
+from dukd_cache.manifest import View
 from dukd_cache.reader import Cache
 from dukd_train.config import TrainConfig, validated
+from dukd_train.decoded import decoded
+from dukd_train.losses import Target
+from dukd_train.rows import ResidentRows
 
 IMAGES = 4
 """HR images of 64×56 pixels; each gives 3 records of each view."""
@@ -32,6 +36,20 @@ SWINIR = {
     },
 }
 """A student that drops paths at random, and whose windows fit none of the inputs."""
+
+
+OF_VIEW: dict[View, tuple[Target, ...]] = {
+    "base": ("truth", "teacher"),
+    "zoom_in": ("teacher",),
+    "zoom_out": ("truth", "teacher"),
+}
+"""What there is to compare a student with."""
+
+
+def resident(cache: Cache, view: View, targets: tuple[Target, ...]) -> ResidentRows:
+    """All records of `view`, in this process's memory."""
+    wanted = decoded(cache, view, targets)
+    return wanted.rows(wanted.block(None), torch.device("cpu"))
 
 
 def photo_like(seed: int, height: int, width: int) -> np.ndarray:

@@ -3,41 +3,26 @@
 Shapes: N records, p input side, q = s·p output side, C = 3.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.train.conftest import OF_VIEW, resident
 from torch import Tensor
 
 from dukd_cache.degrade import downscale
-from dukd_cache.errors import SettingError
-from dukd_cache.manifest import VIEWS, CropSpec, View
+from dukd_cache.manifest import VIEWS, View
 from dukd_cache.reader import Cache
 from dukd_train.config import Augment
 from dukd_train.data import Batches
-from dukd_train.decoded import decoded
-from dukd_train.losses import Target
-from dukd_train.order import Order, Picks, positions, step_seed
+from dukd_train.order import Order, positions
 from dukd_train.rows import Batch, ResidentRows, StreamedRows
 
 CPU = torch.device("cpu")
 NEVER = {"hflip": 0.0, "vflip": 0.0, "transpose": 0.0, "invert": 0.0}
 PLAIN = Augment.model_validate({"base": NEVER, "zoom": NEVER})
-OF_VIEW: dict[View, tuple[Target, ...]] = {
-    "base": ("truth", "teacher"),
-    "zoom_in": ("teacher",),
-    "zoom_out": ("truth", "teacher"),
-}
-
-
-def resident(cache: Cache, view: View, targets: tuple[Target, ...]) -> ResidentRows:
-    """All records of `view`, in this process's memory."""
-    wanted = decoded(cache, view, targets)
-    return wanted.rows(wanted.block(None), CPU)
 
 
 def make(cache: Cache, rows: Any = None, augment: Augment = PLAIN, workers: int = 0, **changes: Any) -> Batches:
@@ -57,34 +42,6 @@ def same(one: dict[View, Batch], other: dict[View, Batch]) -> bool:
 
 def pictures(images_NCHH: Tensor) -> list[np.ndarray]:
     return list(images_NCHH.permute(0, 2, 3, 1).numpy())
-
-
-def test_rows_are_what_the_cache_holds(cache: Cache) -> None:
-    for view, targets in OF_VIEW.items():
-        rows = resident(cache, view, targets)
-        assert len(rows) == cache.count(view) == 12
-        assert tuple(rows.targets) == targets
-        for index in range(len(rows)):
-            record = cache.read(view, index)
-            assert np.array_equal(rows.input[index].numpy(), record.input)
-            for name in targets:
-                assert np.array_equal(rows.targets[name][index].numpy(), getattr(record, name))
-
-
-def test_only_what_is_asked_for_is_kept(cache: Cache) -> None:
-    assert list(resident(cache, "base", ("truth",)).targets) == ["truth"]
-
-
-def test_gathered_rows_are_channels_last(cache: Cache) -> None:
-    whole = resident(cache, "base", ("truth",))
-    corners = np.array([[0, 0], [0, 0], [2, 3]])
-    for rows in (
-        whole.gather(Picks(np.array([3, 3, 0]), None, 16)),
-        whole.gather(Picks(np.array([3, 3, 0]), corners, 9)),
-    ):
-        for images_NCHH in (rows.input, rows.targets["truth"]):
-            assert images_NCHH.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(rows.input[0], rows.input[1])
 
 
 def test_shapes(cache: Cache) -> None:
@@ -110,22 +67,6 @@ def test_a_batch_depends_on_seed_and_step_only(cache: Cache) -> None:
         assert same(batches.at(step), in_order[step])
     assert not any(same(in_order[step], in_order[other]) for step in range(8) for other in range(step))
     assert not any(same(everything(4).at(step), in_order[step]) for step in range(8))
-
-
-@pytest.mark.parametrize(("batch", "count"), [(5, 12), (12, 12), (1, 3), (16, 5), (7, 1)])
-def test_each_epoch_reads_every_record_once(batch: int, count: int) -> None:
-    epochs = 4
-    steps = -(-epochs * count // batch)
-    found = np.concatenate([positions(0, "base", step, batch, count) for step in range(steps)])
-    by_epoch = found[: epochs * count].reshape(epochs, count)
-    assert np.array_equal(np.sort(by_epoch), np.tile(np.arange(count), (epochs, 1)))
-    if count >= 12:
-        assert len({epoch.tobytes() for epoch in by_epoch}) == epochs
-
-
-def test_orders_differ_by_seed_and_view() -> None:
-    orders = [positions(seed, view, 0, 50, 50).tobytes() for seed in (0, 1, 2, 2**62, 2**63 - 1) for view in VIEWS]
-    assert len(set(orders)) == 15
 
 
 def test_batches_hold_the_records_of_their_positions(cache: Cache) -> None:
@@ -180,20 +121,6 @@ def test_a_smaller_patch_takes_the_same_part_of_every_view(cache: Cache, patch: 
     found = {view: (part.input.shape[-1], part.targets["teacher"].shape[-1]) for view, part in batch.items()}
     whole, zoomed_out = ((side, 2 * side) for side in sides)
     assert found == {"base": whole, "zoom_in": whole, "zoom_out": zoomed_out}
-
-
-@pytest.mark.parametrize(
-    ("cached", "zoomed_out", "patch", "side"),
-    [(48, 12, 48, 12), (48, 12, 32, 8), (48, 16, 32, 10), (50, 12, 25, 6), (48, 48, 32, 32), (48, 12, None, 12)],
-)
-def test_sides_of_zoom_out(cached: int, zoomed_out: int, patch: int | None, side: int) -> None:
-    spec = CropSpec(scale=4, patch=cached, zoom_out_patch=zoomed_out, base=1, zoom_in=1, zoom_out=1, seed=0)
-    assert Order(spec, 1, patch, 0).side("zoom_out") == side
-
-
-def test_a_patch_that_leaves_nothing_is_refused(cache: Cache) -> None:
-    with pytest.raises(SettingError, match=r"^patch 1: leaves nothing of the inputs of zoom_out, take at least 2$"):
-        make(cache, patch=1).at(0)
 
 
 def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
@@ -263,24 +190,6 @@ def test_shares_of_processes_are_the_batch_of_one(cache: Cache, world: int) -> N
             assert torch.equal(torch.cat([share[view].input for share in shares]), whole.input)
             for name, target in whole.targets.items():
                 assert torch.equal(torch.cat([share[view].targets[name] for share in shares]), target)
-
-
-def test_a_batch_that_cannot_be_shared_evenly_is_refused(cache: Cache) -> None:
-    with pytest.raises(SettingError, match=r"^batch 5: cannot be shared evenly among 2 processes$"):
-        make(cache, world=2)
-
-
-def test_the_students_own_seed() -> None:
-    seeds = {step_seed(seed, step) for seed in (0, 1, 2**63 - 1) for step in range(50)}
-    assert len(seeds) == 150
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert step_seed(1, 2) == step_seed(1, 2)
-
-
-def test_cache_without_the_asked_target_is_not_read(build_cache: Callable[..., Path]) -> None:
-    pairs = Cache(build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0))
-    rows = resident(pairs, "base", ("truth",))
-    assert rows.targets["truth"].shape == (12, 32, 32, 3)
 
 
 @pytest.mark.parametrize("patch", [None, 9])

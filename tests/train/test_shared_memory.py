@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -105,14 +106,20 @@ def test_a_folder_of_somebody_elses_is_not_used(tmp_path: Path) -> None:
     assert shared_memory(tmp_path / "nowhere") is None
 
 
-def _slowly(block: Block) -> None:
-    time.sleep(0.5)
+def _fill_when_there_is(sign: Path, block: Block) -> None:
+    while not sign.exists():
+        time.sleep(0.01)
     fill(block)
 
 
+def _sign(memory: SharedMemory) -> Path:
+    return memory.folder.parent / "somebody waits"
+
+
 def _use(memory: SharedMemory, how: Callable[[Block], None], tell: Connection) -> None:
-    block = memory.block("a", SIZE, how)
-    tell.send(int(block.sum()))
+    waits: list[None] = []
+    block = memory.block("a", SIZE, how, lambda: waits.append(_sign(memory).touch()))
+    tell.send((int(block.sum()), len(waits)))
     tell.recv()
 
 
@@ -132,8 +139,10 @@ def _started(
 
 def test_processes_share_and_the_last_removes(memory: SharedMemory) -> None:
     """The second waits for the first, and finds its block."""
-    both = [_started(memory, _slowly), _started(memory, _slowly)]
-    assert {told.recv() for _, told in both} == {int((np.arange(SIZE) % 251).sum())}
+    how = partial(_fill_when_there_is, _sign(memory))
+    both = [_started(memory, how), _started(memory, how)]
+    total = int((np.arange(SIZE) % 251).sum())
+    assert sorted(told.recv() for _, told in both) == [(total, 0), (total, 1)]
     assert len(files(memory)) == 1
     mine = memory.block("a", SIZE, refuse)
     for process, told in both:

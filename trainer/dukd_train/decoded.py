@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Decoded:
             CacheError: what is stored is damaged.
         """
         if memory:
-            return memory.block(self.content, self.nbytes, self.fill)
+            return memory.block(self.content, self.nbytes, self.fill, self._tell_that_it_waits)
         block = np.empty(self.nbytes, np.uint8)
         self.fill(block)
         return block
@@ -68,6 +69,9 @@ class Decoded:
         with progress(f"loading {self.view}", count, "records") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(decode, range(count)):
                 advance(1)
+
+    def _tell_that_it_waits(self) -> None:
+        print(f"loading {self.view}: another process does, waiting for it", file=sys.stderr, flush=True)
 
     def rows(self, block: Block, device: torch.device) -> ResidentRows:
         """The arrays in `block` as tensors on `device`."""

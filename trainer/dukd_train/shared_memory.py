@@ -45,10 +45,13 @@ class SharedMemory:
         """Whether the block that `content` describes is there, or is just being filled."""
         return self._path(content).exists()
 
-    def block(self, content: str, size: int, fill: Callable[[Block], None]) -> Block:
+    def block(
+        self, content: str, size: int, fill: Callable[[Block], None], on_wait: Callable[[], None] = lambda: None
+    ) -> Block:
         """The block of `size` bytes that `content` describes; `fill` writes it if nobody did.
 
-        Lasts as long as the array. Writing to it afterwards is seen by nobody else.
+        Lasts as long as the array. Writing to it afterwards is seen by nobody else. `on_wait` is called where another
+        process is filling it.
 
         Raises:
             OSError: there is no room.
@@ -57,7 +60,7 @@ class SharedMemory:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while another process fills it
+                _lock_shared(descriptor, on_wait)
                 if _is(descriptor, path) and not _filled(descriptor, size, mark):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                     if _is(descriptor, path) and not _filled(descriptor, size, mark):
@@ -85,6 +88,14 @@ def shared_memory(parent: Path = Path("/dev/shm")) -> SharedMemory | None:
         return None
     private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return SharedMemory(folder) if private else None
+
+
+def _lock_shared(descriptor: int, on_wait: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        on_wait()
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def _is(descriptor: int, path: Path) -> bool:
