@@ -77,7 +77,7 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
     ("words", "message"),
     [
         ("--config none.yaml --out {tmp}/run", "none.yaml: no such config file"),
-        ("--config {config} --out {tmp}/run", "unknown setting 'students': did you mean 'student'?"),
+        ("--config {config} --out {tmp}/run", "{config}: holds settings in students: give --section students"),
         (
             "--config {config} --section student --out {tmp}/run",
             "{config}: unknown section 'student': did you mean 'students'? (valid: students)",

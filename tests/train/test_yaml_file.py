@@ -129,6 +129,12 @@ def test_unusable_files_are_one_line(tmp_path: Path, text: str | bytes, message:
     assert "\n" not in str(caught.value)
 
 
+def test_a_forgotten_section(tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as caught:
+        read(tmp_path, "cache: {patch: 32}\nlarge: {cache: c}\nnote: x\nsmall: {cache: c}")
+    assert str(caught.value) == f"{tmp_path / 'c.yaml'}: holds settings in large and small: give --section large"
+
+
 def test_no_file_a_folder_and_toml(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").mkdir()
     for name, message in {
@@ -181,7 +187,7 @@ def test_set_changes_what_it_names(override: str, expected: dict[str, Any]) -> N
         ("loss.=3", "expected key=value, like optimizer.lr=2e-4"),
         ("steps.x=3", "steps is a value, not a group of settings"),
         ("loss.kd.x=3", "loss.kd is a value, not a group of settings"),
-        ("betas.0=3", "betas is a list: give all of it"),
+        ("betas.0=3", "betas is a list: give it whole, betas=[…]"),
         ("steps=[", "'[' is not a YAML value"),
         ("steps={a: 1, a: 2}", "'{a: 1, a: 2}' is not a YAML value"),
         ("steps=*a", "'*a' is not a YAML value"),

@@ -54,9 +54,11 @@ def run(
     (multistep schedule), also one that is finished.
     """
     from dukd_train import config as settings
+
+    asked = settings.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.run import run as train
 
-    facts = train(settings.load(config, section, change or []), out, allow_changes=allow_changes)
+    facts = train(asked, out, allow_changes=allow_changes)
     print(f"{out}: {facts['method']}, {facts['student']} of {facts['parameters']} parameters, {facts['steps']} steps")
 
 

@@ -48,10 +48,7 @@ def read(path: Path, section: str | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise SettingError(f"{path}: not a YAML file ({_explain(error)})") from error
     if section is None:
-        foreign = [name for name in _FOREIGN if isinstance(settings.get(name), dict)]
-        if len(foreign) > 1:
-            message = f"an option file of BasicSR, neosr or traiNNer ({', '.join(foreign)})"
-            raise SettingError(f"{path}: {message}; docs/settings.md has what each option is called here")
+        _refuse_others(settings, path)
         return settings
     if section not in settings:
         raise SettingError(f"{path}: {unknown_name('section', section, settings)}")
@@ -71,8 +68,11 @@ def change(settings: dict[str, Any], override: str) -> None:
     for depth, name in enumerate(names[:-1], 1):
         group = {} if settings.get(name) is None else settings[name]
         if not isinstance(group, dict):
-            what = "a list: give all of it" if isinstance(group, list) else "a value, not a group of settings"
-            raise SettingError(f"--set {override}: {'.'.join(names[:depth])} is {what}")
+            path = ".".join(names[:depth])
+            what = (
+                f"a list: give it whole, {path}=[…]" if isinstance(group, list) else "a value, not a group of settings"
+            )
+            raise SettingError(f"--set {override}: {path} is {what}")
         settings[name] = dict(group)  # a copy, as YAML anchors share groups
         settings = settings[name]
     try:
@@ -137,6 +137,18 @@ def _by_name(content: object, where: str) -> dict[str, Any]:
         found = "nothing" if content is None else type(content).__name__
         raise SettingError(f"{where}: expected settings by name, found {found}")
     return content
+
+
+def _refuse_others(settings: dict[str, Any], path: Path) -> None:
+    """Name the file where it is another program's, or holds the settings one level deeper."""
+    groups = {name: group for name, group in settings.items() if isinstance(group, dict)}
+    foreign = [name for name in _FOREIGN if name in groups]
+    if len(foreign) > 1:
+        message = f"an option file of BasicSR, neosr or traiNNer ({', '.join(foreign)})"
+        raise SettingError(f"{path}: {message}; docs/settings.md has what each option is called here")
+    parts = [name for name, group in groups.items() if isinstance(group.get("cache"), str)]
+    if parts and not isinstance(settings.get("cache"), str):
+        raise SettingError(f"{path}: holds settings in {' and '.join(parts)}: give --section {parts[0]}")
 
 
 def _explain(error: yaml.YAMLError) -> str:
