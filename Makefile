@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-slow check format bench bench-gpu lock clean
+.PHONY: demo test test-slow check format docs bench bench-gpu lock clean
 
 demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-image
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -53,6 +53,10 @@ $(VENV)/ready: requirements.lock pyproject.toml
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
 	fi
 	@touch $@
+
+docs: $(VENV)/ready  ## the table of all settings in docs/settings.md
+	{ sed '/^<!-- The rest/q' docs/settings.md; echo; $(BIN)/dukd-train schema --markdown; } > docs/settings.new
+	mv docs/settings.new docs/settings.md
 
 lock:  ## pin what pyproject.toml asks for; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \

@@ -18,7 +18,7 @@ FOREIGN = re.findall(r"^\| (`[a-z].*?) \|(.*?)\| (.*) \|$", TABLE, re.MULTILINE)
 
 
 def test_the_page_has_all_settings_as_they_are() -> None:
-    """If not: sed -i '/^<!-- The rest/q' docs/settings.md; (echo; dukd-train schema --markdown) >> docs/settings.md"""
+    """If not: `make docs`."""
     assert PAGE.partition(MARKER)[2].strip() == reference.markdown(SCHEMA).strip()
 
 
