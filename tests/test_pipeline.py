@@ -32,6 +32,7 @@ def project(tmp_path: Path) -> Path:
         params[section] |= values
     params["train"]["student"]["settings"] = {"channels": 4, "blocks": 1}
     params["train"]["validation"]["every"] = 3
+    params["train"]["schedule"]["warmup"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     torch.manual_seed(0)
     (tmp_path / "assets").mkdir()
