@@ -1,7 +1,5 @@
 """How many trainings at once: by cores, memory and GPUs."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -19,7 +17,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(job_slots, "usable_cores", lambda: 8)
-    monkeypatch.setattr(job_slots, "_free_memory", lambda: 100 * GIB)
+    monkeypatch.setattr(job_slots, "free_memory", lambda: 100 * GIB)
     return monkeypatch
 
 
@@ -34,9 +32,9 @@ def test_jobs_share_the_cores(cache: Cache, jobs: int | None, runs: int, expecte
 
 
 def test_memory_is_a_limit_but_one_always_runs(machine: pytest.MonkeyPatch, cache: Cache) -> None:
-    machine.setattr(job_slots, "_free_memory", lambda: int(3.5 * GIB))
+    machine.setattr(job_slots, "free_memory", lambda: int(3.5 * GIB))
     assert choose_slots(None, 18, CPU, cache).jobs == 3
-    machine.setattr(job_slots, "_free_memory", lambda: 0)
+    machine.setattr(job_slots, "free_memory", lambda: 0)
     assert choose_slots(None, 18, CPU, cache).jobs == 1
 
 
@@ -48,7 +46,7 @@ def test_the_users_threads_are_kept(machine: pytest.MonkeyPatch, cache: Cache) -
 @pytest.mark.parametrize(("free", "expected"), [(80, 8), (13, 4), (7, 2), (1, 1)])
 def test_gpus_are_shared_out(machine: pytest.MonkeyPatch, cache: Cache, free: int, expected: int) -> None:
     machine.setattr(torch.cuda, "device_count", lambda: 2)
-    machine.setattr(torch.cuda, "mem_get_info", lambda _at: (free * GIB, 80 * GIB))
+    machine.setattr(job_slots, "free_device_memory", lambda _device: free * GIB)
     slots = choose_slots(None, 18, CUDA, cache)
     assert slots.jobs == expected
     assert [slots.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0", "1", "0"]
@@ -57,7 +55,7 @@ def test_gpus_are_shared_out(machine: pytest.MonkeyPatch, cache: Cache, free: in
 
 
 def test_a_lone_gpu_needs_no_name() -> None:
-    assert "CUDA_VISIBLE_DEVICES" not in JobSlots(2, 4).environment(1)
+    assert "CUDA_VISIBLE_DEVICES" not in JobSlots(2, 4, 4).environment(1)
 
 
 def test_decoded_bytes_are_those_of_the_records(cache: Cache, float16_cache: Cache) -> None:
@@ -67,10 +65,8 @@ def test_decoded_bytes_are_those_of_the_records(cache: Cache, float16_cache: Cac
             record = each.read(view, 0)
             arrays = [part for part in (record.input, record.teacher, record.truth) if part is not None]
             total += each.count(view) * sum(array.nbytes for array in arrays)
-        assert decoded_bytes(each) == total
+        assert total <= decoded_bytes(each) < total + 1000  # aligned
 
 
 def test_this_machine_says_what_it_has() -> None:
     assert job_slots.usable_cores() >= 1
-    if Path("/proc/meminfo").exists():
-        assert 0 < job_slots._free_memory() < 2**63

@@ -7,12 +7,16 @@ from typing import Any
 
 from dukd_train.config import Method
 from dukd_train.finished_runs import Run
+from dukd_train.run_folder import FREE
 
 BASELINES: tuple[Method, ...] = ("scratch", "kd")
 """Methods that the others are compared with."""
 
 _OF_THE_METHOD = ("seed", "method", "loss", "augment.zoom", "cache")
 """Settings in which a run and its baseline may differ; the start of their path."""
+
+_WITHOUT_EFFECT = tuple(name for name in FREE if name != "cache")
+"""A run may go on with others of these: they say nothing of what is learnt."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | N
 
 def flat(run: Run) -> dict[str, Any]:
     """The settings of a run by their dotted paths, less those that change nothing in what is learnt."""
-    return _without(_flat("", run.config.model_dump(mode="json")), ("logging",))
+    return _without(_flat("", run.config.model_dump(mode="json")), _WITHOUT_EFFECT)
 
 
 def differing_settings(groups: Sequence[Group]) -> dict[str, list[Any]]:

@@ -3,11 +3,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
+from dukd_cache.manifest import View
 from dukd_cache.reader import Cache
+from dukd_train.decoded import decoded
+from dukd_train.losses import PARTS, Target
+from dukd_train.memory import free_device_memory, free_memory
 
 _GIB = 2**30
 
@@ -27,7 +30,9 @@ class JobSlots:
     jobs: int
     """At the same time."""
     threads: int
-    """Of each."""
+    """Of each, to compute with."""
+    workers: int
+    """Processes of each that may read ahead where the data are not resident."""
     gpus: tuple[str, ...] = field(default=())
     """As `CUDA_VISIBLE_DEVICES` names them, where there are several to share out."""
 
@@ -49,14 +54,21 @@ def choose_slots(jobs: int | None, runs: int, device: torch.device, cache: Cache
     gpus = _gpus() if device.type == "cuda" else ()
     cores = usable_cores()
     if jobs is None:
-        need = decoded_bytes(cache) + _BESIDE_DATA[device.type]
-        if device.type == "cuda":
-            free = min(torch.cuda.mem_get_info(at)[0] for at in range(torch.cuda.device_count()))
-            jobs = min(len(gpus) * min(_MOST_ON_A_GPU, free // need), cores)
+        data = decoded_bytes(cache)
+        if gpus:
+            free = min(free_device_memory(torch.device("cuda", at)) for at in range(torch.cuda.device_count()))
+            room = len(gpus) * min(_MOST_ON_A_GPU, (free // (_held(data, free) + _BESIDE_DATA["cuda"])))
         else:
-            jobs = min(cores, _free_memory() // need)
+            free = free_memory()
+            room = (free - _held(data, free)) // _BESIDE_DATA["cpu"]  # all processes share one copy of the data
+        jobs = min(cores, room)
     jobs = max(1, min(jobs, runs))
-    return JobSlots(jobs, _threads(cores, jobs, os.environ), gpus if len(gpus) > 1 else ())
+    return JobSlots(jobs, _threads(cores, jobs, os.environ), max(1, cores // jobs), gpus if len(gpus) > 1 else ())
+
+
+def _held(data: int, free: int) -> int:
+    """What is resident of decoded records by default: all, where they take no more than half of what is free."""
+    return data if data <= free // 2 else 0
 
 
 def usable_cores() -> int:
@@ -65,15 +77,12 @@ def usable_cores() -> int:
 
 
 def decoded_bytes(cache: Cache) -> int:
-    """All pixels of a cache: inputs, answers and truths, one byte a value (two of float16 answers)."""
-    spec, encoding = cache.manifest.spec, cache.manifest.encoding
-    answer = 2 if encoding.dtype == "float16" else 1
-    total = 0
-    for view in cache.views:
-        side = spec.zoom_out_patch if view == "zoom_out" else spec.patch
-        planes = answer * (cache.manifest.teacher is not None) + (view != "zoom_in")
-        total += cache.count(view) * 3 * side**2 * (1 + planes * spec.scale**2)
-    return total
+    """Of all records, with all that a loss may read of them."""
+    targets: dict[View, list[Target]] = {}
+    for view, target in dict.fromkeys(PARTS.values()):
+        if view in cache.views and (target == "truth" or cache.manifest.teacher):
+            targets.setdefault(view, []).append(target)
+    return sum(decoded(cache, view, names).nbytes for view, names in targets.items())
 
 
 def _threads(cores: int, jobs: int, environment: Mapping[str, str]) -> int:
@@ -85,12 +94,3 @@ def _threads(cores: int, jobs: int, environment: Mapping[str, str]) -> int:
 def _gpus() -> tuple[str, ...]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
-
-
-def _free_memory() -> int:
-    """Bytes that can be taken without swapping; unlimited where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 2**63

@@ -22,7 +22,7 @@ from dukd_train.errors import RunError
 
 CONFIG, WEIGHTS, FACTS, LOCK = "config.yaml", "student.safetensors", "run.json", "training.lock"
 
-_FREE = ("cache", "device", "compile", "data", "log_every", "checkpoint_every", "validation", "logging")
+FREE = ("cache", "device", "compile", "data", "log_every", "checkpoint_every", "validation", "logging")
 """Settings, and groups of them, that do not change what is trained. (A cache is known by its digest, not its place.)"""
 
 _FIXED = ("student",)
@@ -53,7 +53,7 @@ def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
     if config.steps > facts["steps"]:
         return None
     for change in _changes(out, config):
-        if not _within(change.name, _FREE):
+        if not _within(change.name, FREE):
             raise RunError(f"{out}: holds a finished run with {change}; choose another --out")
     return facts
 
@@ -61,14 +61,14 @@ def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
 def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
     """The settings that `config` changes of the run in `out`; none where there is no run yet.
 
-    Harmless changes are let through: those of `_FREE`, and the number of steps where the learning rates of the steps
+    Harmless changes are let through: those of `FREE`, and the number of steps where the learning rates of the steps
     done do not depend on it. With `allow`, so are most others.
 
     Raises:
         RunError: `out` holds files that are no run, or a run that cannot go on with these settings.
     """
     found = _changes(out, config)
-    free = (*_FREE, "steps") if config.schedule.kind == "multistep" else _FREE
+    free = (*FREE, "steps") if config.schedule.kind == "multistep" else FREE
     for change in found:
         if _within(change.name, _FIXED):
             raise RunError(f"{out}: holds a run with {change}; choose another --out")

@@ -20,7 +20,7 @@ from dukd_train import run_folder
 from dukd_train.errors import RunError
 from dukd_train.evaluate import pair_images
 from dukd_train.grid import Point
-from dukd_train.job_slots import choose_slots
+from dukd_train.job_slots import JobSlots, choose_slots
 from dukd_train.jobs import Job, State, run_all
 from dukd_train.overview import Overview
 from dukd_train.report import PAGE, check_out, compare
@@ -49,9 +49,9 @@ def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWa
     sets = _check(points, out, wanted)
     for folder in (SETTINGS, LOGS):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    everyone = [_job(point, out) for point in points]
     first = points[0].config
-    slots = choose_slots(jobs, len(everyone), choose_device(first.device), Cache(first.cache))
+    slots = choose_slots(jobs, len(points), choose_device(first.device), Cache(first.cache))
+    everyone = [_job(point, out, slots) for point in points]
     print(f"sweep: {len(everyone)} runs, {slots.jobs} at once, {slots.threads} threads each", file=sys.stderr)
     with Overview() as overview:
         overview.show(everyone)
@@ -78,9 +78,12 @@ def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
     return bool(wanted.hr) or any(point.config.validation.sets for point in points)
 
 
-def _job(point: Point, out: Path) -> Job:
+def _job(point: Point, out: Path, slots: JobSlots) -> Job:
+    config = point.config
+    if config.data.workers is None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
     path = out / SETTINGS / f"{point.name}.yaml"
-    write_atomically(path, settings.dump(point.config).encode())
+    write_atomically(path, settings.dump(config).encode())
     return Job(
         name=point.name,
         settings=path,
