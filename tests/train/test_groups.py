@@ -24,6 +24,12 @@ def test_groups_are_of_runs_that_differ_in_their_seed_alone() -> None:
     assert names(runs) == {"kd": ["kd-s0", "kd-s1", "kd-s2"], "longer": ["longer"]}
 
 
+def test_where_and_how_fast_a_run_was_trained_makes_no_group() -> None:
+    runs = [run("kd-s0"), run("kd-s1", 1, device="cpu", data={"workers": 1}, logging={"tensorboard": True})]
+    assert names(runs) == {"kd": ["kd-s0", "kd-s1"]}
+    assert [*names([run("kd-s0"), run("kd-s1", 1, cache="y")])] == ["kd-s0", "kd-s1"]
+
+
 def test_a_repeated_run_is_no_seed_more() -> None:
     assert names([run("a0"), run("a1", 1), run("again")]) == {"kd": ["a0", "a1"], "again": ["again"]}
 

@@ -24,11 +24,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(
     ("jobs", "runs", "expected"),
-    [(None, 18, (8, 1)), (None, 3, (3, 2)), (2, 18, (2, 4)), (20, 18, (18, 1)), (1, 1, (1, 8))],
+    [(None, 18, (8, 1, 1)), (None, 3, (3, 2, 2)), (2, 18, (2, 4, 4)), (20, 18, (18, 1, 1)), (1, 1, (1, 8, 8))],
 )
-def test_jobs_share_the_cores(cache: Cache, jobs: int | None, runs: int, expected: tuple[int, int]) -> None:
+def test_jobs_share_the_cores(cache: Cache, jobs: int | None, runs: int, expected: tuple[int, int, int]) -> None:
     slots = choose_slots(jobs, runs, CPU, cache)
-    assert (slots.jobs, slots.threads) == expected
+    assert (slots.jobs, slots.threads, slots.workers) == expected
+
+
+def test_data_that_do_not_fit_are_read_again_and_again(machine: pytest.MonkeyPatch, cache: Cache) -> None:
+    machine.setattr(job_slots, "decoded_bytes", lambda _cache: 10 * GIB)
+    machine.setattr(job_slots, "free_memory", lambda: 14 * GIB)
+    assert choose_slots(None, 18, CPU, cache).jobs == 8  # streamed: they take no room
+    machine.setattr(job_slots, "decoded_bytes", lambda _cache: 7 * GIB)
+    machine.setattr(job_slots, "free_memory", lambda: 14 * GIB)
+    assert choose_slots(None, 18, CPU, cache).jobs == 7  # one copy for all
 
 
 def test_memory_is_a_limit_but_one_always_runs(machine: pytest.MonkeyPatch, cache: Cache) -> None:
