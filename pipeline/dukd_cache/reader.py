@@ -1,10 +1,12 @@
 """Random access to the records of a finished cache, by (view, index)."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Literal
 
 from dukd_cache import manifest
+from dukd_cache.errors import CacheError
 from dukd_cache.manifest import Manifest, ShardInfo, View
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
@@ -29,6 +31,7 @@ class Cache:
 
     def __init__(self, root: Address, reading: Reading = "some") -> None:
         self.root = root
+        self._reading = reading
         self.place = place_at(root)
         self.manifest = manifest.read(self.place)
         self.digest = manifest.digest(self.manifest)
@@ -38,9 +41,9 @@ class Cache:
             self._shards.setdefault(shard.view, []).append(shard)
         self._ends = {view: list(accumulate(s.records for s in shards)) for view, shards in self._shards.items()}
 
-    def __reduce__(self) -> tuple[type["Cache"], tuple[Address]]:
+    def __reduce__(self) -> tuple[Callable[..., "Cache"], tuple[Address, Reading, str]]:
         """Another process opens it anew."""
-        return Cache, (self.root,)
+        return _reopened, (self.root, self._reading, self.digest)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -78,6 +81,13 @@ class Cache:
         number = bisect_right(self._ends[view], index)
         before = self._ends[view][number - 1] if number else 0
         return self._shards[view][number], index - before
+
+
+def _reopened(root: Address, reading: Reading, digest: str) -> Cache:
+    cache = Cache(root, reading)
+    if cache.digest != digest:
+        raise CacheError(f"{root}: another cache now than when it was opened")
+    return cache
 
 
 def _opened(place: Place, found: Manifest, reading: Reading) -> StoreReader:

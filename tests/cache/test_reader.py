@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,19 @@ def test_counts_and_views(small_cache: Path) -> None:
     cache = Cache(small_cache)
     assert cache.views == VIEWS
     assert {view: cache.count(view) for view in VIEWS} == {"base": 18, "zoom_in": 15, "zoom_out": 15}
+
+
+def test_another_process_opens_it_anew_for_the_same_reading(small_cache: Path, sharded: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_cache, tmp_path / "cache")
+    sent = pickle.dumps(Cache(tmp_path / "cache", reading="in any order"))
+    opened = pickle.loads(sent)
+    assert opened.digest == Cache(small_cache).digest
+    assert opened._reading == "in any order"
+    assert same(opened.read("base", 3).input, Cache(small_cache).read("base", 3).input)
+    shutil.rmtree(tmp_path / "cache")
+    shutil.copytree(sharded, tmp_path / "cache")
+    with pytest.raises(CacheError, match="another cache now than when it was opened"):
+        pickle.loads(sent)
 
 
 def test_every_record_is_found_at_its_index(small_cache: Path) -> None:
