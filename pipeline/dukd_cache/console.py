@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dukd_cache.errors import DukdError
+from dukd_cache.progress import speaks
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -55,5 +56,6 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _end(name: str, message: str, code: int) -> NoReturn:
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    if speaks():
+        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

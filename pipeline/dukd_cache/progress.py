@@ -1,5 +1,6 @@
 """How far a long command has come: a bar on a terminal, a line now and then elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,17 @@ _SECONDS_BETWEEN_LINES = 10.0
 Advance = Callable[[int], None]
 
 
+def speaks() -> bool:
+    """Whether this process tells people anything: of several that torchrun started, only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """A function to be told of every `n` units done, out of `total`."""
-    if sys.stderr.isatty():
+    if not speaks():
+        yield lambda _units: None
+    elif sys.stderr.isatty():
         with _bar(title, total, unit) as advance:
             yield advance
     else:

@@ -3,7 +3,8 @@
 DukdError
 ├── SettingError      (from dukd_cache) a setting of a config file or of --set
 └── RunError          a run folder: another run's, not a run's, not finished
-    └── DivergedError a loss or a weight that is no longer a number
+    ├── DivergedError a loss or a weight that is no longer a number
+    └── LostError     of several processes that train together, one ended
 """
 
 from dukd_cache.errors import DukdError
@@ -15,3 +16,7 @@ class RunError(DukdError):
 
 class DivergedError(RunError):
     """A training that left the finite numbers."""
+
+
+class LostError(RunError):
+    """Another process of this training is gone."""

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -22,9 +22,18 @@ COLUMNS = ("step", "lr", "total", *PARTS)
 class Losses:
     """The losses of the steps since the last row, kept on the device so that a step does not wait for them."""
 
-    def __init__(self, weights: Mapping[Part, float], step: int, pending: Mapping[Part, Sequence[float]]) -> None:
-        """`pending` is what the property gave where a run goes on after `step` steps; {} at its beginning."""
-        self._weights = weights
+    def __init__(
+        self,
+        weights: Mapping[Part, float],
+        step: int,
+        pending: Mapping[Part, Sequence[float]],
+        mean: Callable[[Tensor], Tensor] = lambda losses: losses,
+    ) -> None:
+        """`pending` is what the method gave where a run goes on after `step` steps; {} at its beginning.
+
+        `mean` is that over processes that train together: each has the losses of its share of the batch.
+        """
+        self._weights, self._mean = weights, mean
         self._step = step
         self._on_device: list[dict[Part, Tensor]] = []
         # Those of a loss with other parts would not have a mean in common with what comes.
@@ -48,7 +57,7 @@ class Losses:
         """
         if self._on_device:
             fetched = torch.stack([torch.stack([step[part] for part in self._weights]) for step in self._on_device])
-            for part, losses in zip(self._weights, fetched.T.tolist(), strict=True):
+            for part, losses in zip(self._weights, self._mean(fetched).T.tolist(), strict=True):
                 self._fetched[part] += losses
             self._refuse_infinite(len(self._on_device))
             self._on_device.clear()

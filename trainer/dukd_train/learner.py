@@ -12,6 +12,7 @@ from dukd_cache.networks import Network
 from dukd_train.config import Optimizer, TrainConfig
 from dukd_train.errors import RunError
 from dukd_train.losses import PARTS, Part, l1
+from dukd_train.parallel import World
 from dukd_train.rows import Batch
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,15 +24,16 @@ class Learner:
     Weights, averages and the optimizer's moments are float32, whatever the precision of the computation.
     """
 
-    def __init__(self, config: TrainConfig, student: Network, weights: Mapping[Part, float], device: torch.device):
-        """`weights` are those of the parts of the loss; `student` is already on `device`."""
+    def __init__(self, config: TrainConfig, student: Network, weights: Mapping[Part, float], world: World) -> None:
+        """`weights` are those of the parts of the loss; `student` is already on the device of `world`."""
         self.student = student
         self.averaged = copy.deepcopy(student)
         self.averaged.module.requires_grad_(False)
-        self._weights, self._device = weights, device
+        self._called = world.shared(student)
+        self._weights, self._device = weights, world.device
         self._clip, self._autocast = config.optimizer.clip, _AUTOCAST.get(config.precision)
         self._optimizer = _optimizer(config.optimizer, student.module)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         # Listed once: walking through the modules takes as long as a small optimizer's step.
         self._parameters: list[Tensor] = list(student.module.parameters())
         self._averages: list[Tensor] = list(self.averaged.module.parameters())
@@ -46,7 +48,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
-            outputs = _forward(self.student, batch)
+            outputs = _forward(self._called, batch)
         parts = {
             part: l1(outputs[view], batch[view].targets[target])
             for part, (view, target) in PARTS.items()

@@ -17,6 +17,7 @@ from dukd_train.losses import PARTS, Part
 from dukd_train.observers import Observer, Row, Start
 from dukd_train.order import step_seed
 from dukd_train.pace import Pace
+from dukd_train.parallel import Agreement, World
 from dukd_train.stopping import Stop
 from dukd_train.validation import Validator
 
@@ -29,7 +30,7 @@ class Training:
     student: Network
     batches: Batches
     weights: dict[Part, float]
-    device: torch.device
+    world: World
     cache_digest: str
     """Names the data, so that a run is not resumed on others."""
     begun: float
@@ -48,11 +49,11 @@ def train(
         RunError: the checkpoint is of another student.
         DivergedError: a loss or a weight is not finite; what was saved before stays.
     """
-    config, learner = run.config, Learner(run.config, run.student, run.weights, run.device)
+    config, learner = run.config, Learner(run.config, run.student, run.weights, run.world)
     start = done = last.step if last else 0
     if last:
         learner.restore(last.student, last.ema, last.optimizer, last.scaler)
-    losses = Losses(run.weights, start, last.losses if last else {})
+    losses = Losses(run.weights, start, last.losses if last else {}, run.world.mean)
     pace = Pace(start, config.steps, last.seconds if last else 0.0)
 
     def due(every: int) -> bool:
@@ -63,8 +64,9 @@ def train(
         pending = losses.pending()
         if not learner.is_finite():
             raise DivergedError(f"step {done}: the weights are not finite after it")
-        state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, pending, **learner.state())
-        checkpoint.save(state, out)
+        if run.world.leads:
+            state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, pending, **learner.state())
+            checkpoint.save(state, out)
 
     def tell() -> None:
         if losses and due(config.log_every):
@@ -76,14 +78,17 @@ def train(
         observers.started(Start(config, out, start, config.steps))
         if start:
             tell()
-        with Stop() as stop:
+        with Stop(patient=run.world.size > 1) as stop:
+            stopping = Agreement(run.world)
             for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
-                _reseed(run.device, step_seed(config.seed, step))
+                _reseed(run.world, step_seed(config.seed, step))
                 losses.add(learner.step(batch, _rate(config, step), schedule.ema_decay(step, config.ema)))
                 done = step + 1
                 observers.stepped(done)
-                if stop.asked or due(config.checkpoint_every) or due(config.validation.every):
+                signal = stopping.largest(stop.signal)
+                if signal or due(config.checkpoint_every) or due(config.validation.every):
                     save()
+                    stop.deliver(signal)
                     with stop.at_once():  # a validation may take long, and is done again where the run goes on
                         tell()
                 else:
@@ -123,9 +128,9 @@ def _advice(config: TrainConfig) -> str:
     return f"try {finer}an optimizer.lr below {config.optimizer.lr:g}{clip}, with --allow-changes or another --out"
 
 
-def _reseed(device: torch.device, seed: int) -> None:
+def _reseed(world: World, seed: int) -> None:
     """For students that draw random numbers in training; torch.manual_seed would take longer than a small step."""
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+    if world.device.type == "cuda":
+        torch.cuda.manual_seed(seed ^ world.rank)
     else:
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed ^ world.rank)

@@ -16,15 +16,17 @@ class Stop:
     Where Python allows no handlers (outside the main thread), signals act as ever.
     """
 
-    def __init__(self) -> None:
-        self._number: int | None = None
+    def __init__(self, patient: bool = False) -> None:
+        """`patient`: the next ones are only noted, too. A launcher passes on what its processes got themselves."""
+        self._patient = patient
+        self._signal = 0
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
         self._at_once = False
 
     @property
-    def asked(self) -> bool:
-        """Whether a signal came."""
-        return self._number is not None
+    def signal(self) -> int:
+        """The number of the signal that came; 0 if none did."""
+        return self._signal
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
@@ -40,22 +42,23 @@ class Stop:
         """In this block nothing would be lost: a signal acts immediately, as it did before `Stop` was entered."""
         self._at_once = True
         try:
-            self.deliver()
+            self.deliver(self._signal)
             yield
         finally:
             self._at_once = False
 
-    def deliver(self) -> None:
-        """Let the noted signal act. What it raises (or that it ends the process) is up to the handler before."""
-        if self._number is not None:
+    def deliver(self, number: int) -> None:
+        """Let a signal act (0: none). What it raises, or that it ends the process, is up to the handler before."""
+        if number:
             self._restore()
-            signal.raise_signal(self._number)
+            signal.raise_signal(number)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._number = number
-        self._restore()
+        self._signal = number
         if self._at_once:
-            signal.raise_signal(number)
+            self.deliver(number)
+        elif not self._patient:
+            self._restore()
 
     def _restore(self) -> None:
         while self._before:
