@@ -27,6 +27,7 @@ from dukd_train.journal import CURVE, CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, weights_of
 from dukd_train.order import Order
+from dukd_train.parallel import World
 from dukd_train.residency import open_rows
 from dukd_train.validation import Validator
 
@@ -48,7 +49,7 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     student = networks.build(config.student.architecture, 2, config.student.settings)
     order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
     batches = Batches(rows, order, config.augment, CPU)
-    training = Training(config, student, batches, weights, CPU, cache.digest, 0.0)
+    training = Training(config, student, batches, weights, World(CPU), cache.digest, 0.0)
     out.mkdir()
     averaged, _ = train(training, out, None, Validator(config.validation.sets, 2), CurveFile(out))
     return training, averaged

@@ -426,11 +426,9 @@ def undisturbed(
         steps=40, log_every=3, checkpoint_every=1, validation=validation | {"every": 4}, schedule={"warmup": 5}
     )
     out = tmp_path_factory.mktemp("undisturbed")
-    processes.start(asked, out / "first").join(300)  # loads torch, and what every process shares
+    processes.start(asked, out / "first").end()  # loads torch, and what every process shares
     began = time.monotonic()
-    process = processes.start(asked, out / "run")
-    process.join(300)
-    assert process.exitcode == 0
+    assert processes.start(asked, out / "run").end()[0] == 0
     return asked, out / "run", time.monotonic() - began
 
 
@@ -439,16 +437,14 @@ def check_killed(undisturbed: tuple[TrainConfig, Path, float], out: Path, moment
     asked, straight, seconds = undisturbed
     killed = 0
     while killed < kills:
-        process = processes.start(asked, out)
+        process = processes.start(asked, out).process
         process.join(moment.uniform(0.05, 0.6) * seconds)
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
         if (out / "run.json").exists():
             break
-    process = processes.start(asked, out)
-    process.join(300)
-    assert process.exitcode == 0
+    assert processes.start(asked, out).end()[0] == 0
     assert killed
     assert_same_run(out, straight)
 

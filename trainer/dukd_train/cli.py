@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dukd_cache.console import run_app
+from dukd_cache.progress import speaks
 
 app = typer.Typer(
     help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
@@ -59,7 +60,9 @@ def run(
     from dukd_train.run import run as train
 
     facts = train(asked, out, allow_changes=allow_changes)
-    print(f"{out}: {facts['method']}, {facts['student']} of {facts['parameters']} parameters, {facts['steps']} steps")
+    if speaks():
+        student = f"{facts['student']} of {facts['parameters']} parameters"
+        print(f"{out}: {facts['method']}, {student}, {facts['steps']} steps")
 
 
 @app.command(

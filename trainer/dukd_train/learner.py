@@ -25,7 +25,8 @@ class Learner:
     """
 
     def __init__(self, config: TrainConfig, student: Network, weights: Mapping[Part, float], world: World) -> None:
-        """`weights` are those of the parts of the loss; `student` is already on the device of `world`."""
+        """`weights` are those of the parts of the loss; `student` is moved to the device of `world`."""
+        student.module.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.averaged = copy.deepcopy(student)
         self.averaged.module.requires_grad_(False)

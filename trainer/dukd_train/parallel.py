@@ -6,6 +6,7 @@ writes files, validates and speaks. A process on its own is a world of one.
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,8 +90,11 @@ class World:
         if self.size == 1:
             return student
         unused = _has_unused_parameters(student, self.device)
-        # Buffers stay each process's own: they are written while a step passes through the student twice.
-        wrapped = DistributedDataParallel(student.module, find_unused_parameters=unused, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # The argument's new name is younger than the oldest torch that dukd works with.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            # Buffers stay each process's own: a step may pass through the student twice before it goes back.
+            wrapped = DistributedDataParallel(student.module, find_unused_parameters=unused, broadcast_buffers=False)
         return student.with_module(wrapped)
 
 
@@ -135,8 +139,10 @@ def joined(device: str) -> Generator[World, None, None]:
     place = choose_device(device)
     if place.type == "cuda":
         if here > torch.cuda.device_count():
-            raise SettingError(f"torchrun started {here} processes here, expected at most one a GPU, found "
-                               f"{torch.cuda.device_count()} GPUs")
+            raise SettingError(
+                f"torchrun started {here} processes here, expected at most one a GPU, found "
+                f"{torch.cuda.device_count()} GPUs"
+            )
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     # Small things that the processor needs go through gloo, also where gradients go through nccl.
@@ -146,7 +152,8 @@ def joined(device: str) -> Generator[World, None, None]:
     except RuntimeError as error:
         if not _is_loss(error):
             raise
-        raise LostError(f"process {rank} of {size}: another process of this training ended") from error
+        ended = f"process {rank} of {size}: another process of this training ended"
+        raise LostError(f"{ended}; the same command goes on from the last checkpoint") from error
     finally:
         dist.destroy_process_group()
 

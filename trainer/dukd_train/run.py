@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
 from dukd_train.observers import Observer, Observers
 from dukd_train.order import Order
+from dukd_train.parallel import World, joined
 from dukd_train.provenance import made_with
 from dukd_train.residency import open_rows, workers
 from dukd_train.run_folder import FACTS, WEIGHTS
@@ -42,7 +44,7 @@ class _Prepared:
 
     cache: Cache
     weights: dict[Part, float]
-    device: torch.device
+    order: Order
     student: Network
     validator: Validator
     trackers: list[Observer]
@@ -59,29 +61,29 @@ def run(
     Raises:
         DukdError: anything the user can mend.
     """
-    made = _prepare(config)
-    cache, student = made.cache, made.student
-    facts = run_folder.finished(out, config)
-    if facts:
-        _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
-        _tell(out, "finished already")
-        return facts
-    start = start_from(config.student.init, student) if config.student.init else None
-    with locked(out, run_folder.LOCK, "training"):
-        last = _take_up(config, out, cache, allow_changes)
-        if start and not last:
+    with joined(config.device) as world, ExitStack() as held:
+        made = world.together(lambda: _prepare(config, world))
+        cache, student = made.cache, made.student
+        facts = world.from_leader(lambda: _finished(config, out, cache))
+        if facts is not None:
+            if world.leads:
+                _tell(out, "finished already")
+            return facts
+        start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
+        last = world.from_leader(lambda: _take_up(config, out, cache, allow_changes, held))
+        if start and not last and world.leads:
             print(start, file=sys.stderr, flush=True)
-        student.module.to(made.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = _batches(config, cache, made.weights, made.device)
+        batches = world.together(lambda: _batches(config, made, world))
         begun = last.begun if last else time.time()
-        training = Training(config, student, batches, made.weights, made.device, cache.digest, begun)
-        everyone = Observers([CurveFile(out), ValidationFile(out), Display(), *made.trackers, *observers])
-        averaged, seconds = train(training, out, last, made.validator, everyone)
-        facts = _facts(config, cache, averaged, seconds) | made_with(made.device, begun)
+        training = Training(config, student, batches, made.weights, world, cache.digest, begun)
+        everyone = [CurveFile(out), ValidationFile(out), Display(), *made.trackers, *observers] if world.leads else []
+        averaged, seconds = train(training, out, last, made.validator, Observers(everyone))
+        facts = _facts(config, cache, averaged, seconds) | made_with(world.device, begun)
         facts |= start.facts() if start else {}
-        networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
-        write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-    return facts
+        if world.leads:
+            networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
+            write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+        return facts
 
 
 def check(config: TrainConfig, out: Path) -> int:
@@ -90,30 +92,40 @@ def check(config: TrainConfig, out: Path) -> int:
     Raises:
         DukdError: anything the user can mend.
     """
-    made = _prepare(config)
-    if facts := run_folder.finished(out, config):
-        _refuse_other_cache(out, config, facts["cache_digest"], made.cache.digest)
-    elif out.is_dir():
+    made = _prepare(config, World(choose_device(config.device)))
+    if _finished(config, out, made.cache) is None and out.is_dir():
         run_folder.claim(out, config, allow=False)
     return made.student.scale
 
 
-def _prepare(config: TrainConfig) -> _Prepared:
+def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in any order")
     weights = _weights(config, cache)
-    device = choose_device(config.device)
+    order = _order(config, cache, weights, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
-    validator = Validator(config.validation.sets, student.scale)
-    return _Prepared(cache, weights, device, student, validator, _trackers(config.logging))
+    validator = Validator(config.validation.sets if world.leads else {}, student.scale)
+    return _Prepared(cache, weights, order, student, validator, _trackers(config.logging) if world.leads else [])
 
 
-def _take_up(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool) -> Checkpoint | None:
+def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
+    """What `run.json` says, where there is nothing left to do."""
+    facts = run_folder.finished(out, config)
+    if facts:
+        _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
+    return facts
+
+
+def _take_up(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool, held: ExitStack) -> Checkpoint | None:
     """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
 
+    It is locked until `held` ends.
+
     Raises:
+        CacheError: another process trains there.
         RunError: it holds something else, or nothing that is whole.
     """
+    held.enter_context(locked(out, run_folder.LOCK, "training"))
     changes = run_folder.claim(out, config, allow_changes)
     found = checkpoint.newest(out)
     done = found.checkpoint.step if found else 0
@@ -178,17 +190,27 @@ def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
     return weights
 
 
-def _batches(config: TrainConfig, cache: Cache, weights: dict[Part, float], device: torch.device) -> Batches:
+def _targets(weights: Mapping[Part, float]) -> dict[View, list[Target]]:
+    """What the parts of the loss read of each view."""
     targets: dict[View, list[Target]] = {}
     for part in weights:
         view, target = PARTS[part]
         targets.setdefault(view, []).append(target)
-    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
-    for view in targets:
+    return targets
+
+
+def _order(config: TrainConfig, cache: Cache, weights: Mapping[Part, float], world: World) -> Order:
+    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed, world.rank, world.size)
+    for view in _targets(weights):
         order.side(view)  # refuses a patch that leaves nothing, before all is loaded
-    rows, line = open_rows(cache, targets, config.data, device)
-    print(line, file=sys.stderr, flush=True)
-    return Batches(rows, order, config.augment, device, workers(config.data))
+    return order
+
+
+def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
+    rows, line = open_rows(made.cache, _targets(made.weights), config.data, world.device, world.here)
+    if world.leads:
+        print(line, file=sys.stderr, flush=True)
+    return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
 
 
 def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:
