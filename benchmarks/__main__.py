@@ -15,8 +15,8 @@ from benchmarks import machine
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.timing import cores
 
-ON_CPU = ("start", "build", "reading")
-ON_GPU: tuple[str, ...] = ()
+ON_CPU = ("start", "build", "memory", "reading", "growth", "step", "sweep")
+ON_GPU = ("gpu",)
 
 
 def main() -> None:
@@ -59,7 +59,9 @@ def _run(names: list[str], out: Path, threads: int, competitors: Path | None) ->
 
 def _in_its_own_process(name: str, python: Path) -> list[Figure]:
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run([python, "-m", "benchmarks", name, "--into", file.name], check=True)
+        done = subprocess.run([python, "-m", "benchmarks", name, "--into", file.name])
+        if done.returncode:
+            sys.exit(done.returncode)
         return [Figure(**one | {"goal": one["goal"] and Goal(**one["goal"])}) for one in json.load(file)]
 
 

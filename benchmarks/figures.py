@@ -49,7 +49,8 @@ def table(figures: Iterable[Figure]) -> str:
     """Markdown."""
     lines = ["| figure | case | measured | goal | |", "|---|---|---|---|---|"]
     for figure in figures:
-        measured = f"{figure.value:.3g} {figure.unit}".strip() if figure.value < 1000 else f"{figure.value:.0f}"
+        number = f"{figure.value:.3g}" if figure.value < 1000 else f"{figure.value:.0f}"
+        measured = f"{number} {figure.unit}".strip()
         goal = "" if figure.goal is None else str(figure.goal)
         verdict = "" if figure.goal is None else "met" if figure.goal.met(figure.value) else "**missed**"
         lines.append(f"| {figure.name} | {figure.case} | {measured} | {goal} | {verdict} |")

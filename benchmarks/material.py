@@ -34,6 +34,11 @@ def teacher() -> tuple[Path, str]:
     data = os.environ.get("DUKD_DATA")
     if data is not None:
         return Path(data) / "teachers" / "DCTLSA_X4.pt", "DCTLSA ×4"
+    return teacher_of_the_demo()
+
+
+def teacher_of_the_demo() -> tuple[Path, str]:
+    """The one that comes with the project."""
     return PROJECT / "assets" / "edsr_x4.safetensors", "EDSR ×4, 1.4 M parameters"
 
 
