@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import build_job, network_file, photographs, teacher
+from benchmarks.material import LARGE, build_job, network_file, photographs, teacher
 from benchmarks.timing import in_turns, ratio
 from dukd_cache import job
 from dukd_cache.build import build
@@ -35,6 +35,9 @@ def figures() -> Iterator[Figure]:
         light = build_job(hr, weights, folder / "light")
         yield efficiency(light, f"{teacher_name}, {images}", Goal(at_most=1.05))
         yield size(folder / "light", f"{teacher_name}, {images}")
+        large, images = photographs(folder / "large", 8, LARGE)
+        job.run(build_job(large, weights, folder / "of-large"))
+        yield size(folder / "of-large", f"{teacher_name}, {images}")
         edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
         few, images = photographs(folder / "few", 2)
         heavy = build_job(few, edsr, folder / "heavy", base=8, zoom_in=8, zoom_out=8)

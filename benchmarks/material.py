@@ -15,12 +15,17 @@ from dukd_cache.job import BuildJob
 PROJECT = Path(__file__).parents[1]
 
 
-def photographs(folder: Path, count: int) -> tuple[Path, str]:
+SMALL, LARGE = ("BSDS400", 481, 321), ("SunHays80", 1024, 750)
+"""Photographs below `DUKD_DATA`, with the sides of most of them."""
+
+
+def photographs(folder: Path, count: int, kind: tuple[str, int, int] = SMALL) -> tuple[Path, str]:
     """A folder made at `folder` of links to `count` photographs, and what they are."""
+    name, width, height = kind
     data = os.environ.get("DUKD_DATA")
     if data is None:
-        return save_made_images(folder, count, 481, 321), "made images of 481×321"
-    source = Path(data) / "BSDS400"
+        return save_made_images(folder, count, width, height), f"made images of {width}×{height}"
+    source = Path(data) / name
     found = find_images(source)
     chosen = found[:: max(1, len(found) // count)][:count]
     folder.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Build memory: what a build takes at its peak beyond the model and a batch, for few images and for many.
 
-Each build is a process of its own, which first loads the teacher and asks it once.
+Both make as many records, enough to fill every queue. Each build is a process of its own, which first loads the
+teacher and asks it once.
 """
 
 import json
@@ -19,6 +20,7 @@ from benchmarks.material import build_job, network_file
 from dukd_cache import job
 
 _IMAGES = (100, 10_000)
+_RECORDS = 10_000
 _SIDE = 256
 _GIB = 2**30
 _SAME = 1.1
@@ -34,7 +36,7 @@ def figures() -> Iterator[Figure]:
             save_made_images(folder / f"hr-{count}", count, _SIDE, _SIDE)
             peaks[count] = _measured(folder, count, weights)
     facts = {f"{count}_images_MiB": peak / 2**20 for count, peak in peaks.items()}
-    case = f"{_SIDE}×{_SIDE}, patch 48, batch 16"
+    case = f"{_SIDE}×{_SIDE}, {_RECORDS} records, patch 48, batch 16"
     yield Figure(
         "build memory", f"{_IMAGES[1]} images of {case}", peaks[_IMAGES[1]] / _GIB, "GiB", Goal(at_most=1), facts
     )
@@ -44,14 +46,14 @@ def figures() -> Iterator[Figure]:
 
 def _measured(folder: Path, count: int, weights: Path) -> int:
     """Bytes."""
-    words = [str(folder / f"hr-{count}"), str(weights), str(folder / f"cache-{count}")]
+    words = [str(folder / f"hr-{count}"), str(weights), str(folder / f"cache-{count}"), str(_RECORDS // count)]
     command = [sys.executable, "-m", "benchmarks.memory", *words]
     return int(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
 
 
-def _build(hr: Path, weights: Path, out: Path) -> None:
-    """Print how many bytes the build takes at its peak, beyond what was taken before it."""
-    asked = build_job(hr, weights, out, base=1, zoom_in=0, zoom_out=0)
+def _build(hr: Path, weights: Path, out: Path, records: int) -> None:
+    """Make so many records an image; print the bytes taken at the peak, beyond what was taken before."""
+    asked = build_job(hr, weights, out, base=records, zoom_in=0, zoom_out=0)
     asker = job.teacher.load(weights, job.choose_device(asked.device), asked.precision)
     asker(np.zeros((asked.batch_size, asked.patch, asked.patch, 3), np.uint8), asked.dtype)
     before = _peak()
@@ -65,4 +67,5 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    _build(*map(Path, sys.argv[1:]))
+    *folders, records_an_image = sys.argv[1:]
+    _build(*map(Path, folders), records=int(records_an_image))
