@@ -1,8 +1,11 @@
 """Learning rates against a table."""
 
 import math
+from collections.abc import Callable
 
 import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from dukd_train.config import Schedule
 from dukd_train.schedule import ema_decay, factor
@@ -20,8 +23,8 @@ COSINE = Schedule(kind="cosine")
         (PAPER, 199_999, 250_000, 0.1),
         (PAPER, 200_000, 250_000, 0.01),
         (PAPER, 249_999, 250_000, 0.01),
-        (Schedule(milestones=(3, 2), gamma=0.5), 2, 9, 0.5),
-        (Schedule(milestones=(3, 2), gamma=0.5), 3, 9, 0.25),
+        (Schedule(milestones=(2, 3), gamma=0.5), 2, 9, 0.5),
+        (Schedule(milestones=(2, 3), gamma=0.5), 3, 9, 0.25),
         (Schedule(milestones=()), 10**9, 10, 1.0),
         (COSINE, 0, 100, 1.0),
         (COSINE, 25, 100, 0.5 + math.sqrt(2) / 4),
@@ -51,3 +54,23 @@ def test_never_a_step_without_learning() -> None:
 def test_average_starts_near_the_weights(step: int, decay: float) -> None:
     assert ema_decay(step, 0.999) == pytest.approx(decay, abs=1e-3)
     assert ema_decay(step, 0.05) == 0.05
+
+
+def rates_of_torch(make: Callable[[torch.optim.Optimizer], LRScheduler], steps: int) -> list[float]:
+    """What torch's own schedule makes of a rate of 1, stepped after every step, as Lightning and BasicSR do."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule, rates = make(optimizer), []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_the_same_rates_as_torch() -> None:
+    multistep = Schedule(milestones=(5, 12), gamma=0.3)
+    found = [factor(step, 20, multistep) for step in range(20)]
+    assert found == pytest.approx(rates_of_torch(lambda it: MultiStepLR(it, [5, 12], 0.3), 20))
+    cosine = Schedule(kind="cosine", floor=0.1)
+    found = [factor(step, 20, cosine) for step in range(20)]
+    assert found == pytest.approx(rates_of_torch(lambda it: CosineAnnealingLR(it, 20, eta_min=0.1), 20))
