@@ -31,7 +31,7 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="dukd-bench-") as name:
         folder = Path(name)
         weights, teacher_name = teacher()
-        hr, images = photographs(folder / "hr", 24)
+        hr, images = photographs(folder / "hr", 16)
         light = build_job(hr, weights, folder / "light")
         yield efficiency(light, f"{teacher_name}, {images}", Goal(at_most=1.05))
         yield size(folder / "light", f"{teacher_name}, {images}")
@@ -39,8 +39,8 @@ def figures() -> Iterator[Figure]:
         job.run(build_job(large, weights, folder / "of-large"))
         yield size(folder / "of-large", f"{teacher_name}, {images}")
         edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
-        few, images = photographs(folder / "few", 2)
-        heavy = build_job(few, edsr, folder / "heavy", base=8, zoom_in=8, zoom_out=8)
+        few, images = photographs(folder / "few", 1)
+        heavy = build_job(few, edsr, folder / "heavy", base=16, zoom_in=0, zoom_out=0, batch_size=8)
         yield efficiency(heavy, f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=1)
 
 

@@ -11,13 +11,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.build import efficiency
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import build_job, network_file, photographs
-from benchmarks.step import STUDENTS, bare_step, overhead, per_step, small_cache, training
+from benchmarks.step import bare_step, overhead, per_step, small_cache, training
 
 _TEACHERS = {
     "EDSR-L, 43 M parameters": ("EDSR", {"channels": 256, "blocks": 32}, 256, 64),
     "EDSR, 1.5 M parameters": ("EDSR", {"channels": 64, "blocks": 16}, 1024, 64),
 }
 """Architecture, settings, a batch that fills the GPU, images of 4 records a view."""
+_STUDENTS = {
+    "EDSR, 159 k parameters": {"channels": 32, "blocks": 4},
+    "EDSR, 1.5 M parameters": {"channels": 64, "blocks": 16},
+}
 _STEPS = 200
 _SIDE = 8192
 _BYTES = 2**30
@@ -39,7 +43,7 @@ def figures() -> Iterator[Figure]:
             asked = build_job(hr, weights, folder / f"cache-{number}", precision="bf16", batch_size=batch)
             yield efficiency(asked, f"{teacher}, bf16, batch {batch}, {images}, {name}", Goal(at_most=1.10))
         small_cache(folder / "cache", patch=48)
-        for student, settings in STUDENTS.items():
+        for student, settings in _STUDENTS.items():
             config = training(folder / "cache", settings, _STEPS, precision="bf16", log_every=100)
             case = f"{student}, dukd, bf16, batch 16, patch 48, {name}"
             yield overhead(config, folder, case, Goal(at_most=1.05))

@@ -27,11 +27,12 @@ from dukd_train.observers import Observer
 from dukd_train.run import run
 
 STUDENTS: dict[str, dict[str, Any]] = {
+    "EDSR, 40 k parameters": {"channels": 16, "blocks": 4},
     "EDSR, 159 k parameters": {"channels": 32, "blocks": 4},
-    "EDSR, 1.5 M parameters": {"channels": 64, "blocks": 16},
 }
+_STEPS = 24
 _WARM_UP = 4
-_TURNS = 5
+_TURNS = 3
 
 
 def figures() -> Iterator[Figure]:
@@ -40,8 +41,7 @@ def figures() -> Iterator[Figure]:
         folder = Path(name)
         small_cache(folder / "cache", patch=32)
         for student, settings in STUDENTS.items():
-            steps = 24 if settings["blocks"] < 8 else 6
-            config = training(folder / "cache", settings, _WARM_UP + steps)
+            config = training(folder / "cache", settings, _WARM_UP + _STEPS)
             yield overhead(config, folder, f"{student}, dukd, batch 16, patch 32", Goal(at_most=1.05))
 
 
