@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,6 @@ from dukd_cache.console import run_app
 
 if TYPE_CHECKING:
     from dukd_cache.job import BuildJob
-
-T = TypeVar("T")
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",
@@ -154,16 +152,25 @@ def build_job(
     )
 
 
-def with_options_of(options: Callable[..., T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """A command that has the options of the function `options`, and is called with what it makes of them."""
+def with_options_of(options: Callable[..., object]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that has the options of the function `options`, and is called with what it makes of them.
 
-    def decorate(command: Callable[[T], None]) -> Callable[..., None]:
+    Options of its own follow its first parameter.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        first, *own = signature(command).parameters.values()
+
         @wraps(command)
         def run(**words: object) -> None:
-            command(options(**words))
+            its_own = {each.name: words.pop(each.name) for each in own}
+            command(options(**words), **its_own)
 
-        run.__signature__ = signature(options)  # type: ignore[attr-defined]
-        run.__annotations__ = {**options.__annotations__, "return": None}
+        shared = signature(options)
+        run.__signature__ = shared.replace(parameters=[*shared.parameters.values(), *own])  # type: ignore[attr-defined]
+        annotations = {**options.__annotations__, **command.__annotations__, "return": None}
+        annotations.pop(first.name)
+        run.__annotations__ = annotations
         return run
 
     return decorate
@@ -189,14 +196,18 @@ def build(asked: "BuildJob") -> None:
 
 @app.command(epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
 @with_options_of(build_job)
-def plan(asked: "BuildJob") -> None:
+def plan(
+    asked: "BuildJob",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table: seconds and bytes.")] = False,
+) -> None:
     """Say what the same `build` would do, how long it would take and why; write nothing.
 
     A few records are cut, asked and encoded to measure how long that takes.
     """
     from dukd_cache import forecast, job
 
-    print(forecast.table(job.forecast(asked), asked.out))
+    found = job.forecast(asked)
+    print(json.dumps(forecast.facts(found, asked.out), indent=1) if as_json else forecast.table(found, asked.out))
 
 
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")

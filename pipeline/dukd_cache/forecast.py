@@ -4,9 +4,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -191,6 +191,28 @@ def _disk(out: Place) -> float | None:
         stream.flush()
         os.fsync(stream.fileno())
         return (time.perf_counter() - started) / _DISK_SAMPLE
+
+
+def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
+    """What `table` says, in seconds and bytes; JSON-able."""
+    return {
+        "out": str(out),
+        "images": forecast.images,
+        "views": {
+            view: {
+                "records": forecast.records[view],
+                **asdict(tally),
+                "bytes": round(forecast.bytes(view)),
+                "bytes_per_record": round(forecast.sample.views[view].bytes, 1),
+            }
+            for view, tally in forecast.tallies.items()
+        },
+        "seconds": round(forecast.seconds, 3),
+        "stages": {part: round(seconds, 3) for part, seconds in forecast.stages.items()},
+        "bytes": round(sum(map(forecast.bytes, forecast.tallies))),
+        "bottleneck": forecast.bottleneck,
+        "measured_records": forecast.sample.records,
+    }
 
 
 def table(forecast: Forecast, out: Address) -> str:

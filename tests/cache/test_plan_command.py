@@ -1,5 +1,6 @@
 """`dukd-cache plan`: writes nothing, and says what the same build then does."""
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -102,17 +103,26 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     job.run(asked)
     before, header = files_of(tmp_path), header_of(Folder(asked.out))
     words = ["--hr", photos, "--teacher", teacher_file, "--out", asked.out, "--patch", 12, "--base", 5]
-    monkeypatch.setattr(sys, "argv", ["dukd-cache", "plan", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
+    outputs: list[str] = []
+    for more in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["dukd-cache", "plan", *map(str, words), *more])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        outputs.append(capsys.readouterr().out)
+    printed, found = outputs[0], json.loads(outputs[1])
     assert files_of(tmp_path) == before
     assert header_of(Folder(asked.out)) == header
     for view in ("base", "zoom_in", "zoom_out"):
         assert re.search(rf"^{view} +15 +0 +12 +3 ", printed, re.MULTILINE), printed
+        counts = {name: found["views"][view][name] for name in ("records", "kept", "reused", "asked")}
+        assert counts == {"records": 15, "kept": 0, "reused": 12, "asked": 3}
+        assert found["views"][view]["bytes"] == pytest.approx(15 * found["views"][view]["bytes_per_record"], rel=0.01)
     assert re.search(r"^bottleneck (reading images|teacher|encoding|disk) ", printed, re.MULTILINE)
     assert re.search(r"^time +about [\d.]+ (s|min)", printed, re.MULTILINE)
+    assert found["out"] == str(asked.out)
+    assert found["bottleneck"] in found["stages"]
+    assert max(found["stages"].values()) <= found["seconds"]
 
 
 def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> None:

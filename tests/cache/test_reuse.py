@@ -20,15 +20,14 @@ from dukd_cache.build import build
 from dukd_cache.errors import CacheError
 from dukd_cache.folder import PREVIOUS, header_of
 from dukd_cache.images import find_images, identify, read_facts
-from dukd_cache.manifest import VIEWS, Codec, CropSpec, Dtype, Encoding, Header, View
+from dukd_cache.manifest import CODECS, VIEWS, Codec, CropSpec, Dtype, Encoding, Header, Store, View
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
 from dukd_cache.reader import Cache
 from dukd_cache.record import U8
 from dukd_cache.reuse import Tally, served
-from dukd_cache.stores.choice import open_reader, whole_shards
+from dukd_cache.stores.choice import open_reader, open_writer, whole_shards
 from dukd_cache.stores.sidecar import Sidecar
-from dukd_cache.stores.webdataset import WebDatasetWriter
 from dukd_cache.teacher import Teacher
 
 BATCH = 3
@@ -45,6 +44,7 @@ class Wanted:
     codec: Codec
     per_shard: int
     dtype: Dtype = "uint8"
+    store: Store = "webdataset"
 
 
 class Recording(torch.nn.Module):
@@ -85,7 +85,7 @@ class Bench:
             teacher=self.teacher.info,
             images=job.images_info(plan.images, None, (), read_facts),
             encoding=Encoding(
-                store="webdataset",
+                store=wanted.store,
                 codec=wanted.codec,
                 dtype=wanted.dtype,
                 shard_records=dict.fromkeys(spec.views, wanted.per_shard),
@@ -94,7 +94,7 @@ class Bench:
         )
         heard, asked = self._listening()
         place = Folder(self.folder / name)
-        store = WebDatasetWriter(place, wanted.codec)
+        store = open_writer(place, header)
 
         def stop(_count: int) -> None:
             done = len(list(whole_shards(place, header)))
@@ -156,12 +156,13 @@ def fresh_bench(teacher_file: Path) -> Iterator[Bench]:
 
 names = st.sampled_from(["a.png", "b.png", "sub c.png"])
 counts = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)).filter(any)
+kinds = st.sampled_from([(store, codec) for store, codecs in CODECS.items() for codec in codecs])
 wanted_caches = st.builds(
-    Wanted,
+    lambda kind, **words: Wanted(store=kind[0], codec=kind[1], **words),
+    kind=kinds,
     images=st.dictionaries(names, st.integers(0, 2), min_size=1).map(lambda found: frozenset(found.items())),
     counts=counts,
     seed=st.integers(0, 1),
-    codec=st.sampled_from(["webp", "png", "raw"]),
     per_shard=st.integers(2, 6),
 )
 ONE = Wanted(frozenset({("a.png", 0), ("b.png", 1)}), (3, 2, 2), 0, "webp", 4)
@@ -175,6 +176,9 @@ ONE = Wanted(frozenset({("a.png", 0), ("b.png", 1)}), (3, 2, 2), 0, "webp", 4)
 @example(ONE, replace(ONE, counts=(5, 0, 3)), 99)
 @example(ONE, replace(ONE, seed=1), 99)
 @example(ONE, replace(ONE, codec="raw", per_shard=3), 99)
+@example(ONE, replace(ONE, store="zarr", codec="blosc"), 99)
+@example(replace(ONE, store="zarr", codec="blosc"), replace(ONE, store="zarr", codec="blosc", seed=1), 2)
+@example(replace(ONE, store="zarr", codec="raw"), replace(ONE, store="zarr", codec="raw", counts=(4, 2, 0)), 99)
 @settings(max_examples=20, deadline=None)
 def test_a_changed_build_is_a_fresh_one_that_asks_less(
     teacher_file: Path, before: Wanted, after: Wanted, shards: int
