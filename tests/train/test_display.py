@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dukd_cache import networks
 from dukd_train import display
 from dukd_train.config import TrainConfig
 from dukd_train.display import Display
@@ -15,6 +16,9 @@ from dukd_train.observers import Row, Start
 from dukd_train.run import run
 
 Settings = Callable[..., TrainConfig]
+
+
+STUDENT = networks.build("EDSR", 2, {"channels": 1, "blocks": 1})
 
 
 def row(step: int) -> Row:
@@ -25,7 +29,7 @@ def row(step: int) -> Row:
 def test_a_terminal_shows_everything(settings_of: Settings, tmp_path: Path) -> None:
     screen = io.StringIO()
     shown = Display(Console(file=screen, force_terminal=True, width=120, legacy_windows=False))
-    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10))
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
     for step in (5, 6):
         shown.stepped(step)
     shown.logged(row(6))
@@ -49,7 +53,7 @@ def test_lines_elsewhere(
     clock = iter([0.0, 1.0, 12.0, 13.0, 15.0])
     monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
     shown = Display()
-    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10))
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
     shown.stepped(5)
     shown.logged(row(5))
     shown.stepped(6)  # after twelve seconds

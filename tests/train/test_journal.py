@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dukd_cache import networks
 from dukd_train.config import TrainConfig
 from dukd_train.errors import DivergedError
 from dukd_train.journal import COLUMNS, CURVE, CurveFile, Losses, append_row, keep_rows_before
@@ -28,7 +29,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 def begun(run: Path, step: int) -> CurveFile:
     """The file of a training that goes on after `step` steps."""
     file = CurveFile(run)
-    file.started(Start(TrainConfig(cache=run), run, step, 100))
+    file.started(Start(TrainConfig(cache=run), run, step, 100, networks.build("EDSR", 2, {"channels": 1, "blocks": 1})))
     return file
 
 

@@ -51,7 +51,7 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     batches = Batches(rows, order, config.augment, CPU)
     training = Training(config, student, batches, weights, World(CPU), cache.digest, 0.0)
     out.mkdir()
-    averaged, _ = train(training, out, None, Validator(config.validation.sets, 2), CurveFile(out))
+    averaged, _ = train(training, out, None, Validator(config.validation, 2, torch.device("cpu")), CurveFile(out))
     return training, averaged
 
 

@@ -49,7 +49,8 @@ def test_the_story_of_a_run(settings_of: Settings, tmp_path: Path, hr_folder: Pa
     assert order == [
         "started", ("stepped", 1), ("stepped", 2), "logged", "scored", ("stepped", 3), "logged", "scored", ("ended", 3),
     ]  # fmt: skip
-    assert notes.of("started") == [Start(config, tmp_path / "run", 0, 3)]
+    (start,) = notes.of("started")
+    assert start == Start(config, tmp_path / "run", 0, 3, start.averaged)
     assert [step for step, _ in notes.of("scored")] == [2, 3]
     assert notes.of("scored")[0][1]["V"]["psnr_y"] != notes.of("scored")[1][1]["V"]["psnr_y"]
     first, second = notes.of("logged")

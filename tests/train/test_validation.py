@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from PIL import Image
 
 from dukd_cache import networks
 from dukd_cache.degrade import downscale
-from dukd_cache.errors import ImageError
+from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_train.config import ImageSet, TrainConfig
+from dukd_train.config import ImageSet, TrainConfig, Validation
 from dukd_train.evaluate import evaluate, pair_images
+from dukd_train.inference import Inference, prepared
 from dukd_train.observers import Start
+from dukd_train.scores import USUAL, MetricName
 from dukd_train.validation import VALIDATION, ValidationFile, Validator
 
 
@@ -26,11 +29,16 @@ def network() -> Network:
     return networks.build("EDSR", 2, {"channels": 4, "blocks": 1})
 
 
-def begun(run: Path, step: int) -> ValidationFile:
+def begun(run: Path, step: int, network: Network, metrics: tuple[MetricName, ...] = USUAL) -> ValidationFile:
     """The file of a training that goes on after `step` steps."""
     file = ValidationFile(run)
-    file.started(Start(TrainConfig(cache=run), run, step, 100))
+    config = TrainConfig(cache=run, validation=Validation(metrics=metrics))
+    file.started(Start(config, run, step, 100, network))
     return file
+
+
+def validator(sets: dict[str, ImageSet], **others: Any) -> Validator:
+    return Validator(Validation(sets=sets, **others), 2, torch.device("cpu"))
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -43,9 +51,9 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     one.mkdir()
     first = next(iter(sorted(hr_folder.iterdir())))
     (one / first.name).write_bytes(first.read_bytes())
-    file = begun(tmp_path, 0)
+    file = begun(tmp_path, 0, network)
     assert (tmp_path / VALIDATION).read_text().splitlines() == ["step,set,psnr_y,ssim_y"]
-    found = Validator({"All": ImageSet(hr=hr_folder), "One": ImageSet(hr=one)}, 2).score(network)
+    found = validator({"All": ImageSet(hr=hr_folder), "One": ImageSet(hr=one)}).score(network)
     file.scored(5, found)
     expected = {
         name: evaluate(network, pair_images(hr, 2)).means.network for name, hr in (("All", hr_folder), ("One", one))
@@ -58,11 +66,11 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     assert expected["All"] != expected["One"]
 
 
-def test_rows_that_will_be_told_again_are_dropped(tmp_path: Path) -> None:
-    file = begun(tmp_path, 0)
+def test_rows_that_will_be_told_again_are_dropped(tmp_path: Path, network: Network) -> None:
+    file = begun(tmp_path, 0, network)
     for step in (5, 10, 15):
         file.scored(step, {"A": {"psnr_y": 30.0, "ssim_y": 0.9}, "B": {"psnr_y": 31.0, "ssim_y": 0.8}})
-    begun(tmp_path, 10)
+    begun(tmp_path, 10, network)
     assert [(row["step"], row["set"]) for row in rows(tmp_path)] == [("5", "A"), ("5", "B")]
 
 
@@ -74,7 +82,7 @@ def test_lr_images_are_taken_where_they_are_given(tmp_path: Path, hr_folder: Pat
             dark = downscale(np_of(hr), 2) // 2
         Image.fromarray(dark).save(lr_folder / f"{path.stem}x2.png")
     sets = {"given": ImageSet(hr=hr_folder, lr=lr_folder), "made": ImageSet(hr=hr_folder)}
-    found = Validator(sets, 2).score(network)
+    found = validator(sets).score(network)
     assert found["given"] == evaluate(network, pair_images(hr_folder, 2, LrFolder(lr_folder))).means.network
     assert found["given"] != found["made"]
 
@@ -84,8 +92,8 @@ def np_of(image: Image.Image) -> np.ndarray:
 
 
 def test_no_sets_is_no_rows(tmp_path: Path, network: Network) -> None:
-    assert Validator({}, 2).score(network) == {}
-    begun(tmp_path, 0).scored(1, {})
+    assert validator({}).score(network) == {}
+    begun(tmp_path, 0, network).scored(1, {})
     assert rows(tmp_path) == []
 
 
@@ -94,6 +102,31 @@ def test_a_set_without_images_is_told_before_training(tmp_path: Path, hr_folder:
     empty.mkdir()
     for folder in (empty, tmp_path / "nowhere"):
         with pytest.raises(ImageError, match=str(folder)):
-            Validator({"A": ImageSet(hr=folder)}, 2)
+            validator({"A": ImageSet(hr=folder)})
     with pytest.raises(ImageError, match="no LR image"):
-        Validator({"A": ImageSet(hr=hr_folder, lr=empty)}, 2)
+        validator({"A": ImageSet(hr=hr_folder, lr=empty)})
+
+
+def test_columns_are_the_metrics_of_now_and_before(tmp_path: Path, hr_folder: Path, network: Network) -> None:
+    begun(tmp_path, 0, network).scored(5, {"A": {"psnr_y": 30.0, "ssim_y": 0.9}})
+    metrics: tuple[MetricName, ...] = ("psnr", "psnr_y")
+    file = begun(tmp_path, 6, network, metrics)
+    found = validator({"A": ImageSet(hr=hr_folder)}, metrics=metrics).score(network)
+    assert list(found["A"]) == ["psnr", "psnr_y"]
+    file.scored(10, found)
+    first, second = rows(tmp_path)
+    assert first == {"step": "5", "set": "A", "psnr_y": "30.0000", "ssim_y": "0.90000", "psnr": ""}
+    assert second["psnr"] == f"{found['A']['psnr']:.4f}"
+    assert second["ssim_y"] == ""
+
+
+def test_tiles_and_ensemble_are_those_of_eval(hr_folder: Path, network: Network) -> None:
+    how = Inference(tile=24, tile_overlap=3, self_ensemble=True)
+    found = validator({"A": ImageSet(hr=hr_folder)}, tile=24, tile_overlap=3, self_ensemble=True).score(network)
+    assert found["A"] == evaluate(prepared(network, how), pair_images(hr_folder, 2)).means.network
+    assert found != validator({"A": ImageSet(hr=hr_folder)}).score(network)
+
+
+def test_psnr_y_cannot_be_left_out() -> None:
+    with pytest.raises(SettingError, match=r"validation\.metrics: expected psnr_y among them"):
+        validator({}, metrics=("ssim_y",))

@@ -24,6 +24,7 @@ from dukd_cache.manifest import View
 from dukd_cache.places import is_elsewhere
 from dukd_train import mistakes, yaml_file
 from dukd_train.schema import schema_of
+from dukd_train.scores import USUAL, MetricName
 
 
 def _no_truth_value(given: object) -> object:
@@ -218,6 +219,16 @@ class Validation(_Settings):
     """Steps between validations; 0: only at the end."""
     sets: ByName[ImageSet] = {}
     """Image sets by name."""
+    metrics: tuple[MetricName, ...] = USUAL
+    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need `dukd[perceptual]`."""
+    best: str | None = None
+    """Set and metric by which `best.safetensors` is kept, like `Set5/psnr_y`. Default: the first set's first metric."""
+    tile: Count = 0
+    """Side of a tile in LR pixels, where memory does not hold whole images; 0: whole images, as scores are defined."""
+    tile_overlap: Count = 32
+    """LR pixels that a tile sees of its neighbours on each side."""
+    self_ensemble: bool = False
+    """Score the mean of the answers to eight flips and turns: eight times as slow."""
 
 
 class Logging(_Settings):

@@ -98,6 +98,14 @@ class CurveFile(Observer):
         append_row(self._path, COLUMNS, cells | {part: f"{mean:.6f}" for part, mean in row.parts.items()})
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The columns of a CSV file; none where there is no file."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="") as stream:
+        return tuple(csv.DictReader(stream).fieldnames or ())
+
+
 def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
     """Add one row to a CSV file; missing columns stay empty."""
     with path.open("a", newline="") as stream:

@@ -75,7 +75,7 @@ def train(
             observers.scored(done, validator.score(learner.averaged))
 
     try:
-        observers.started(Start(config, out, start, config.steps))
+        observers.started(Start(config, out, start, config.steps, learner.averaged))
         if start:
             tell()
         with Stop(patient=run.world.size > 1) as stop:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from dukd_cache.networks import Network
 from dukd_train.config import TrainConfig
 from dukd_train.losses import Part
 from dukd_train.scores import Score
@@ -25,6 +26,8 @@ class Start:
     """Steps done before. What was told of this step (if it is not 0) and of later ones will be told again."""
     steps: int
     """Steps in all."""
+    averaged: Network
+    """The averaged student, whose weights every step changes."""
 
 
 @dataclass(frozen=True)

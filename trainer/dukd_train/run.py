@@ -20,8 +20,9 @@ from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_train import checkpoint, run_folder
+from dukd_train.best import BestWeights, criterion
 from dukd_train.checkpoint import Checkpoint
-from dukd_train.config import Logging, TrainConfig
+from dukd_train.config import Logging, TrainConfig, Validation
 from dukd_train.data import Batches
 from dukd_train.display import Display
 from dukd_train.errors import RunError
@@ -47,6 +48,8 @@ class _Prepared:
     order: Order
     student: Network
     validator: Validator
+    keepers: list[Observer]
+    """Those of the best weights, where there are validation sets."""
     trackers: list[Observer]
 
 
@@ -76,7 +79,8 @@ def run(
         batches = world.together(lambda: _batches(config, made, world))
         begun = last.begun if last else time.time()
         training = Training(config, student, batches, made.weights, world, cache.digest, begun)
-        everyone = [CurveFile(out), ValidationFile(out), Display(), *made.trackers, *observers] if world.leads else []
+        files = [CurveFile(out), ValidationFile(out), *made.keepers]
+        everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
         averaged, seconds = train(training, out, last, made.validator, Observers(everyone))
         facts = _facts(config, cache, averaged, seconds) | made_with(world.device, begun)
         facts |= start.facts() if start else {}
@@ -104,8 +108,11 @@ def _prepare(config: TrainConfig, world: World) -> _Prepared:
     order = _order(config, cache, weights, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
-    validator = Validator(config.validation.sets if world.leads else {}, student.scale)
-    return _Prepared(cache, weights, order, student, validator, _trackers(config.logging) if world.leads else [])
+    if not world.leads:
+        return _Prepared(cache, weights, order, student, Validator(Validation(), student.scale, world.device), [], [])
+    validator, by = Validator(config.validation, student.scale, world.device), criterion(config.validation)
+    keepers: list[Observer] = [BestWeights(by)] if by else []
+    return _Prepared(cache, weights, order, student, validator, keepers, _trackers(config.logging))
 
 
 def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
