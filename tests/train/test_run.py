@@ -98,7 +98,7 @@ def test_what_a_finished_run_holds(
     asked = settings_of(method=method, steps=3, seed=5, validation={"sets": {"V": {"hr": validation_folder}}})
     facts = run(asked, out)
     assert sorted(content(out)) == [
-        "checkpoint-000003.pt", "checkpoint-000003.pt.sha256", "config.yaml", "curve.csv", "run.json",
+        "best.safetensors", "checkpoint-000003.pt", "checkpoint-000003.pt.sha256", "config.yaml", "curve.csv", "run.json",
         "student.safetensors", "validation.csv",
     ]  # fmt: skip
     assert json.loads((out / "run.json").read_text()) == facts
