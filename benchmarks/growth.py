@@ -18,7 +18,7 @@ from benchmarks.step import seconds_a_step, training
 from dukd_cache import job
 from dukd_cache.job import BuildJob
 from dukd_cache.reader import Cache
-from dukd_train.decoded import decoded
+from dukd_train.data.decoded import decoded
 
 _IMAGES = (100, 1_000, 10_000)
 _CROPS = 4

@@ -21,10 +21,10 @@ from dukd_cache import job, networks
 from dukd_cache.devices import choose_device
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
-from dukd_train.config import TrainConfig, validated
 from dukd_train.losses import PARTS, weights_of
 from dukd_train.observers import Observer
 from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig, validated
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "EDSR, 40 k parameters": {"channels": 16, "blocks": 4},

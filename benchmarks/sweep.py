@@ -25,8 +25,8 @@ from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_cache.teacher import load
-from dukd_train.config import TrainConfig
 from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig
 
 _STUDENTS = 4
 _MORE = 16

@@ -84,7 +84,7 @@ def test_there_are_modules_to_read() -> None:
         ("from dukd_cache.build import build, Shard", {"build"}),
         ("def f():\n    from dukd_cache.stores.webdataset import Sidecar", {"stores"}),
         ("import dukd_cache", {"*"}),
-        ("from .losses import x\nimport dukd_train.data", set()),
+        ("from .losses import x\nimport dukd_train.data.batches", set()),
     ],
 )
 def test_every_way_to_import_is_seen(source: str, expected: set[str]) -> None:

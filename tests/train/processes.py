@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 import dukd_train.run  # noqa: F401  # what the command loads, loaded before it is forked
-from dukd_train import cli, config
-from dukd_train.config import TrainConfig
+from dukd_train import cli
+from dukd_train.settings import config
+from dukd_train.settings.config import TrainConfig
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.train.processes"])

@@ -12,9 +12,9 @@ from dukd_cache.errors import SettingError
 from dukd_cache.networks import Network
 from dukd_train import run as run_module
 from dukd_train.best import BEST, BestWeights, Criterion, criterion
-from dukd_train.config import ImageSet, TrainConfig, Validation
 from dukd_train.observers import Observer, Observers, Start
-from dukd_train.scores import Score
+from dukd_train.scoring.scores import Score
+from dukd_train.settings.config import ImageSet, TrainConfig, Validation
 from dukd_train.validation import ValidationFile
 
 A = ImageSet(hr=Path("a"))

@@ -9,9 +9,9 @@ from tests.cache.samples import files_of
 from tests.object_store import Bucket, Faults, found_at, unreliable
 
 from dukd_cache.errors import PlaceError
-from dukd_train.config import TrainConfig
 from dukd_train.run import run
 from dukd_train.run_folder import WEIGHTS
+from dukd_train.settings.config import TrainConfig
 
 DATA = {"resident": {"resident": "memory"}, "streamed": {"resident": "no", "workers": 2}}
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from dukd_cache import networks
 from dukd_cache.errors import DukdError, SettingError
 from dukd_cache.networks import Network
-from dukd_train.config import TrainConfig
 from dukd_train.initial import start_from
 from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig
 
 EDSR = {"channels": 8, "blocks": 2}
 SWINIR = {"embed_dim": 12, "depths": [1, 1], "num_heads": [2, 2], "img_size": 16}

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_train.config import TrainConfig
 from dukd_train.errors import DivergedError
 from dukd_train.journal import COLUMNS, CURVE, CurveFile, Losses, append_row, keep_rows_before
 from dukd_train.losses import Part
 from dukd_train.observers import Row, Start
+from dukd_train.settings.config import TrainConfig
 
 
 def of(**parts: float) -> dict[Part, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from dukd_cache.errors import SettingError
-from dukd_train.config import TrainConfig
 from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig
 
 Settings = Callable[..., TrainConfig]
 

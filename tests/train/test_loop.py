@@ -21,14 +21,14 @@ from dukd_cache.manifest import VIEWS, View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
 from dukd_train import checkpoint
-from dukd_train.config import TrainConfig
-from dukd_train.data import Batches
+from dukd_train.data.batches import Batches
+from dukd_train.data.order import Order
+from dukd_train.data.residency import open_rows
 from dukd_train.journal import CURVE, CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, weights_of
-from dukd_train.order import Order
 from dukd_train.parallel import World
-from dukd_train.residency import open_rows
+from dukd_train.settings.config import TrainConfig
 from dukd_train.validation import Validator
 
 CPU = torch.device("cpu")

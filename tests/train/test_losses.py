@@ -7,8 +7,8 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache.manifest import VIEWS, View
-from dukd_train.config import Loss, Method, load
 from dukd_train.losses import PARTS, l1, weights_of
+from dukd_train.settings.config import Loss, Method, load
 
 
 @pytest.mark.parametrize(

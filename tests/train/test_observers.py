@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dukd_train.config import TrainConfig
 from dukd_train.learner import Learner
 from dukd_train.observers import Observer, Observers, Row, Start
 from dukd_train.run import run
-from dukd_train.scores import Score
+from dukd_train.scoring.scores import Score
+from dukd_train.settings.config import TrainConfig
 
 Settings = Callable[..., TrainConfig]
 

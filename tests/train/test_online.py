@@ -20,11 +20,11 @@ from dukd_cache.degrade import downscale
 from dukd_cache.manifest import VIEWS, Dtype, View
 from dukd_cache.reader import Cache
 from dukd_cache.symmetries import STEPS
-from dukd_train.augment import draw
-from dukd_train.config import TrainConfig
+from dukd_train.data.augment import draw
+from dukd_train.data.order import Order
 from dukd_train.observers import Observer, Row
-from dukd_train.order import Order
 from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig
 
 STEPS_TRAINED = 12
 EXACTNESS: dict[Dtype, float] = {"float32": 1e-6, "float16": 2**-12, "uint8": 1 / 510}

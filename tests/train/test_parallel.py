@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from tests.train.processes import Running, start_together
 
 from dukd_cache import networks
-from dukd_train import checkpoint, config
-from dukd_train.config import TrainConfig
+from dukd_train import checkpoint
 from dukd_train.parallel import World, joined
 from dukd_train.run import run
+from dukd_train.settings import config
+from dukd_train.settings.config import TrainConfig
 
 Settings = Callable[..., TrainConfig]
 

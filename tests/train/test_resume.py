@@ -20,13 +20,14 @@ from dukd_cache import networks
 from dukd_cache.errors import CacheError
 from dukd_cache.lock import locked
 from dukd_cache.networks import Network
-from dukd_train import checkpoint, cli, config, run_folder
+from dukd_train import checkpoint, cli, run_folder
 from dukd_train.checkpoint import KEPT
-from dukd_train.config import TrainConfig
 from dukd_train.errors import DivergedError, RunError
 from dukd_train.learner import Learner
 from dukd_train.run import run
-from dukd_train.scores import Score
+from dukd_train.scoring.scores import Score
+from dukd_train.settings import config
+from dukd_train.settings.config import TrainConfig
 from dukd_train.validation import ValidationFile, Validator
 
 Settings = Callable[..., TrainConfig]

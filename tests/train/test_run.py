@@ -14,12 +14,13 @@ from tests.train.conftest import SWINIR
 from dukd_cache import __version__, networks
 from dukd_cache.errors import CacheError, DukdError, SettingError
 from dukd_cache.reader import Cache
-from dukd_train import checkpoint, config
-from dukd_train.config import TrainConfig
+from dukd_train import checkpoint
 from dukd_train.errors import RunError
 from dukd_train.learner import Learner
 from dukd_train.run import run
-from dukd_train.scores import Score
+from dukd_train.scoring.scores import Score
+from dukd_train.settings import config
+from dukd_train.settings.config import TrainConfig
 from dukd_train.validation import ValidationFile
 
 Settings = Callable[..., TrainConfig]
@@ -98,8 +99,8 @@ def test_what_a_finished_run_holds(
     asked = settings_of(method=method, steps=3, seed=5, validation={"sets": {"V": {"hr": validation_folder}}})
     facts = run(asked, out)
     assert sorted(content(out)) == [
-        "best.safetensors", "checkpoint-000003.pt", "checkpoint-000003.pt.sha256", "config.yaml", "curve.csv", "run.json",
-        "student.safetensors", "validation.csv",
+        "best.safetensors", "checkpoint-000003.pt", "checkpoint-000003.pt.sha256", "config.yaml", "curve.csv",
+        "run.json", "student.safetensors", "validation.csv",
     ]  # fmt: skip
     assert json.loads((out / "run.json").read_text()) == facts
     student = networks.load(out / "student.safetensors")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
-from dukd_train.config import Schedule
 from dukd_train.schedule import ema_decay, factor
+from dukd_train.settings.config import Schedule
 
 PAPER = Schedule()
 COSINE = Schedule(kind="cosine")

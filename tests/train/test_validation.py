@@ -14,11 +14,11 @@ from dukd_cache.degrade import downscale
 from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_train.config import ImageSet, TrainConfig, Validation
-from dukd_train.evaluate import evaluate, pair_images
-from dukd_train.inference import Inference, prepared
 from dukd_train.observers import Start
-from dukd_train.scores import USUAL, MetricName
+from dukd_train.scoring.evaluate import evaluate, pair_images
+from dukd_train.scoring.inference import Inference, prepared
+from dukd_train.scoring.scores import USUAL, MetricName
+from dukd_train.settings.config import ImageSet, TrainConfig, Validation
 from dukd_train.validation import VALIDATION, ValidationFile, Validator
 
 

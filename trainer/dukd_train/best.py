@@ -13,9 +13,9 @@ from safetensors import safe_open
 from dukd_cache import networks
 from dukd_cache.errors import SettingError, unknown_name
 from dukd_cache.networks import Network
-from dukd_train.config import Validation
 from dukd_train.observers import Observer, Start
-from dukd_train.scores import Score, is_better
+from dukd_train.scoring.scores import Score, is_better
+from dukd_train.settings.config import Validation
 from dukd_train.validation import VALIDATION, written
 
 BEST = "best.safetensors"

@@ -54,7 +54,7 @@ def run(
     A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
     (multistep schedule), also one that is finished.
     """
-    from dukd_train import config as settings
+    from dukd_train.settings import config as settings
 
     asked = settings.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.run import run as train
@@ -87,11 +87,11 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
-    from dukd_train.image_sets import lr_folders, named_sets
-    from dukd_train.inference import Inference
-    from dukd_train.scores import metric_names
-    from dukd_train.scoring import score_weights, scores_json, tables
-    from dukd_train.tiles import tile_side
+    from dukd_train.scoring.image_sets import lr_folders, named_sets
+    from dukd_train.scoring.inference import Inference
+    from dukd_train.scoring.scored_weights import score_weights, scores_json, tables
+    from dukd_train.scoring.scores import metric_names
+    from dukd_train.scoring.tiles import tile_side
 
     sets, names = named_sets(hr), metric_names(metrics)
     folders = lr_folders(lr or [], [*sets], lr_template)
@@ -123,10 +123,10 @@ def compare(
 
     Runs that differ in their seed alone are taken together.
     """
-    from dukd_train.image_sets import named_sets
-    from dukd_train.report import PAGE
-    from dukd_train.report import compare as write_report
-    from dukd_train.scores import metric_names
+    from dukd_train.report.compare import PAGE
+    from dukd_train.report.compare import compare as write_report
+    from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.scoring.scores import metric_names
 
     sets, names = named_sets(hr) if hr else None, metric_names(metrics)
     table = write_report(
@@ -159,9 +159,9 @@ def upscale(
     In a folder, outputs that exist are left alone, so a command that was stopped goes on; an image that cannot be used
     is named, the rest go on.
     """
-    from dukd_train.inference import Inference, precision_of
-    from dukd_train.tiles import tile_side
-    from dukd_train.upscale import UpscaleJob, run
+    from dukd_train.scoring.inference import Inference, precision_of
+    from dukd_train.scoring.tiles import tile_side
+    from dukd_train.using.upscale import UpscaleJob, run
 
     how = Inference(tile_side(tile), tile_overlap, self_ensemble, precision_of(precision))
     done = run(UpscaleJob(weights, source, out, suffix, how, device, overwrite))
@@ -180,9 +180,9 @@ def schema(
     """
     import json
 
-    from dukd_train import reference
-    from dukd_train.config import TrainConfig
-    from dukd_train.schema import schema_of
+    from dukd_train.settings import reference
+    from dukd_train.settings.config import TrainConfig
+    from dukd_train.settings.schema import schema_of
 
     found = schema_of(TrainConfig)
     print(reference.markdown(found) if markdown else json.dumps(found, indent=1))
@@ -213,10 +213,10 @@ def sweep(
 
     Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
     """
-    from dukd_train.grid import points
-    from dukd_train.image_sets import named_sets
-    from dukd_train.sweep import ReportWanted
-    from dukd_train.sweep import sweep as train_all
+    from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.sweeps.grid import points
+    from dukd_train.sweeps.sweep import ReportWanted
+    from dukd_train.sweeps.sweep import sweep as train_all
 
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
     print(train_all(points(config, section, change or [], grid), out, jobs, wanted))

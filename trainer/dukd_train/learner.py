@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
-from dukd_train.config import Optimizer, TrainConfig
+from dukd_train.data.rows import Batch
 from dukd_train.errors import RunError
 from dukd_train.losses import PARTS, Part, l1
 from dukd_train.parallel import World
-from dukd_train.rows import Batch
+from dukd_train.settings.config import Optimizer, TrainConfig
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -8,16 +8,16 @@ import torch
 from dukd_cache.networks import Network
 from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
-from dukd_train.config import TrainConfig
-from dukd_train.data import Batches
+from dukd_train.data.batches import Batches
+from dukd_train.data.order import step_seed
 from dukd_train.errors import DivergedError
 from dukd_train.journal import Losses
 from dukd_train.learner import Learner
 from dukd_train.losses import PARTS, Part
 from dukd_train.observers import Observer, Row, Start
-from dukd_train.order import step_seed
 from dukd_train.pace import Pace
 from dukd_train.parallel import Agreement, World
+from dukd_train.settings.config import TrainConfig
 from dukd_train.stopping import Stop
 from dukd_train.validation import Validator
 

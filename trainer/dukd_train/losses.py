@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from dukd_cache.manifest import View
-from dukd_train.config import Loss, Method
+from dukd_train.settings.config import Loss, Method
 
 Part = Literal["rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"]
 Target = Literal["truth", "teacher"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache.networks import Network
-from dukd_train.config import TrainConfig
 from dukd_train.losses import Part
-from dukd_train.scores import Score
+from dukd_train.scoring.scores import Score
+from dukd_train.settings.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -22,21 +22,21 @@ from dukd_cache.reader import Cache
 from dukd_train import checkpoint, run_folder
 from dukd_train.best import BestWeights, criterion
 from dukd_train.checkpoint import Checkpoint
-from dukd_train.config import Logging, TrainConfig, Validation
-from dukd_train.data import Batches
-from dukd_train.display import Display
+from dukd_train.data.batches import Batches
+from dukd_train.data.order import Order
+from dukd_train.data.residency import open_rows, workers
 from dukd_train.errors import RunError
 from dukd_train.initial import start_from
 from dukd_train.journal import CurveFile
 from dukd_train.loop import Training, train
 from dukd_train.losses import PARTS, Part, Target, weights_of
 from dukd_train.observers import Observer, Observers
-from dukd_train.order import Order
 from dukd_train.parallel import World, joined
 from dukd_train.provenance import made_with
-from dukd_train.residency import open_rows, workers
 from dukd_train.run_folder import FACTS, WEIGHTS
+from dukd_train.settings.config import Logging, TrainConfig, Validation
 from dukd_train.validation import ValidationFile, Validator
+from dukd_train.watching.display import Display
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,11 @@ def _trackers(logging: Logging) -> list[Observer]:
     """Those that the settings ask for; each needs a library that is loaded only then."""
     trackers: list[Observer] = []
     if logging.tensorboard:
-        from dukd_train.to_tensorboard import TensorBoard
+        from dukd_train.watching.to_tensorboard import TensorBoard
 
         trackers.append(TensorBoard())
     if logging.dvclive:
-        from dukd_train.to_dvclive import DvcLive
+        from dukd_train.watching.to_dvclive import DvcLive
 
         trackers.append(DvcLive())
     return trackers

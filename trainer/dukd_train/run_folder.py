@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.files import write_atomically
-from dukd_train import config as settings
-from dukd_train.config import TrainConfig
 from dukd_train.errors import RunError
+from dukd_train.settings import config as settings
+from dukd_train.settings.config import TrainConfig
 
 CONFIG, WEIGHTS, FACTS, LOCK = "config.yaml", "student.safetensors", "run.json", "training.lock"
 

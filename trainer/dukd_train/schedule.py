@@ -2,7 +2,7 @@
 
 import math
 
-from dukd_train.config import Schedule
+from dukd_train.settings.config import Schedule
 
 
 def factor(step: int, steps: int, schedule: Schedule) -> float:

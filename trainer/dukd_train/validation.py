@@ -8,12 +8,12 @@ import torch
 from dukd_cache.errors import SettingError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_train.config import Validation
-from dukd_train.evaluate import ImagePair, evaluate, pair_images
-from dukd_train.inference import Inference, prepared
 from dukd_train.journal import append_row, columns_of, keep_rows_before
 from dukd_train.observers import Observer, Start
-from dukd_train.scores import MetricName, Score, scorer
+from dukd_train.scoring.evaluate import ImagePair, evaluate, pair_images
+from dukd_train.scoring.inference import Inference, prepared
+from dukd_train.scoring.scores import MetricName, Score, scorer
+from dukd_train.settings.config import Validation
 
 VALIDATION = "validation.csv"
 

@@ -1,0 +1,107 @@
+"""Which runs belong together, what the group is called, and whom it is compared with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dukd_train.report.finished_runs import Run
+from dukd_train.report.groups import apart, baseline, differing_settings, group_runs
+from dukd_train.settings.config import validated
+
+
+def run(name: str, seed: int = 0, method: str = "kd", **changes: Any) -> Run:
+    config = validated({"cache": "caches/x", "method": method, "seed": seed, **changes})
+    return Run(name, Path(name), config, {})
+
+
+def names(runs: list[Run], **options: Any) -> dict[str, list[str]]:
+    return {group.name: [run.name for run in group.runs] for group in group_runs(runs, **options)}
+
+
+def test_groups_are_of_runs_that_differ_in_their_seed_alone() -> None:
+    runs = [run("kd-s2", 2), run("longer", 0, steps=77), run("kd-s0"), run("kd-s1", 1)]
+    assert names(runs) == {"kd": ["kd-s0", "kd-s1", "kd-s2"], "longer": ["longer"]}
+
+
+def test_where_and_how_fast_a_run_was_trained_makes_no_group() -> None:
+    runs = [run("kd-s0"), run("kd-s1", 1, device="cpu", data={"workers": 1}, logging={"tensorboard": True})]
+    assert names(runs) == {"kd": ["kd-s0", "kd-s1"]}
+    assert [*names([run("kd-s0"), run("kd-s1", 1, cache="y")])] == ["kd-s0", "kd-s1"]
+
+
+def test_a_repeated_run_is_no_seed_more() -> None:
+    assert names([run("a0"), run("a1", 1), run("again")]) == {"kd": ["a0", "a1"], "again": ["again"]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("kd-s0", "kd-s1", "kd"),
+        ("method=kd,seed=0", "method=kd,seed=1", "method=kd"),
+        ("seed=0,blocks=4", "seed=1,blocks=4", "blocks=4"),
+        ("kd16_0", "kd16_1", "kd16"),
+        ("u/kd/0", "u/kd/1", "u/kd"),
+        ("kd seed 0", "kd seed 1", "kd"),
+        ("first", "second", "kd"),  # nothing in common: the method
+        ("0", "1", "kd"),
+    ],
+)
+def test_a_group_is_called_what_its_runs_share(first: str, second: str, expected: str) -> None:
+    assert [*names([run(first), run(second, 1)])] == [expected]
+
+
+def test_names_of_groups_are_unique() -> None:
+    runs = [run("a"), run("b", 1), run("c", steps=7), run("d", 1, steps=7), run("teacher-s0", batch=3)]
+    runs.append(run("teacher-s1", 1, batch=3))
+    assert [*names(runs, taken=("teacher",))] == ["a", "c", "teacher-s0"]
+
+
+def test_where_there_is_one_group_its_runs_are_shown() -> None:
+    alone = group_runs([run("kd-s0"), run("kd-s1", 1)])
+    assert [group.name for group in apart(alone)] == ["kd-s0", "kd-s1"]
+    two = group_runs([run("kd-s0"), run("kd-s1", 1), run("dukd", method="dukd")])
+    assert apart(two) == two
+
+
+def test_a_baseline_differs_in_its_method_alone() -> None:
+    small, big = {"student": {"settings": {"blocks": 2}}}, {"student": {"settings": {"blocks": 9}}}
+    groups = group_runs(
+        [
+            run("scratch-small", method="scratch", **small),
+            run("scratch-big", method="scratch", **big),
+            run("heavy", method="scratch", loss={"rec": 5}, **big),
+            run("dukd-big", method="dukd", **big),
+            run("nolc", method="dukd", augment={"zoom": {"hflip": 0}}, **big),
+            run("dukd-long", method="dukd", steps=9, **big),
+            run("dukd-heavy", method="dukd", loss={"rec": 5}, **big),
+            run("other-cache", method="dukd", cache="y", **big),
+        ]
+    )
+    of = {group.name: baseline(group, groups, "scratch") for group in groups}
+    found = {name: other.name if other else None for name, other in of.items()}
+    assert found == {
+        "scratch-small": None,
+        "scratch-big": None,
+        "heavy": None,
+        "dukd-big": "scratch-big",
+        "nolc": "scratch-big",
+        "dukd-long": None,
+        "dukd-heavy": "heavy",
+        "other-cache": "scratch-big",
+    }
+    assert baseline(groups[3], groups, "kd") is None
+
+
+def test_settings_that_differ() -> None:
+    groups = group_runs(
+        [
+            run("a", student={"settings": {"blocks": 2}}),
+            run("b", 1, student={"settings": {"blocks": 3, "channels": 8}}, optimizer={"lr": 1e-3}),
+        ]
+    )
+    assert differing_settings(groups) == {
+        "student.settings.blocks": [2, 3],
+        "optimizer.lr": [1e-4, 1e-3],
+        "student.settings.channels": [None, 8],
+    }

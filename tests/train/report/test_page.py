@@ -1,0 +1,154 @@
+"""The HTML page of a report: whole in one file, well-formed, with every run and set; drawn by a real browser."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.train.report.test_compare import make_run, write_images
+
+from dukd_train.report import compare
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a page holds; refuses tags that do not nest."""
+
+    open: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        assert tag != "img" or dict(attrs).get("alt")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if text := data.strip():
+            self.texts.append(text)
+
+
+def read(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods of two seeds, on two sets; the name of a set would break careless HTML."""
+    root = tmp_path_factory.mktemp("page")
+    sets = {name: write_images(root / folder, count=2) for name, folder in (("Small", "s"), ("<b>&", "t"))}
+    runs = [
+        make_run(root / "runs" / f"{method}-s{seed}", sets["Small"], seed, method)
+        for method in ("scratch", "dukd")
+        for seed in (0, 1)
+    ]
+    out = root / "report"
+    compare(runs, out, hr=sets, teacher=runs[0] / "student.safetensors", pictures=3, device="cpu")
+    return out
+
+
+def test_the_page_needs_nothing_else(report: Path) -> None:
+    page = read(report / "report.html")
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    inner = [address for address in page.addresses if address.startswith("#")]
+    assert [address.removeprefix("#") for address in inner] == page.ids
+    assert all(address.startswith("data:image/") for address in page.addresses if address not in inner)
+    assert not re.search(r"url\(|@import", (report / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_has_everyone_and_every_set(report: Path) -> None:
+    page = read(report / "report.html")
+    for expected in ("scratch-s0", "scratch-s1", "dukd-s0", "dukd-s1", "scratch", "dukd", "bicubic", "teacher"):
+        assert expected in page.texts, expected
+    for name in ("Small", "<b>&"):
+        assert name in page.texts
+        assert f"{name}/image0" in page.texts or f"{name}/image1" in page.texts  # a crop
+    assert "seed" in page.texts
+    text = " ".join(page.texts)
+    assert "4 runs in 2 groups" in text
+    assert "c0ffee" in text  # the cache
+    assert page.texts.count("zoom_in: student and teacher") == 0  # in pictures only
+
+
+def test_the_page_says_what_the_files_say(report: Path) -> None:
+    page = read(report / "report.html")
+    with (report / "table.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    for name in ("scratch-s0", "dukd-s1"):
+        assert f"{float(rows[name]['Small psnr_y']):.3f}" in page.texts
+    pairs = [
+        float(rows[f"dukd-s{at}"]["Small psnr_y"]) - float(rows[f"scratch-s{at}"]["Small psnr_y"]) for at in (0, 1)
+    ]
+    assert f"{np.mean(pairs):+.3f} ± {np.std(pairs, ddof=1):.3f}".replace("-", "−") in page.texts
+
+
+def test_a_single_run_has_its_page(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "HR", count=1)
+    run = make_run(tmp_path / "only", images, 0)
+    (run / "curve.csv").unlink()
+    (run / "validation.csv").unlink()
+    compare([run], tmp_path / "out", device="cpu")
+    text = " ".join(read(tmp_path / "out" / "report.html").texts)
+    assert "Super-resolution ×2: 1 run" in text
+    assert "The runs have no curves." in text
+    assert "less that of bicubic" in text
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Callable[[Path, int, int], np.ndarray]:
+    """What a browser shows of a page in a window of some size: u8 [H,W,3]."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here")
+
+    def take(page: Path, width: int, height: int) -> np.ndarray:
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
+        words += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        shot = tmp_path / f"{width}.png"
+        place = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", f"--window-size={width},{height}"]
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        subprocess.run(
+            [str(CHROMIUM), *words, *place, page.as_uri()], capture_output=True, timeout=90, check=True, env=environment
+        )
+        with Image.open(shot) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    return take
+
+
+@pytest.mark.parametrize("width", [1200, 500])
+def test_a_browser_shows_it(report: Path, photograph: Callable[[Path, int, int], np.ndarray], width: int) -> None:
+    shown = photograph(report / "report.html", width, 4000).astype(int)
+    assert shown.shape == (4000, width, 3)
+    assert (shown[0, 0] == 255).all()  # light
+    blue, orange = (31, 119, 180), (255, 127, 14)  # the two groups: keys, dots and curves
+    for color in (blue, orange):
+        assert (np.abs(shown - color).max(axis=2) < 30).sum() > 500
+    margin = shown[:, -8:]  # nothing runs out of the page at its right
+    assert (margin.min(axis=2) > 200).all()

@@ -1,0 +1,104 @@
+"""Scores over seeds and gains paired by seed, against sums done by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from dukd_cache.errors import SettingError
+from dukd_train.report.comparison import Comparison
+from dukd_train.report.finished_runs import Run
+from dukd_train.report.groups import Group, group_runs
+from dukd_train.report.standings import choose_baseline, image_differences, standings
+from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
+from dukd_train.settings.config import validated
+
+PSNRS = {
+    # two images of set A
+    "scratch-s0": (30.0, 20.0),
+    "scratch-s1": (31.0, 21.0),
+    "dukd-s0": (30.5, 19.9),
+    "dukd-s1": (31.7, 20.9),
+    "dukd-s2": (99.0, 99.0),
+    "bicubic": (25.0, 15.0),
+}
+"""PSNR-Y; SSIM-Y is a hundredth of it."""
+
+
+def of_method(method: str, seeds: int) -> list[Run]:
+    return [
+        Run(f"{method}-s{seed}", Path(), validated({"cache": "c", "method": method, "seed": seed}), {})
+        for seed in range(seeds)
+    ]
+
+
+@pytest.fixture
+def groups() -> list[Group]:
+    return group_runs([*of_method("scratch", 2), *of_method("dukd", 3)])
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    scores = {
+        name: {"A": tuple({"psnr_y": value, "ssim_y": value / 100} for value in values)}
+        for name, values in PSNRS.items()
+    }
+    return Comparison(metrics=("psnr_y", "ssim_y"), images={"A": ("one", "two")}, scores=scores, crops=())
+
+
+def test_scores_are_over_the_seeds(groups: list[Group], comparison: Comparison) -> None:
+    scratch, dukd = standings(groups, comparison)
+    assert scratch.scores["A"]["psnr_y"].values == (25.0, 26.0)
+    assert scratch.scores["A"]["ssim_y"].mean == pytest.approx(0.255)
+    assert len(dukd.scores["A"]["psnr_y"].values) == 3
+
+
+def test_gains_are_paired_by_seed(groups: list[Group], comparison: Comparison) -> None:
+    scratch, dukd = standings(groups, comparison)
+    assert scratch.gains == {}
+    assert [*dukd.gains] == ["scratch"]  # there is no kd
+    assert dukd.gains["scratch"]["A"]["psnr_y"].values == pytest.approx((0.2, 0.3))  # seed 2 has no partner
+    assert dukd.pairs == [2]
+
+
+def test_tables_of_groups(groups: list[Group], comparison: Comparison) -> None:
+    found = standings(groups, comparison)
+    lines = seeds_markdown(found, ["A"], comparison.metrics).splitlines()
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "scratch", "scratch", "0, 1", "25.50 ± 0.71", "0.2550 ± 0.0071",
+    ]  # fmt: skip
+    lines = gains_markdown(found, ["A"]).splitlines()
+    assert [cell.strip() for cell in lines[-1].strip("|").split("|")] == ["dukd", "+0.250 ± 0.071"]
+    assert gains_markdown(found[:1], ["A"]) == ""
+
+
+def test_images_are_compared_by_means_over_seeds(groups: list[Group], comparison: Comparison) -> None:
+    (only,) = image_differences(groups[:1], "bicubic", comparison)["A"]
+    assert (only.group, only.values, only.wins) == ("scratch", (5.5, 5.5), 2)
+    pair = [groups[0], Group("dukd", groups[1].runs[:2])]
+    (only,) = image_differences(pair, "scratch", comparison)["A"]
+    assert only.values == pytest.approx((0.6, -0.1))
+    assert only.wins == 1
+
+
+def test_the_file_of_images_has_everyone(comparison: Comparison) -> None:
+    lines = images_csv(comparison).splitlines()
+    assert len(lines) == 3
+    assert lines[0].split(",")[:4] == ["set", "image", "scratch-s0 psnr_y", "scratch-s0 ssim_y"]
+    assert lines[2].split(",")[:4] == ["A", "two", "20.000000", "0.200000"]
+
+
+def test_which_baseline(groups: list[Group]) -> None:
+    assert choose_baseline(None, groups, ["bicubic"]) == "scratch"
+    assert choose_baseline(None, groups[1:], ["bicubic"]) == "bicubic"
+    assert choose_baseline("dukd", groups, ["bicubic"]) == "dukd"
+    assert choose_baseline("dukd-s1", groups, ["bicubic", "dukd-s1"]) == "dukd-s1"
+    with pytest.raises(SettingError, match=r"--baseline: unknown run or group 'dukt': did you mean 'dukd'\?"):
+        choose_baseline("dukt", groups, ["bicubic"])
+
+
+def test_infinite_scores_do_no_harm(groups: list[Group], comparison: Comparison) -> None:
+    perfect = {**comparison.scores, "scratch-s0": {"A": ({"psnr_y": math.inf, "ssim_y": 1.0},) * 2}}
+    changed = Comparison(comparison.metrics, comparison.images, perfect, ())
+    assert "inf" in seeds_markdown(standings(groups, changed), ["A"], changed.metrics)
+    assert "-inf" in gains_markdown(standings(groups, changed), ["A"])

@@ -1,0 +1,58 @@
+"""Which metrics there are, and what becomes of their values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dukd_cache.errors import SettingError
+from dukd_train.scoring import metrics
+from dukd_train.scoring.scores import is_better, mean_score, metric_names, plain_score, scorer, shown, usual_score
+
+
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+    return np.clip(truth + random.normal(0, 9, truth.shape), 0, 255).astype(np.uint8), truth
+
+
+def test_each_name_stands_for_its_metric() -> None:
+    image, truth = pair()
+    names = metric_names("ssim, psnr,psnr_y,ssim_y")
+    assert names == ("ssim", "psnr", "psnr_y", "ssim_y")
+    assert list(scorer(names)(image, truth, 3).items()) == [
+        ("ssim", metrics.ssim(image, truth, 3)),
+        ("psnr", metrics.psnr(image, truth, 3)),
+        ("psnr_y", metrics.psnr_y(image, truth, 3)),
+        ("ssim_y", metrics.ssim_y(image, truth, 3)),
+    ]
+    assert list(usual_score(image, truth, 3)) == ["psnr_y", "ssim_y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("psnr_x", "unknown metric 'psnr_x': did you mean 'psnr_y'?"),
+        ("", "unknown metric ''"),
+        ("psnr,", "unknown metric ''"),
+        ("psnr,ssim,psnr", "metric psnr is given twice"),
+    ],
+)
+def test_other_names_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        metric_names(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(("metric", "better"), [("psnr_y", True), ("ssim", True), ("lpips", False), ("dists", False)])
+def test_more_is_better_but_for_distances(metric: str, better: bool) -> None:
+    assert is_better(metric, 0.9, than=0.8) is better
+    assert is_better(metric, 0.8, than=0.9) is not better
+    assert not is_better(metric, 0.8, than=0.8)
+
+
+def test_means_and_plain_values() -> None:
+    mean = mean_score([{"psnr_y": 20.0, "lpips": 0.5}, {"psnr_y": 40.0, "lpips": 0.25}])
+    assert mean == {"psnr_y": 30.0, "lpips": 0.375}
+    assert plain_score({"psnr_y": math.inf, "ssim_y": 1.0}) == {"psnr_y": None, "ssim_y": 1.0}
+    assert (shown("psnr", 31.23456), shown("ssim_y", 0.987654)) == ("31.235", "0.9877")

@@ -1,0 +1,124 @@
+"""The presets in configs/: the paper's students, alike where they should be, and a training step of each."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.conftest import PROJECT
+
+from dukd_cache import networks
+from dukd_train.run import run
+from dukd_train.settings import config
+from dukd_train.settings.config import TrainConfig
+
+FILES = sorted((PROJECT / "configs").glob("*.yaml"))
+PAPER = {"edsr": ("EDSR", 2.7e6), "rcan": ("RCAN", 5.2e6), "swinir": ("SwinIR", 1.2e6)}
+"""Architecture and parameters (of the ×4 network) of the paper's students, section 4.1."""
+TEACHERS = {"EDSR": "edsr", "RCAN": "rcan", "SwinIR": "swinir"}
+NAME = re.compile(r"(?:(?P<teacher>[a-z]+)_to_)?(?P<student>[a-z]+)_x(?P<scale>[234])")
+
+
+def load(name: str) -> TrainConfig:
+    return config.load(PROJECT / "configs" / f"{name}.yaml", None, [])
+
+
+def settings(name: str) -> dict[str, Any]:
+    return load(name).model_dump(mode="json")
+
+
+def test_they_are_all_there() -> None:
+    names = {path.stem for path in FILES}
+    assert {f"{student}_x{scale}" for student in PAPER for scale in (2, 3, 4)} <= names
+    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small_x4"} <= names
+
+
+@pytest.mark.parametrize("student", PAPER)
+def test_scales_differ_in_the_cache_alone(student: str) -> None:
+    first, *others = (settings(f"{student}_x{scale}") for scale in (2, 3, 4))
+    for scale, other in zip((3, 4), others, strict=True):
+        cache = first["cache"].replace("x2", f"x{scale}")
+        assert other == first | {"scale": scale, "cache": cache}
+
+
+def test_students_differ_in_the_network_and_its_weight_of_the_truth() -> None:
+    edsr = settings("edsr_x4")
+    for name, rec in (("rcan", 1.0), ("swinir", 5.0)):
+        other = settings(f"{name}_x4")
+        assert other["loss"]["rec"] == rec
+        assert other == edsr | {key: other[key] for key in ("cache", "student")} | {"loss": edsr["loss"] | {"rec": rec}}
+
+
+def test_across_architectures_only_the_cache_is_another() -> None:
+    assert settings("swinir_to_edsr_x4") == settings("edsr_x4") | {"cache": settings("swinir_x4")["cache"]}
+    assert settings("edsr_to_swinir_x4") == settings("swinir_x4") | {"cache": settings("edsr_x4")["cache"]}
+
+
+def test_they_say_what_the_papers_defaults_are() -> None:
+    """What a preset spells out for its readers is what `dukd-train` does anyhow."""
+    made = settings("rcan_x2")
+    default = config.validated({"cache": made["cache"]}).model_dump(mode="json")
+    assert made == default | {"scale": 2, "patch": 48, "student": made["student"]}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "small_x4"], ids=lambda path: path.stem)
+def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
+    named = NAME.fullmatch(path.stem)
+    assert named is not None
+    made = load(path.stem)
+    assert str(made.scale) == named["scale"]
+    text = path.read_text()
+    built = re.search(r"^#   dukd-cache build .* --teacher (\w+)_x(\d)\.pth --out (\S+) ", text, re.MULTILINE)
+    assert built is not None
+    assert TEACHERS[built[1]] == named["teacher"] or (not named["teacher"] and TEACHERS[built[1]] == named["student"])
+    assert built[2] == named["scale"]
+    assert Path(built[3]).absolute() == made.cache
+    start = re.search(r"--set student.init=runs/(\w+)/student.safetensors", text)
+    assert (start is not None) == (named["scale"] != "2" and not named["teacher"])
+    assert start is None or start[1] == f"{named['student']}_x2"
+
+
+@pytest.mark.parametrize("student", PAPER)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_students_are_as_large_as_the_papers(student: str, scale: int) -> None:
+    asked = load(f"{student}_x{scale}").student
+    network = networks.build(asked.architecture, scale, asked.settings)
+    architecture, parameters = PAPER[student]
+    assert network.architecture == architecture
+    # The upsampler makes a difference: the paper's numbers are those of ×4.
+    assert network.parameters_count == pytest.approx(parameters, rel=0.03 if scale == 4 else 0.1)
+
+
+@pytest.fixture(scope="module")
+def cache_of(
+    build_cache: Callable[..., Path], hr_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Path]:
+    """A cache of any scale, taught by a small network: the presets' records, but smaller and fewer."""
+
+    def build(scale: int) -> Path:
+        torch.manual_seed(0)
+        teacher = networks.build("EDSR", scale, {"channels": 4, "blocks": 1})
+        weights = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+        networks.save(teacher, weights, {})
+        return build_cache(weights=weights, hr=hr_folder, patch=12, base=1, zoom_in=1, zoom_out=1)
+
+    return build
+
+
+QUICK = ("edsr_x2", "rcan_x3", "edsr_to_swinir_x4")
+"""Every architecture and every scale; the others take their time."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in FILES],
+)
+def test_a_step_of_training(name: str, cache_of: Callable[[int], Path], tmp_path: Path) -> None:
+    asked = load(name)
+    smaller = {"cache": cache_of(asked.scale or 4), "patch": None, "batch": 1, "steps": 1, "device": "cpu"}
+    facts = run(asked.model_copy(update=smaller), tmp_path / "run")
+    assert facts["scale"] == (asked.scale or 4)
+    assert facts["method"] == "dukd"
+    assert networks.load(tmp_path / "run" / "student.safetensors").parameters_count == facts["parameters"]

@@ -1,0 +1,89 @@
+"""What a sweep knows of its jobs, and what it says of them."""
+
+import io
+import re
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dukd_train.sweeps import overview
+from dukd_train.sweeps.jobs import Job, State
+from dukd_train.sweeps.overview import Overview, counts
+
+
+def job(folder: Path, name: str, finished: bool = False) -> Job:
+    return Job(name, folder / f"{name}.yaml", folder / name, folder / f"{name}.log", 100, finished)
+
+
+def test_the_step_is_that_of_the_curve(tmp_path: Path) -> None:
+    one = job(tmp_path, "a")
+    assert one.step() == 0
+    one.folder.mkdir()
+    (one.folder / "curve.csv").write_text("step,lr,total\n")
+    assert one.step() == 0
+    (one.folder / "curve.csv").write_text("step,lr,total\n10,1,1\n20,1,1\n")
+    assert one.step() == 20
+    assert job(tmp_path, "b", finished=True).step() == 100
+
+
+def test_last_words_are_the_last_line_with_something_in_it(tmp_path: Path) -> None:
+    one = job(tmp_path, "a")
+    assert one.last_words() == ""
+    one.log.write_bytes(b"first\nlast \xff\n\n")
+    assert one.last_words() == "last \ufffd"
+
+
+def test_lines_say_what_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [job(tmp_path, "a", finished=True), job(tmp_path, "b"), job(tmp_path, "c")]
+    with Overview(Console(stderr=True, force_terminal=False)) as shown:
+        shown.show(jobs)
+        jobs[1].state, jobs[1].began = State.RUNNING, time.monotonic()
+        shown.show(jobs)
+        jobs[1].state = State.FAILED
+        jobs[1].log.write_text("dukd-train: disk full\n")
+        jobs[2].state, jobs[2].began = State.RUNNING, time.monotonic()
+        shown.show(jobs)
+        shown.show(jobs)
+        jobs[2].state = State.FINISHED
+        shown.show(jobs)
+    assert capsys.readouterr().err.splitlines() == [
+        "sweep: a: finished before",
+        "sweep: b: running",
+        f"sweep: b: failed, see {jobs[1].log} (dukd-train: disk full)",
+        "sweep: c: running",
+        "sweep: c: finished in 0:00:00",
+    ]
+    assert counts(jobs) == "2 of 3 runs finished, 1 failed"
+
+
+def test_a_line_now_and_then_has_the_steps_and_the_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(overview.time, "monotonic", lambda: now[0])
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    jobs[0].folder.mkdir()
+    (jobs[0].folder / "curve.csv").write_text("step,lr,total\n10,1,1\n")
+    shown = Overview(Console(stderr=True, force_terminal=False))
+    jobs[0].state = State.RUNNING
+    shown.show(jobs)
+    (jobs[0].folder / "curve.csv").write_text("step,lr,total\n10,1,1\n30,1,1\n")
+    now[0] += 100  # 20 steps in 100 s; 170 of 200 are left
+    shown.show(jobs)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "sweep: 0 of 2 runs finished, 1 running, 0:14:10 left: a 30/100"
+    )
+
+
+def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    jobs = [job(tmp_path, "method=kd,seed=0"), job(tmp_path, "method=kd,seed=1")]
+    with Overview(Console(file=screen, force_terminal=True, width=100)) as shown:
+        jobs[0].state = State.RUNNING
+        shown.show(jobs)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    assert "0 of 2 runs finished, 1 running" in text
+    assert re.search(r"method=kd,seed=0 .*0/100", text)
+    assert "seed=1" not in text

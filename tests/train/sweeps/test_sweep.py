@@ -1,0 +1,155 @@
+"""Sweeps for real: processes that train, one that fails, one that goes on, and a signal to all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.conftest import PROJECT
+
+from dukd_cache.errors import DukdError, SettingError, WeightsError
+from dukd_cache.lock import locked
+from dukd_train.errors import RunError
+from dukd_train.observers import Observer
+from dukd_train.run import run
+from dukd_train.run_folder import LOCK
+from dukd_train.sweeps.grid import points
+from dukd_train.sweeps.sweep import ReportWanted, sweep
+
+DEFAULT = ReportWanted(hr=None, teacher=None)
+
+
+@pytest.fixture(autouse=True)
+def _children_find_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")))
+
+
+@pytest.fixture
+def file(tmp_path: Path, cache_folder: Path, hr_folder: Path) -> Path:
+    """Settings of a run of four steps."""
+    content: dict[str, Any] = {
+        "cache": str(cache_folder),
+        "student": {"settings": {"channels": 4, "blocks": 1}},
+        "steps": 4,
+        "batch": 2,
+        "device": "cpu",
+        "log_every": 1,
+        "checkpoint_every": 2,
+        "validation": {"sets": {"V": {"hr": str(hr_folder)}}},
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+class StopsAfter(Observer):
+    """Ends a run as Ctrl-C would, when `step` steps are done."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def stepped(self, step: int) -> None:
+        if step == self._step:
+            raise KeyboardInterrupt
+
+
+def test_a_sweep_with_a_failing_run_and_one_that_goes_on(file: Path, tmp_path: Path, teacher_file: Path) -> None:
+    out = tmp_path / "sweep"
+    grid = points(file, None, [], ["method=scratch,kd"])
+    with pytest.raises(KeyboardInterrupt):
+        run(grid[0].config, out / "method=scratch", [StopsAfter(3)])
+    with locked(out / "method=kd", LOCK, "training"), pytest.raises(RunError) as caught:
+        sweep(grid, out, 2, DEFAULT)
+    assert str(caught.value) == f"1 of 2 runs failed: method=kd ({out / 'logs' / 'method=kd.log'})"
+    assert "another training writes here" in (out / "logs" / "method=kd.log").read_text()
+    assert "going on at step " in (out / "logs" / "method=scratch.log").read_text()
+    assert "| method=scratch " in (out / "report" / "table.md").read_text()  # the others are compared all the same
+    assert "method=kd" not in (out / "report" / "table.md").read_text()
+
+    trained = (out / "method=scratch" / "student.safetensors").stat().st_mtime_ns
+    table = sweep(grid, out, 2, ReportWanted(hr=None, teacher=teacher_file))
+    assert "| method=kd " in table
+    assert "| teacher " in table
+    assert (out / "report" / "report.html").is_file()
+    assert (out / "method=scratch" / "student.safetensors").stat().st_mtime_ns == trained
+    assert (out / "method=kd" / "run.json").is_file()
+
+
+def test_a_signal_ends_all_and_loses_nothing(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    words = ["sweep", "--config", file, "--grid", "seed=0", "--out", out, "--set", "steps=1000000"]
+    words += ["--set", "checkpoint_every=1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dukd_train", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    folder = out / "seed=0"
+    try:
+        deadline = time.monotonic() + 120
+        while _rows(folder) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert told.splitlines()[-1] == "dukd-train: terminated; the same command goes on where this one stopped"
+    assert not (folder / LOCK).exists()  # nobody trains there
+    assert list(folder.glob("checkpoint-*.pt"))
+    assert not (folder / "run.json").exists()
+
+
+def _rows(folder: Path) -> int:
+    curve = folder / "curve.csv"
+    return len(curve.read_text().splitlines()) if curve.exists() else 0
+
+
+def refused(words: list[str], file: Path, out: Path, wanted: ReportWanted = DEFAULT, grid: str = "seed=0") -> str:
+    """The line that a sweep gets; no run is begun."""
+    with pytest.raises(DukdError) as caught:
+        sweep(points(file, None, words, [grid]), out, 1, wanted)
+    assert not (out / "logs").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_would_fail_later_is_refused_at_once(file: Path, tmp_path: Path, build_cache: Callable[..., Path]) -> None:
+    out = tmp_path / "sweep"
+    pairs = build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0)
+    said = refused([f"cache={pairs}"], file, out, grid="method=scratch,kd")
+    assert said.startswith("method=kd: method kd: ")
+    assert "use method scratch" in said
+    said = refused(["student.architecture=EDRS"], file, out)
+    assert said.startswith("seed=0: ")
+    assert "EDSR" in said
+    assert "no such" in refused([], file, out, ReportWanted(hr=None, teacher=tmp_path / "none.pth")).lower()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert str(empty) in refused([], file, out, ReportWanted(hr={"E": empty}, teacher=None))
+    (out / "seed=0").mkdir(parents=True)
+    (out / "seed=0" / "mine.txt").touch()
+    assert "holds something that is no run" in refused([], file, out)
+
+
+def test_a_teacher_of_another_scale_is_refused(file: Path, tmp_path: Path) -> None:
+    wanted = ReportWanted(hr=None, teacher=PROJECT / "assets" / "edsr_x4.safetensors")
+    with pytest.raises(WeightsError, match="expected a network of scale 2, found scale 4"):
+        sweep(points(file, None, [], ["seed=0"]), tmp_path / "sweep", 1, wanted)
+
+
+def test_caches_of_two_scales_have_no_report_in_common(
+    file: Path, tmp_path: Path, build_cache: Callable[..., Path], cache_folder: Path
+) -> None:
+    other = build_cache(weights=None, scale=3, zoom_in=0, zoom_out=0)
+    with pytest.raises(SettingError, match="caches of scales 2, 3 in one sweep"):
+        sweep(points(file, None, ["method=scratch"], [f"cache={cache_folder},{other}"]), tmp_path / "s", 1, DEFAULT)

@@ -1,0 +1,83 @@
+"""The display on a terminal and elsewhere."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dukd_cache import networks
+from dukd_train.observers import Row, Start
+from dukd_train.run import run
+from dukd_train.settings.config import TrainConfig
+from dukd_train.watching import display
+from dukd_train.watching.display import Display
+
+Settings = Callable[..., TrainConfig]
+
+
+STUDENT = networks.build("EDSR", 2, {"channels": 1, "blocks": 1})
+
+
+def row(step: int) -> Row:
+    parts = {"rec": 0.025, "kd": 0.05}
+    return Row(step, 1e-4, 0.075, parts, images_per_second=1234.4, waiting=0.021, seconds=9.0, left=5.0)  # type: ignore[arg-type]
+
+
+def test_a_terminal_shows_everything(settings_of: Settings, tmp_path: Path) -> None:
+    screen = io.StringIO()
+    shown = Display(Console(file=screen, force_terminal=True, width=120, legacy_windows=False))
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
+    for step in (5, 6):
+        shown.stepped(step)
+    shown.logged(row(6))
+    shown.scored(6, {"Set5": {"psnr_y": 30.0}, "B": {"psnr_y": 20.0}})
+    shown.scored(8, {"Set5": {"psnr_y": 29.0}, "B": {"psnr_y": 21.0}})
+    shown.ended(8)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    assert re.search(r"kd .* 8/10 steps", text)
+    assert "loss 0.0750 (rec 0.0250, kd 0.0500)" in text
+    assert "1234 images/s, 2% waiting for data, lr 1.0e-04" in text
+    assert "step 8: Set5 29.00 dB (best 30.00 at 6), B 21.00 dB" in text
+
+
+def test_an_end_without_a_start_is_quiet() -> None:
+    Display().ended(0)
+
+
+def test_lines_elsewhere(
+    settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 12.0, 13.0, 15.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    shown = Display()
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
+    shown.stepped(5)
+    shown.logged(row(5))
+    shown.stepped(6)  # after twelve seconds
+    shown.stepped(7)
+    shown.scored(7, {"Set5": {"psnr_y": 30.0}})
+    shown.scored(7, {})
+    shown.ended(7)
+    figures = "loss 0.0750 (rec 0.0250, kd 0.0500), 1234 images/s, 2% waiting for data, lr 1.0e-04"
+    assert capsys.readouterr().err.splitlines() == [
+        f"kd: 6/10 steps, {figures}, 24 s left",
+        "kd: step 7: Set5 30.00 dB",
+        f"kd: 7/10 steps, {figures} in 15 s",
+    ]
+
+
+def test_a_lone_part_is_not_repeated() -> None:
+    lone = Row(1, 1e-4, 0.5, {"rec": 0.5}, images_per_second=1, waiting=0, seconds=1, left=0)
+    assert display.losses(lone) == "loss 0.5000"
+
+
+def test_a_run_shows_how_it_goes(
+    settings_of: Settings, tmp_path: Path, hr_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(settings_of(method="kd", steps=2, validation={"sets": {"V": {"hr": hr_folder}}}), tmp_path / "run")
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"kd: step 2: V \d+\.\d\d dB", lines[-2])
+    assert re.match(r"kd: 2/2 steps, loss 0\.\d{4} \(rec 0\.\d{4}, kd 0\.\d{4}\), \d+ images/s, ", lines[-1])

@@ -1,0 +1,73 @@
+"""(seed, step) → batch: the same from memory and from the disk, for any number of workers and processes."""
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dukd_cache.manifest import View
+from dukd_cache.prefetch import prefetch
+from dukd_cache.symmetries import apply
+from dukd_train.data.augment import draw
+from dukd_train.data.order import Order
+from dukd_train.data.rows import Batch, Pixels, Rows, StreamedRows
+from dukd_train.data.workers import read_ahead
+from dukd_train.settings.config import Augment
+
+_BATCHES_AHEAD = 2
+"""Ready on the device."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batch of every step, of every view that a method reads."""
+
+    rows: Mapping[View, Rows]
+    order: Order
+    augment: Augment
+    device: torch.device
+    """Where batches are wanted, and augmented."""
+    workers: int = 0
+    """Processes that read ahead what is not in memory; 0: this one does."""
+
+    def at(self, step: int) -> dict[View, Batch]:
+        """This process's share of the augmented batch of `step`, which is a pure function of (seed, step).
+
+        Rank after rank, the shares are the batch that one process alone would train on.
+        """
+        found: dict[View, Batch] = {}
+        for view, rows in self.rows.items():
+            picks, rng = self.order.draw(view, step, len(rows))
+            found[view] = self._augmented(view, rows.gather(picks), rng)
+        return found
+
+    def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[View, Batch]], None, None]:
+        """`at` of every step from `start` to `stop`, with its number, made ready while earlier ones are used."""
+        return prefetch(self._in_order(range(start, stop)), _BATCHES_AHEAD)
+
+    def _in_order(self, steps: range) -> Generator[tuple[int, dict[View, Batch]], None, None]:
+        streamed = {view: rows for view, rows in self.rows.items() if isinstance(rows, StreamedRows)}
+        if self.workers and streamed:
+            with closing(read_ahead(streamed, self.order, steps, self.workers)) as found:
+                for step, pixels in zip(steps, found, strict=True):
+                    yield step, {view: self._received(view, step, each) for view, each in pixels.items()}
+        else:
+            for step in steps:
+                yield step, self.at(step)
+
+    def _received(self, view: View, step: int, pixels: Pixels) -> Batch:
+        _, rng = self.order.draw(view, step, len(self.rows[view]))
+        return self._augmented(view, pixels.batch(), rng)
+
+    def _augmented(self, view: View, found: Batch, rng: np.random.Generator) -> Batch:
+        """On the device, augmented there."""
+        how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
+        return found.map(lambda images: apply(how, self._on_device(images)))
+
+    def _on_device(self, images: Tensor) -> Tensor:
+        if self.device.type != "cuda" or images.is_cuda:
+            return images.to(self.device)
+        return images.pin_memory().to(self.device, non_blocking=True)

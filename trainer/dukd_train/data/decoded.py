@@ -1,0 +1,91 @@
+"""All records of one view, decoded once into a block of bytes: in shared memory, or in this process's own."""
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dukd_cache.manifest import View
+from dukd_cache.progress import progress
+from dukd_cache.reader import Cache
+from dukd_train.data.rows import ResidentRows
+from dukd_train.data.shared_memory import Block, SharedMemory
+from dukd_train.losses import Target
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Arrays of all records of one view, one after another in a block of bytes."""
+
+    cache: Cache
+    view: View
+    targets: tuple[Target, ...]
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]]
+    """Shape [N,H,W,3], type and offset of `input` and the targets."""
+    nbytes: int
+
+    @property
+    def content(self) -> str:
+        """Says what the block holds, down to the last byte."""
+        arrays = ", ".join(f"{name} {shape} {dtype.str} at {at}" for name, (shape, dtype, at) in self.arrays.items())
+        return f"decoded records, version 1: {self.view} of {self.cache.digest}: {arrays}"
+
+    def block(self, memory: SharedMemory | None) -> Block:
+        """The records, decoded if nobody did: in `memory`, or (None) in memory of this process's own.
+
+        Raises:
+            CacheError: what is stored is damaged.
+        """
+        if memory:
+            return memory.block(self.content, self.nbytes, self.fill, self._tell_that_it_waits)
+        block = np.empty(self.nbytes, np.uint8)
+        self.fill(block)
+        return block
+
+    def of(self, block: Block) -> dict[str, np.ndarray]:
+        """The arrays in `block`."""
+        found: dict[str, np.ndarray] = {}
+        for name, (shape, dtype, at) in self.arrays.items():
+            found[name] = block[at : at + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        return found
+
+    def fill(self, block: Block) -> None:
+        """Decode all records into `block`, on all cores."""
+        arrays = self.of(block)
+
+        def decode(index: int) -> None:
+            record = self.cache.read(self.view, index)
+            for name, rows in arrays.items():
+                rows[index] = getattr(record, name)
+
+        count = self.cache.count(self.view)
+        with progress(f"loading {self.view}", count, "records") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(decode, range(count)):
+                advance(1)
+
+    def _tell_that_it_waits(self) -> None:
+        print(f"loading {self.view}: another process does, waiting for it", file=sys.stderr, flush=True)
+
+    def rows(self, block: Block, device: torch.device) -> ResidentRows:
+        """The arrays in `block` as tensors on `device`."""
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in self.of(block).items()}
+        return ResidentRows(tensors["input"], {name: tensors[name] for name in self.targets})
+
+
+def decoded(cache: Cache, view: View, targets: Sequence[Target]) -> Decoded:
+    """Of the records of `view`, of which `input` and `targets` are wanted."""
+    record, count = cache.read(view, 0), cache.count(view)
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]] = {}
+    size = 0
+    for name in ("input", *targets):
+        pixels: np.ndarray = getattr(record, name)
+        arrays[name] = ((count, *pixels.shape), pixels.dtype, size)
+        size += -(-count * pixels.nbytes // _ALIGNMENT) * _ALIGNMENT
+    return Decoded(cache, view, tuple(targets), arrays, size)

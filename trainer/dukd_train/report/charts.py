@@ -1,0 +1,73 @@
+"""Figures of scores: every run on a line, and image by image where a group wins or loses against the baseline."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dukd_train.report.plotting import FAINT, literal, new_figure, styles, svg_uri, tidy
+from dukd_train.report.standings import ImageDifferences, Standing
+
+_WIN, _LOSS = "#2f7ebc", "#d9722b"
+"""Blue and orange are told apart by everyone."""
+
+_WIDTH = 4.8
+"""Inches."""
+
+_NAMED = 20
+"""Bars of no more images than this carry their names."""
+
+
+def score_chart(standings: Sequence[Standing], set_name: str) -> str:
+    """Every run a dot, every group a line with its mean and standard deviation; a `data:` address."""
+    names = [standing.group.name for standing in standings]
+    looks = styles(names)
+    figure = new_figure(_WIDTH, 0.9 + 0.32 * len(names))
+    axes = figure.subplots()
+    for place, standing in enumerate(standings):
+        spread, color = standing.scores[set_name]["psnr_y"], looks[standing.group.name]["color"]
+        runs = [value for value in spread.values if math.isfinite(value)]
+        axes.plot(runs, [place] * len(runs), "o", color=color, alpha=0.55, markersize=6, markeredgewidth=0)
+        if math.isfinite(spread.mean):
+            axes.errorbar(spread.mean, place, xerr=spread.deviation, color=color, capsize=4, linewidth=1.6)
+            axes.plot(spread.mean, place, "|", color=color, markersize=14, markeredgewidth=2)
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_title(literal(f"{set_name}: PSNR-Y, dB"), fontsize=11)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    tidy(axes)
+    return svg_uri(figure)
+
+
+def difference_charts(
+    differences: Sequence[ImageDifferences], images: Sequence[str], against: str
+) -> Mapping[str, str]:
+    """For each group its differences on all images, sorted, on the same axis; `data:` addresses by group."""
+    finite = [value for each in differences for value in each.values if math.isfinite(value)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    margin = 0.08 * (high - low) or 0.1
+    return {each.group: _difference_chart(each, images, against, (low - margin, high + margin)) for each in differences}
+
+
+def _difference_chart(
+    differences: ImageDifferences, images: Sequence[str], against: str, limits: tuple[float, float]
+) -> str:
+    values = differences.values
+    order = sorted((at for at in range(len(values)) if math.isfinite(values[at])), key=lambda at: values[at])
+    figure = new_figure(_WIDTH, 2.8)
+    axes = figure.subplots()
+    heights = [values[at] for at in order]
+    colors: list[Any] = [_WIN if height > 0 else _LOSS for height in heights]
+    axes.bar(range(len(order)), heights, color=colors, width=0.8 if len(order) <= _NAMED else 1.0)
+    axes.axhline(0, color=FAINT, linewidth=1)
+    axes.set_ylim(limits)
+    axes.set_ylabel(literal(f"dB over {against}"))
+    axes.set_title(literal(differences.group), fontsize=11)
+    if len(order) <= _NAMED:
+        names = [literal(images[at].rsplit("/", 1)[-1]) for at in order]
+        axes.set_xticks(range(len(order)), names, rotation=40, ha="right", fontsize=8)
+    else:
+        axes.set_xlabel(f"{len(order)} images, from the greatest loss to the greatest gain")
+        axes.set_xticks([])
+    tidy(axes)
+    axes.grid(visible=False, axis="x")
+    return svg_uri(figure)

@@ -1,0 +1,213 @@
+"""Finished runs → a folder with table, curves, crops and provenance, to compare students side by side."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from dukd_cache import networks
+from dukd_cache.devices import choose_device
+from dukd_cache.errors import SettingError, WeightsError
+from dukd_cache.images import LrFolder
+from dukd_cache.networks import Network
+from dukd_train.provenance import software
+from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
+from dukd_train.report.crops import crops_sheet
+from dukd_train.report.curves import draw_curves, panels
+from dukd_train.report.finished_runs import Run, load_runs, validation_sets
+from dukd_train.report.groups import apart, group_runs
+from dukd_train.report.page import render
+from dukd_train.report.standings import Standing, choose_baseline, standings
+from dukd_train.report.tables import (
+    Row,
+    comma_separated,
+    gains_markdown,
+    images_csv,
+    markdown,
+    scores_json,
+    seeds_markdown,
+)
+from dukd_train.scoring.evaluate import ImagePair, pair_images
+from dukd_train.scoring.scores import USUAL, MetricName, Score, scorer
+from dukd_train.settings.config import ImageSet
+
+PAGE = "report.html"
+
+FILES = (
+    PAGE,
+    "table.md",
+    "table.csv",
+    "images.csv",
+    "scores.json",
+    "curves.png",
+    "crops.png",
+    "provenance.json",
+)
+"""What a report consists of."""
+
+
+def compare(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    hr: Mapping[str, Path] | None = None,
+    teacher: Path | None = None,
+    pictures: int = 4,
+    baseline: str | None = None,
+    metrics: Sequence[MetricName] = USUAL,
+    device: str = "auto",
+) -> str:
+    """Score the students of finished runs on the same images and write a report into the folder `out`.
+
+    Args:
+        runs: run folders, of one scale; rows come in this order.
+        out: is made, or holds an earlier report, which is replaced.
+        hr: folders of HR images to score on, by set. By default the validation sets of all runs.
+        teacher: a weights file, for comparison.
+        pictures: at most so many pictures are shown, those at which the students differ most.
+        baseline: run or group that the page holds the others against image by image; see `choose_baseline`.
+        metrics: scores beside PSNR-Y and SSIM-Y, which are always there.
+        device: where the networks run: auto, cpu or cuda.
+
+    Returns:
+        The table in Markdown, as in `table.md`.
+
+    Raises:
+        RunError: a folder is no finished run.
+        SettingError: `out` holds something else, it is not clear which images to score on, or there is no such
+            baseline.
+        WeightsError: a weights file cannot be used, or the teacher's scale is another.
+        ImageError: an image cannot be used.
+    """
+    check_out(out)
+    loaded = load_runs(runs, taken=(BICUBIC, TEACHER))
+    scale = loaded[0].scale
+    groups = group_runs(loaded, taken=(BICUBIC, TEACHER))
+    shown = apart(groups)
+    others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
+    against = choose_baseline(baseline, groups, others)
+    sets = {name: ImageSet(hr=folder) for name, folder in hr.items()} if hr else validation_sets(loaded)
+    pairs = {name: _pairs(images, scale) for name, images in sets.items()}
+    place = choose_device(device)
+    contenders = _networks(loaded, teacher, scale, place)
+    students = [group.runs[0].name for group in shown]
+    scores = scorer([*dict.fromkeys((*USUAL, *metrics))], place)
+    comparison = compare_networks(contenders, students, pairs, scores, pictures)
+    rows = _rows(loaded, contenders, comparison)
+    standing = standings(groups, comparison)
+    table = _table(rows, standing, comparison, scale)
+    provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, comparison)
+    drawn = panels(shown)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
+        folder = Path(made)
+        texts = {
+            "table.md": table,
+            "table.csv": comma_separated(rows, list(sets), comparison.metrics),
+            "images.csv": images_csv(comparison),
+            "scores.json": scores_json(rows),
+            "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
+            PAGE: render(rows, standing, comparison, drawn, provenance, against),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        draw_curves(drawn, [group.name for group in shown], folder / "curves.png")
+        crops_sheet(comparison.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
+        out.mkdir(exist_ok=True)
+        for name in FILES:
+            os.replace(folder / name, out / name)
+    return table
+
+
+def check_out(out: Path) -> None:
+    """Refuse a place that holds anything but an earlier report; hidden files (like DVC's) may lie there.
+
+    Raises:
+        SettingError: naming what is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"{out}: expected a folder for the report, found a file")
+    foreign = sorted(path.name for path in out.glob("[!.]*") if path.name not in FILES)
+    if foreign:
+        raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
+
+
+def _pairs(images: ImageSet, scale: int) -> list[ImagePair]:
+    return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
+
+
+def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device) -> dict[str, Network]:
+    """All networks by name, the students first."""
+    files = {run.name: run.weights for run in runs} | ({TEACHER: teacher} if teacher else {})
+    loaded = {name: networks.load(path).to(device) for name, path in files.items()}
+    for name, network in loaded.items():
+        if network.scale != scale:
+            raise WeightsError(f"{files[name]}: expected a network of scale {scale}, found scale {network.scale}")
+    return loaded
+
+
+def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Comparison) -> list[Row]:
+    def means(name: str) -> dict[str, Score]:
+        return {at: comparison.mean(name, at) for at in comparison.images}
+
+    rows = [Row(BICUBIC, BICUBIC, means(BICUBIC))]
+    for run in runs:
+        rows.append(
+            Row(
+                name=run.name,
+                method=str(run.facts["method"]),
+                scores=means(run.name),
+                student=str(run.facts["student"]),
+                parameters=contenders[run.name].parameters_count,
+                steps=int(run.facts["steps"]),
+                seed=int(run.facts["seed"]),
+                competes=True,
+            )
+        )
+    if network := contenders.get(TEACHER):
+        rows.append(Row(TEACHER, TEACHER, means(TEACHER), network.architecture, network.parameters_count))
+    return rows
+
+
+def _table(rows: Sequence[Row], standing: Sequence[Standing], comparison: Comparison, scale: int) -> str:
+    sets = [*comparison.images]
+    images = ", ".join(f"{name} ({len(of_set)})" for name, of_set in comparison.images.items())
+    text = f"Scale ×{scale}; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {images}.\n"
+    text += "The best student is in bold.\n\n" + markdown(rows, sets, comparison.metrics)
+    if any(len(each.group.runs) > 1 for each in standing):
+        text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)
+    if gains := gains_markdown(standing, sets):
+        text += "\nGain in PSNR-Y, dB, paired by seed:\n\n" + gains
+    return text
+
+
+def _provenance(
+    runs: Sequence[Run],
+    teacher: Network | None,
+    teacher_file: Path | None,
+    sets: Mapping[str, ImageSet],
+    comparison: Comparison,
+) -> dict[str, Any]:
+    """Where the numbers come from: `run.json` of every run, the images, the teacher, the software."""
+    return {
+        "runs": {run.name: run.facts for run in runs},
+        "sets": {
+            name: images.model_dump(mode="json") | {"images": len(comparison.images[name])}
+            for name, images in sets.items()
+        },
+        "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
+        **software(),
+        "crops": [{"picture": crop.picture, "left": crop.left, "top": crop.top} for crop in comparison.crops],
+    }
+
+
+def _teacher_facts(teacher: Network, file: Path | None) -> dict[str, str]:
+    return {
+        "file": str(file),
+        "architecture": teacher.architecture,
+        "fingerprint": networks.fingerprint(teacher),
+    }

@@ -1,0 +1,110 @@
+"""Crops at which students can be told apart, beside bicubic, teacher and truth.
+
+Legend of array names: K students, H and W the sides of the picture without its border.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from dukd_cache.picture import MIN_HEIGHT, Tile, sheet
+from dukd_train.scoring.metrics import U8, luma, psnr_y
+
+F64 = npt.NDArray[np.float64]
+
+SIDE = 64
+"""Of a crop, in HR pixels; smaller in pictures that are."""
+
+_CONTEXT_WIDTH = 288
+_MARK, _MARK_EDGE = (255, 230, 0), (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The same square of a picture as everyone sees it."""
+
+    picture: str
+    """Set and name of the picture."""
+    left: int
+    """Pixels of HR, as `top`."""
+    top: int
+    difference: float
+    """Standard deviation over the students, in levels of luma: root mean square over the crop."""
+    answers: Mapping[str, U8]
+    """[side,side,3] by name, in the order to be shown, without the truth."""
+    truth: U8
+    """[side,side,3]"""
+    context: U8
+    """The whole picture, small, with the square marked."""
+
+
+def most_different_crop(
+    picture: str, answers: Mapping[str, U8], students: Sequence[str], truth: U8, border: int
+) -> Crop:
+    """Where the students' answers to a picture differ most from one another; a single one's, from bicubic.
+
+    A difference in mean brightness over the crop does not count: structure is what the eye is to compare.
+
+    Args:
+        picture: what to call it.
+        answers: whole pictures u8 [H,W,3] by name, among them `bicubic` and every student.
+        students: names.
+        truth: u8 [H,W,3].
+        border: pixels along each side that are no part of a crop, nor of a score.
+    """
+    compared = students if len(students) > 1 else [*students, "bicubic"]
+    height, width = truth.shape[:2]
+    side = min(SIDE, height - 2 * border, width - 2 * border)
+    inner = np.s_[border : height - border, border : width - border]
+    lumas_KHW = np.stack([luma(answers[name][inner]) for name in compared])
+    deviations_KHW = lumas_KHW - lumas_KHW.mean(axis=0)
+    variances = [_box_means(each**2, side) - _box_means(each, side) ** 2 for each in deviations_KHW]
+    spread = np.mean(variances, axis=0)
+    row, column = np.unravel_index(int(spread.argmax()), spread.shape)
+    top, left = int(row) + border, int(column) + border
+    inside = np.s_[top : top + side, left : left + side]
+    return Crop(
+        picture=picture,
+        left=left,
+        top=top,
+        difference=float(np.sqrt(max(0.0, spread.max()))),
+        answers={name: answer[inside].copy() for name, answer in answers.items()},
+        truth=truth[inside].copy(),
+        context=_context(truth, left, top, side),
+    )
+
+
+def crops_sheet(crops: Sequence[Crop], title: str) -> Image.Image:
+    """A row for each crop: where it is, every answer with its PSNR-Y on the crop, and the truth."""
+    rows: list[tuple[str, Sequence[Tile]]] = []
+    for crop in crops:
+        tiles = [Tile(crop.context, f"at ({crop.left}, {crop.top})")]
+        tiles += [Tile(image, f"{name}\n{psnr_y(image, crop.truth, 0):.2f} dB") for name, image in crop.answers.items()]
+        rows.append((crop.picture, [*tiles, Tile(crop.truth, "truth")]))
+    return sheet(rows, title)
+
+
+def _box_means(plane: F64, side: int) -> F64:
+    """Means of `plane` [H,W] over all squares of `side` inside it: [H−side+1,W−side+1], by summed areas."""
+    sums = np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    boxes: F64 = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return boxes / side**2
+
+
+def _context(truth: U8, left: int, top: int, side: int) -> U8:
+    """The picture on a white ground as high as a tile, with the square at (left, top) marked."""
+    height, width = truth.shape[:2]
+    factor = min(MIN_HEIGHT / height, _CONTEXT_WIDTH / width)
+    small = Image.fromarray(truth).resize(
+        (max(1, round(width * factor)), max(1, round(height * factor))), Image.Resampling.LANCZOS
+    )
+    ground = Image.new("RGB", (small.width, MIN_HEIGHT), "white")
+    ground.paste(small, (0, 0))
+    pen = ImageDraw.Draw(ground)
+    near_x, near_y, far_x, far_y = (round(edge * factor) for edge in (left, top, left + side, top + side))
+    pen.rectangle((near_x - 1, near_y - 1, far_x + 1, far_y + 1), outline=_MARK_EDGE, width=4)
+    pen.rectangle((near_x, near_y, far_x, far_y), outline=_MARK, width=2)
+    return np.asarray(ground)

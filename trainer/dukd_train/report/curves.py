@@ -1,0 +1,132 @@
+"""Training curves: loss and validation PSNR against the step, of groups of runs, mean and band over the seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from dukd_train.losses import PARTS
+from dukd_train.report.finished_runs import Curve
+from dukd_train.report.groups import Group
+from dukd_train.report.plotting import literal, new_figure, save_png, styles, svg_uri, tidy
+from dukd_train.report.spreads import mean_curve
+
+TITLES = {"total": "total (each method has its own parts)"} | {
+    part: f"{part}: student and {target}" for part, (_, target) in PARTS.items()
+}
+"""Losses that have a panel, in this order."""
+
+_WARM_UP = 0.1
+"""Points in this first part of a run do not set the limits of an axis: later ones could not be told apart."""
+
+_PANEL = (4.8, 3.2)
+"""Width and height in inches."""
+
+_LEGEND_COLUMNS = 4
+_SPARSE = 40
+"""Curves of no more points than this get markers."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a panel."""
+
+    mean: Curve
+    low: Curve
+    high: Curve
+    """One standard deviation below and above the mean; the mean itself where there is one seed."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that belong on one pair of axes."""
+
+    title: str
+    unit: str
+    lines: Mapping[str, Line]
+    """By name of the group."""
+
+
+def panels(groups: Sequence[Group]) -> list[Panel]:
+    """A panel for each loss and each validation set, with a line for each group that has it.
+
+    Raises:
+        RunError: a run's curves are damaged.
+    """
+    losses = {group.name: [run.loss() for run in group.runs] for group in groups}
+    scores = {group.name: [run.validation() for run in group.runs] for group in groups}
+    sets = dict.fromkeys(name for of_group in scores.values() for curves in of_group for name in curves)
+    found = [Panel(title, "L1", _lines(part, losses)) for part, title in TITLES.items()]
+    found += [Panel(f"{name}: PSNR-Y", "dB", _lines(name, scores)) for name in sets]
+    return [panel for panel in found if panel.lines]
+
+
+def draw_curves(drawn: Sequence[Panel], names: Sequence[str], path: Path) -> None:
+    """Write all panels to one PNG file, with one legend for the groups `names`."""
+    across = 3 if len(drawn) in (3, 5, 6) or len(drawn) > 8 else 2
+    down = max(1, math.ceil(len(drawn) / across))
+    legend_height = 0.2 + 0.3 * math.ceil(len(names) / _LEGEND_COLUMNS)
+    figure = new_figure(across * _PANEL[0], down * _PANEL[1] + legend_height)
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    looks = styles([*names])
+    for axes, panel in zip(grid, drawn, strict=False):
+        _draw(axes, panel, looks)
+    for axes in grid[len(drawn) :]:
+        axes.set_visible(False)
+    if drawn:
+        keys = [Line2D([], [], linewidth=1.8, **looks[name]) for name in names]
+        labels = [literal(name) for name in names]
+        figure.legend(keys, labels, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
+    save_png(figure, path)
+
+
+def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, str]:
+    """The panels one by one, as `data:` addresses by title; colours are those of `styles(names)`."""
+    looks = styles([*names])
+    pictures: dict[str, str] = {}
+    for panel in drawn:
+        figure = new_figure(*_PANEL)
+        _draw(figure.subplots(), panel, looks)
+        pictures[panel.title] = svg_uri(figure)
+    return pictures
+
+
+def _lines(name: str, curves: Mapping[str, Sequence[Mapping[str, Curve]]]) -> dict[str, Line]:
+    """Of one quantity, by group, where every run of the group has it."""
+    found: dict[str, Line] = {}
+    for group, of_runs in curves.items():
+        of_seeds = [of_run[name] for of_run in of_runs if name in of_run]
+        mean = mean_curve(of_seeds, lambda values: values.mean)
+        if mean:
+            low = mean_curve(of_seeds, lambda values: values.mean - (values.deviation or 0))
+            high = mean_curve(of_seeds, lambda values: values.mean + (values.deviation or 0))
+            found[group] = Line(mean, low, high)
+    return found
+
+
+def _draw(axes: Axes, panel: Panel, looks: Mapping[str, dict[str, Any]]) -> None:
+    opacity = 0.4 / (2 + len(panel.lines))
+    for name, line in panel.lines.items():
+        steps, means = zip(*line.mean, strict=True)
+        marker = "o" if len(steps) <= _SPARSE and panel.unit == "dB" else ""
+        axes.plot(steps, means, linewidth=1.5, alpha=0.9, marker=marker, markersize=3, **looks[name])
+        lows, highs = ([value for _, value in curve] for curve in (line.low, line.high))
+        if lows != highs:
+            axes.fill_between(steps, lows, highs, color=looks[name]["color"], alpha=opacity, linewidth=0)
+    axes.set_title(literal(panel.title), fontsize=11)
+    axes.set_xlabel("step")
+    axes.set_ylabel(panel.unit)
+    tidy(axes)
+    _limit(axes, [curve for line in panel.lines.values() for curve in (line.low, line.high)])
+
+
+def _limit(axes: Axes, curves: Sequence[Curve]) -> None:
+    last = max(step for curve in curves for step, _ in curve)
+    late = [value for curve in curves for step, value in curve if step >= _WARM_UP * last and math.isfinite(value)]
+    if late:
+        margin = 0.06 * (max(late) - min(late)) or 0.01 * abs(max(late)) or 1.0
+        axes.set_ylim(min(late) - margin, max(late) + margin)

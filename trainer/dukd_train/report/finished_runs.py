@@ -1,0 +1,148 @@
+"""Finished training runs as a report reads them: folders with settings, facts, weights and curves."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dukd_cache.errors import SettingError
+from dukd_train.errors import RunError
+from dukd_train.journal import CURVE
+from dukd_train.run_folder import CONFIG, FACTS, WEIGHTS
+from dukd_train.settings import config
+from dukd_train.settings.config import ImageSet, TrainConfig
+from dukd_train.validation import VALIDATION
+
+Curve = list[tuple[int, float]]
+"""(step, value)."""
+
+_NEEDED = ("method", "seed", "student", "scale", "steps")
+"""Keys of `run.json` that a table shows."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    name: str
+    """The folder's name, with as many parents before it as tell it from others; unique in a report."""
+    folder: Path
+    config: TrainConfig
+    facts: dict[str, Any]
+    """The content of `run.json`."""
+
+    @property
+    def weights(self) -> Path:
+        """The student."""
+        return self.folder / WEIGHTS
+
+    @property
+    def scale(self) -> int:
+        """SR factor."""
+        return int(self.facts["scale"])
+
+    def loss(self) -> dict[str, Curve]:
+        """The total loss and each part that the method has: means since the row before.
+
+        Raises:
+            RunError: `curve.csv` is damaged.
+        """
+        curves: dict[str, Curve] = {}
+        for row in _rows(self.folder / CURVE):
+            for part in row.keys() - {"step", "lr"}:
+                if row[part]:
+                    curves.setdefault(part, []).append(_point(self.folder / CURVE, row, part))
+        return curves
+
+    def validation(self) -> dict[str, Curve]:
+        """PSNR-Y in dB by validation set.
+
+        Raises:
+            RunError: `validation.csv` is damaged.
+        """
+        curves: dict[str, Curve] = {}
+        for row in _rows(self.folder / VALIDATION):
+            curves.setdefault(row.get("set", ""), []).append(_point(self.folder / VALIDATION, row, "psnr_y"))
+        return curves
+
+
+def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
+    """The runs in `folders`, in their order, each under a name that is unique and none of `taken`.
+
+    Raises:
+        RunError: a folder is no finished run or is given twice, or the scales differ.
+    """
+    if not folders:
+        raise RunError("no run folders given")
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise RunError(f"{folder}: this run is given twice")
+    runs = [_load(folder, name) for folder, name in zip(folders, _names(places, taken), strict=True)]
+    for run in runs:
+        if run.scale != runs[0].scale:
+            raise RunError(f"{run.folder}: scale {run.scale}, but {runs[0].folder} has scale {runs[0].scale}")
+    return runs
+
+
+def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:
+    """The validation sets of all runs, by name.
+
+    Raises:
+        SettingError: two runs mean different images by one name, or no run has a set.
+    """
+    sets: dict[str, tuple[Run, ImageSet]] = {}
+    for run in runs:
+        for name, images in run.config.validation.sets.items():
+            first, known = sets.setdefault(name, (run, images))
+            if known != images:
+                raise SettingError(f"validation set {name} differs between {first.folder} and {run.folder}; give --hr")
+    if not sets:
+        raise SettingError("no run has a validation set in its settings; give --hr")
+    return {name: images for name, (_, images) in sets.items()}
+
+
+def _load(folder: Path, name: str) -> Run:
+    for file in (CONFIG, FACTS, WEIGHTS):
+        if not (folder / file).is_file():
+            raise RunError(f"{folder}: expected a finished run, found no {file}")
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{folder / FACTS}: not JSON ({error})") from error
+    missing = [key for key in _NEEDED if key not in facts] if isinstance(facts, dict) else _NEEDED
+    if missing:
+        raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
+    try:
+        return Run(name, folder, config.load(folder / CONFIG, None, []), facts)
+    except SettingError as error:
+        raise RunError(f"{folder / CONFIG}: {error}") from error
+
+
+def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
+    """The shortest ends of the paths that are unique: `a/x`, `b/x`, and `y` for c/y."""
+    depths = [1] * len(places)
+    while True:
+        names = ["/".join(place.parts[-depth:]) for place, depth in zip(places, depths, strict=True)]
+        clashing = [at for at, name in enumerate(names) if names.count(name) > 1 or name in taken]
+        if not clashing:
+            return names
+        for at in clashing:
+            depths[at] += 1
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, restval=""))
+
+
+def _point(path: Path, row: dict[str, str], column: str) -> tuple[int, float]:
+    try:
+        return int(row["step"]), float(row[column])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: expected a step and {column} in every row, found {row}") from error

@@ -1,0 +1,121 @@
+"""Runs that differ in their seed alone, taken together; and which of these groups can be compared with which."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dukd_train.report.finished_runs import Run
+from dukd_train.run_folder import FREE
+from dukd_train.settings.config import Method
+
+BASELINES: tuple[Method, ...] = ("scratch", "kd")
+"""Methods that the others are compared with."""
+
+_OF_THE_METHOD = ("seed", "method", "loss", "augment.zoom", "cache")
+"""Settings in which a run and its baseline may differ; the start of their path."""
+
+_WITHOUT_EFFECT = tuple(name for name in FREE if name != "cache")
+"""A run may go on with others of these: they say nothing of what is learnt."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone, or a single run."""
+
+    name: str
+    """What the names of the runs share, or the name of the only one; unique in a report."""
+    runs: tuple[Run, ...]
+    """In the order of their seeds."""
+
+    @property
+    def method(self) -> str:
+        """Of every run."""
+        return self.runs[0].config.method
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the runs."""
+        return tuple(run.config.seed for run in self.runs)
+
+
+def group_runs(runs: Sequence[Run], taken: Collection[str] = ()) -> list[Group]:
+    """Every run in one group, in the order of the first run of each; no group is called one of `taken`.
+
+    A run that repeats another, seed and all, says nothing of the spread: it becomes a group of its own.
+    """
+    members: dict[tuple[str, int], list[Run]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for run in runs:
+        settings = repr(sorted(_without(flat(run), ("seed",)).items()))
+        repeats = seen.get((settings, run.config.seed), 0)
+        seen[settings, run.config.seed] = repeats + 1
+        members.setdefault((settings, repeats), []).append(run)
+    names = [_shared_name(of_group) for of_group in members.values()]
+    unique = [
+        name if names.count(name) == 1 and name not in taken else of_group[0].name
+        for name, of_group in zip(names, members.values(), strict=True)
+    ]
+    return [
+        Group(name, tuple(sorted(of_group, key=lambda run: run.config.seed)))
+        for name, of_group in zip(unique, members.values(), strict=True)
+    ]
+
+
+def apart(groups: Sequence[Group]) -> list[Group]:
+    """What a figure shows: the groups, or, where there is but one, each of its runs."""
+    return [*groups] if len(groups) > 1 else [Group(run.name, (run,)) for group in groups for run in group.runs]
+
+
+def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | None:
+    """The group trained by `method` that equals `group` in all but what makes its method, nearest first."""
+    ours = flat(group.runs[0])
+    near: list[tuple[int, Group]] = []
+    for other in groups:
+        theirs = flat(other.runs[0])
+        if other.method != method or other is group or _without(ours) != _without(theirs):
+            continue
+        near.append((sum(ours.get(path) != theirs.get(path) for path in ours | theirs), other))
+    return min(near, key=lambda pair: pair[0])[1] if near and group.method != method else None
+
+
+def flat(run: Run) -> dict[str, Any]:
+    """The settings of a run by their dotted paths, less those that change nothing in what is learnt."""
+    return _without(_flat("", run.config.model_dump(mode="json")), _WITHOUT_EFFECT)
+
+
+def differing_settings(groups: Sequence[Group]) -> dict[str, list[Any]]:
+    """The settings, but for the seed, in which the groups are not all alike: path → value of each group."""
+    settings = [_without(flat(group.runs[0]), ("seed",)) for group in groups]
+    paths = dict.fromkeys(path for each in settings for path in each)
+    values = {path: [each.get(path) for each in settings] for path in paths}
+    return {path: found for path, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _flat(path: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= _flat(f"{path}.{name}".lstrip("."), inner)
+    return found
+
+
+def _without(settings: Mapping[str, Any], paths: Sequence[str] = _OF_THE_METHOD) -> dict[str, Any]:
+    return {
+        path: value
+        for path, value in settings.items()
+        if not any(path == start or path.startswith(f"{start}.") for start in paths)
+    }
+
+
+def _shared_name(runs: Sequence[Run]) -> str:
+    """`kd` for kd-s0 and kd-s1, `method=kd` for method=kd,seed=0 and method=kd,seed=1; else the method."""
+    if len(runs) == 1:
+        return runs[0].name
+    seedless = {
+        re.sub(rf"(^|[-_,./ ])(seed|s)?[-_= ]?{run.config.seed}(?=$|[-_,./ ])", "", run.name).strip("-_,./ ")
+        for run in runs
+    }
+    shared = seedless.pop()
+    return shared if shared and not seedless else runs[0].config.method

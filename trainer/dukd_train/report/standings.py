@@ -1,0 +1,131 @@
+"""Where each group of runs stands: its scores over the seeds, its gains over the baselines, image by image too."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from dukd_cache.errors import SettingError, unknown_name
+from dukd_train.report.comparison import BICUBIC, Comparison
+from dukd_train.report.groups import BASELINES, Group, baseline
+from dukd_train.report.spreads import Spread
+from dukd_train.scoring.scores import Score
+
+Spreads = Mapping[str, Spread]
+"""Metric → its score, or a difference of scores, over the seeds. PSNR in dB."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A group's scores, and what it gains, by set."""
+
+    group: Group
+    scores: Mapping[str, Spreads]
+    """Of means over the set."""
+    gains: Mapping[str, Mapping[str, Spreads]]
+    """By baseline method and set: differences to the run of the same seed. A baseline that is not there is missing."""
+
+    @property
+    def pairs(self) -> list[int]:
+        """How many seeds the gains are of: one number where it is the same for all baselines."""
+        spreads = [of_set["psnr_y"] for gains in self.gains.values() for of_set in gains.values()]
+        return [*dict.fromkeys(len(spread.values) for spread in spreads)]
+
+
+@dataclass(frozen=True)
+class ImageDifferences:
+    """PSNR-Y in dB of a group, the mean over its seeds, less that of the baseline, for each image of a set."""
+
+    group: str
+    values: tuple[float, ...]
+
+    @property
+    def wins(self) -> int:
+        """Images at which the group is better."""
+        return sum(value > 0 for value in self.values)
+
+
+def standings(groups: Sequence[Group], comparison: Comparison) -> list[Standing]:
+    """In the order of the groups."""
+    return [
+        Standing(
+            group,
+            {name: _over_seeds(group, comparison, name) for name in comparison.images},
+            {
+                method: gains
+                for method in BASELINES
+                if (other := baseline(group, groups, method)) and (gains := _gains(group, other, comparison))
+            },
+        )
+        for group in groups
+    ]
+
+
+def choose_baseline(name: str | None, groups: Sequence[Group], contenders: Sequence[str]) -> str:
+    """A group or a contender to hold everyone against: `name`, else scratch, else kd, else the first group.
+
+    With one group alone it is bicubic.
+
+    Raises:
+        SettingError: there is nothing of that name.
+    """
+    valid = [*(group.name for group in groups), *contenders]
+    if name is not None:
+        if name not in valid:
+            raise SettingError(f"--baseline: {unknown_name('run or group', name, dict.fromkeys(valid))}")
+        return name
+    if len(groups) == 1:
+        return BICUBIC
+    return next((group.name for method in BASELINES for group in groups if group.method == method), groups[0].name)
+
+
+def image_differences(
+    groups: Sequence[Group], against: str, comparison: Comparison
+) -> dict[str, list[ImageDifferences]]:
+    """By set: every group but the baseline itself."""
+    return {
+        name: [
+            ImageDifferences(
+                group.name,
+                tuple(
+                    ours - theirs
+                    for ours, theirs in zip(
+                        image_means(group.name, groups, comparison, name),
+                        image_means(against, groups, comparison, name),
+                        strict=True,
+                    )
+                ),
+            )
+            for group in groups
+            if group.name != against
+        ]
+        for name in comparison.images
+    }
+
+
+def image_means(name: str, groups: Sequence[Group], comparison: Comparison, set_name: str) -> list[float]:
+    """PSNR-Y in dB on each image of a set: of a group, the mean over its seeds, or of a single contender."""
+    runs = next((group.runs for group in groups if group.name == name), ())
+    of_all = [comparison.scores[contender][set_name] for contender in ([run.name for run in runs] or [name])]
+    return [fmean(score["psnr_y"] for score in of_image) for of_image in zip(*of_all, strict=True)]
+
+
+def _by_seed(group: Group, comparison: Comparison, set_name: str) -> dict[int, Score]:
+    return {run.config.seed: comparison.mean(run.name, set_name) for run in group.runs}
+
+
+def _over_seeds(group: Group, comparison: Comparison, set_name: str) -> Spreads:
+    scores = _by_seed(group, comparison, set_name).values()
+    return {metric: Spread(tuple(score[metric] for score in scores)) for metric in comparison.metrics}
+
+
+def _gains(group: Group, other: Group, comparison: Comparison) -> dict[str, Spreads]:
+    """By set; empty where the two share no seed."""
+    seeds = [seed for seed in group.seeds if seed in other.seeds]
+    gains: dict[str, Spreads] = {}
+    for name in comparison.images if seeds else ():
+        ours, theirs = _by_seed(group, comparison, name), _by_seed(other, comparison, name)
+        gains[name] = {
+            metric: Spread(tuple(ours[seed][metric] - theirs[seed][metric] for seed in seeds))
+            for metric in comparison.metrics
+        }
+    return gains

@@ -1,0 +1,144 @@
+"""Scores of several networks on several sets as Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from dukd_train.report.comparison import Comparison
+from dukd_train.report.groups import BASELINES
+from dukd_train.report.standings import Standing
+from dukd_train.scoring.scores import LABELS, Score, is_better, plain_score
+
+GAIN_DIGITS = 3
+"""After the point of a gain in dB, which is smaller than what it is a difference of."""
+
+_MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a table says of one network, or of bicubic enlargement."""
+
+    name: str
+    method: str
+    scores: Mapping[str, Score]
+    """Means by set."""
+    student: str | None = None
+    """Architecture."""
+    parameters: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    competes: bool = False
+    """A student: the best of these is marked."""
+
+
+def digits(metric: str) -> int:
+    """How many a score has after its point."""
+    return 2 if metric in ("psnr_y", "psnr") else 4
+
+
+def markdown(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
+    """A Markdown table, the best student's scores in bold."""
+    headings = ["name", "method", "student", "parameters", "steps", "seed"]
+    lines = [[*headings, *_score_headings(sets, metrics)]]
+    for row in rows:
+        cells = [row.name, row.method, row.student, _count(row.parameters), _count(row.steps), row.seed]
+        lines.append([_MISSING if cell is None else str(cell) for cell in cells])
+        for name, metric in product(sets, metrics):
+            value = row.scores[name][metric]
+            text = f"{value:.{digits(metric)}f}"
+            lines[-1].append(f"**{text}**" if row.competes and value == _best(rows, name, metric) else text)
+    return _aligned(lines, left=3)
+
+
+def seeds_markdown(standings: Sequence[Standing], sets: Sequence[str], metrics: Sequence[str]) -> str:
+    """A Markdown table of mean ± sample standard deviation over the seeds of each group."""
+    lines = [["group", "method", "seeds", *_score_headings(sets, metrics)]]
+    for standing in standings:
+        lines.append([standing.group.name, standing.group.method, ", ".join(map(str, standing.group.seeds))])
+        lines[-1] += [standing.scores[name][metric].text(digits(metric)) for name, metric in product(sets, metrics)]
+    return _aligned(lines, left=3)
+
+
+def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
+    """A Markdown table of what each group gains over its baselines in PSNR-Y, paired by seed; empty if none has one."""
+    methods = [method for method in BASELINES if any(method in standing.gains for standing in standings)]
+    if not methods:
+        return ""
+    lines = [["group", *(f"{name} over {method}" for name in sets for method in methods)]]
+    for standing in standings:
+        gains = [standing.gains.get(method, {}).get(name) for name in sets for method in methods]
+        if any(gains):
+            cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else _MISSING for gain in gains)
+            lines.append([standing.group.name, *cells])
+    return _aligned(lines, left=1)
+
+
+def comma_separated(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
+    """The same as CSV, unrounded but for a few digits; what does not apply is empty."""
+    lines: list[list[object]] = [["name", "method", "student", "parameters", "steps", "seed"]]
+    lines[0] += [f"{name} {metric}" for name, metric in product(sets, metrics)]
+    for row in rows:
+        lines.append([row.name, row.method, row.student, row.parameters, row.steps, row.seed])
+        lines[-1] += [f"{row.scores[name][metric]:.6f}" for name, metric in product(sets, metrics)]
+    return _csv(lines)
+
+
+def images_csv(comparison: Comparison) -> str:
+    """A line for each image of each set with everyone's scores."""
+    names = [*comparison.scores]
+    lines: list[list[object]] = [["set", "image", *(f"{name} {at}" for name, at in product(names, comparison.metrics))]]
+    for set_name, images in comparison.images.items():
+        for at, image in enumerate(images):
+            scores = [comparison.scores[name][set_name][at] for name in names]
+            values = (score[metric] for score, metric in product(scores, comparison.metrics))
+            lines.append([set_name, image, *(f"{value:.6f}" for value in values)])
+    return _csv(lines)
+
+
+def scores_json(rows: Sequence[Row]) -> str:
+    """`{name: {set: {"psnr_y": …, "ssim_y": …}}}`, a metrics file for `dvc metrics`."""
+    scores = {row.name: {name: plain_score(score) for name, score in row.scores.items()} for row in rows}
+    return json.dumps(scores, indent=2, ensure_ascii=False) + "\n"
+
+
+def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    return [f"{name} {LABELS[metric]}" for name, metric in product(sets, metrics)]
+
+
+def _best(rows: Sequence[Row], name: str, metric: str) -> float:
+    """The score of the students that no other is better than; NaN where there is no student."""
+    best = math.nan
+    for row in rows:
+        if row.competes and (math.isnan(best) or is_better(metric, row.scores[name][metric], best)):
+            best = row.scores[name][metric]
+    return best
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _count(number: int | None) -> str | None:
+    return None if number is None else f"{number:,}"
+
+
+def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+    """A Markdown table that can be read as plain text too; the columns after `left` are set right."""
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    rules = ["-" * width if at < left else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    text = ""
+    for line in (escaped[0], rules, *escaped[1:]):
+        cells = (
+            cell.ljust(width) if at < left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        text += f"| {' | '.join(cells)} |\n"
+    return text

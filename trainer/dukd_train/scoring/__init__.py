@@ -1,0 +1,1 @@
+"""How good a network's answers are, and how it is asked for them."""

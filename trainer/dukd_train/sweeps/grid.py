@@ -1,0 +1,114 @@
+"""A grid of settings → its points, each a valid run with a name.
+
+`key=a,b,c` is three values of a setting. Values that hold commas themselves are written as one YAML list:
+`optimizer.betas=[[0.9, 0.99], [0.9, 0.999]]` is two.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from dukd_cache.errors import SettingError
+from dukd_train.settings import config as settings
+from dukd_train.settings import yaml_file
+from dukd_train.settings.config import TrainConfig
+
+_LONGEST_NAME = 200
+"""Characters; file systems stop at 255."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting and the values that a sweep gives it."""
+
+    key: str
+    """With dots: `student.settings.channels`."""
+    values: tuple[str, ...]
+    """In YAML."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run of a sweep."""
+
+    name: str
+    """Of its folder: `method=dukd,seed=0`."""
+    config: TrainConfig
+
+
+def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequence[str]) -> list[Point]:
+    """All runs of a grid, the last axis running fastest.
+
+    Args:
+        path: YAML file of settings; `section` is the part of it that holds them, if it holds others too.
+        changes: `key=value` for all runs, as of `dukd-train run --set`.
+        grid: `key=a,b,c` for each axis.
+
+    Raises:
+        SettingError: an axis or a value is not valid; the run is named.
+    """
+    axes = [parse_axis(word) for word in grid]
+    for axis in axes:
+        if [other.key for other in axes].count(axis.key) > 1:
+            raise SettingError(f"--grid {axis.key}: given twice")
+    labels = _labels([axis.key for axis in axes])
+    found: list[Point] = []
+    for values in product(*(axis.values for axis in axes)):
+        name = ",".join(f"{label}={_plain(value)}" for label, value in zip(labels, values, strict=True))
+        overrides = [f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True)]
+        try:
+            found.append(Point(name, settings.load(path, section, [*changes, *overrides])))
+        except SettingError as error:
+            raise SettingError(f"{name}: {error}") from error
+    for point in found:
+        if [other.name for other in found].count(point.name) > 1:
+            raise SettingError(f"--grid: two values make the same name, {point.name}")
+        if len(point.name) > _LONGEST_NAME:
+            raise SettingError(f"--grid: too long for the name of a folder: {point.name}")
+    return found
+
+
+def parse_axis(word: str) -> Axis:
+    """`key=a,b,c`, or `key=[a, b, c]` in YAML.
+
+    Raises:
+        SettingError: it is neither, or a value comes twice.
+    """
+    key, equals, text = (part.strip() for part in word.partition("="))
+    if not equals or not key:
+        raise SettingError(f"--grid {word}: expected key=a,b,c, like method=scratch,kd,dukd")
+    values = _listed(word, text) if text.startswith("[") else [part.strip() for part in text.split(",")]
+    if not values:
+        raise SettingError(f"--grid {word}: no value")
+    if not all(values):
+        raise SettingError(f"--grid {word}: a value is empty")
+    for value in values:
+        if values.count(value) > 1:
+            raise SettingError(f"--grid {word}: {value} is there twice")
+    return Axis(key, tuple(values))
+
+
+def _listed(word: str, text: str) -> list[str]:
+    try:
+        values = yaml_file.parse(text)
+    except yaml.YAMLError as error:
+        raise SettingError(f"--grid {word}: {text!r} is not a YAML list") from error
+    if not isinstance(values, list):
+        raise SettingError(f"--grid {word}: expected one list in brackets, found {text!r}")
+    return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def _labels(keys: Sequence[str]) -> list[str]:
+    """The last part of each key, or all of it where two end alike."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    return [end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
+
+
+def _plain(value: str) -> str:
+    """A value as it can stand in the name of a folder: `{"channels": 16}` becomes `channels-16`."""
+    return re.sub(r"[^\w.+-]+", "-", value.strip("[]{}\"' "))

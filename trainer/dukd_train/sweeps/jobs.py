@@ -1,0 +1,126 @@
+"""Trainings as processes of their own, several at once: started, watched, stopped together."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+
+from dukd_train.journal import CURVE
+from dukd_train.sweeps.job_slots import JobSlots
+
+_SECONDS_TO_LOOK = 0.2
+_SECONDS_TO_END = 120.0
+"""A training that is asked to end finishes its step and writes a checkpoint."""
+
+
+class State(Enum):
+    """What a job is doing."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class Job:
+    """One `dukd-train run` in a run folder."""
+
+    def __init__(self, name: str, settings: Path, folder: Path, log: Path, steps: int, finished: bool) -> None:
+        self.name, self.folder, self.log, self.steps = name, folder, log, steps
+        self.state = State.FINISHED if finished else State.WAITING
+        self.first_step = 0
+        """Done before this sitting."""
+        self.began = 0.0
+        """Of this sitting, on the monotonic clock."""
+        self._settings = settings
+        self._process: subprocess.Popen[bytes]
+
+    def start(self, environment: dict[str, str]) -> None:
+        """What it prints goes to the end of its log."""
+        words = ["run", "--config", str(self._settings), "--out", str(self.folder)]
+        self.first_step, self.began = self.step(), time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dukd_train", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches it through `end` only
+            )
+        self.state = State.RUNNING
+
+    def look(self) -> None:
+        """Notice whether it has ended."""
+        if self.state is State.RUNNING and (code := self._process.poll()) is not None:
+            self.state = State.FAILED if code else State.FINISHED
+
+    def ask_to_end(self) -> None:
+        """Once; it ends when its step is done."""
+        if self.state is State.RUNNING:
+            self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Until it has ended; it is killed if that takes longer than `seconds`."""
+        if self.state is not State.RUNNING:
+            return
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def step(self) -> int:
+        """Steps done, as far as its curve says."""
+        if self.state is State.FINISHED:
+            return self.steps
+        try:
+            last = (self.folder / CURVE).read_text(encoding="utf-8").splitlines()[-1]
+        except (OSError, IndexError):
+            return 0
+        number = last.partition(",")[0]
+        return int(number) if number.isdigit() else 0
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return next((line for line in reversed(lines) if line.strip()), "")
+
+
+def run_all(
+    jobs: Sequence[Job], slots: JobSlots, environment: dict[str, str], watch: Callable[[Sequence[Job]], None]
+) -> None:
+    """Run what waits, `slots.jobs` at a time; `watch` is called several times a second.
+
+    Whatever ends this early (a signal, an error) ends the jobs first, cleanly: they go on another time.
+    """
+    waiting = [job for job in jobs if job.state is State.WAITING]
+    running: dict[int, Job] = {}
+    try:
+        while waiting or running:
+            for slot in range(slots.jobs):
+                if slot not in running and waiting:
+                    running[slot] = waiting.pop(0)
+                    running[slot].start(environment | slots.environment(slot))
+            time.sleep(_SECONDS_TO_LOOK)
+            for slot, job in list(running.items()):
+                job.look()
+                if job.state is not State.RUNNING:
+                    del running[slot]
+            watch(jobs)
+    finally:
+        _end(running.values())
+
+
+def _end(jobs: Iterable[Job]) -> None:
+    jobs = list(jobs)
+    for job in jobs:
+        job.ask_to_end()
+    deadline = time.monotonic() + _SECONDS_TO_END
+    for job in jobs:
+        job.wait(max(0.0, deadline - time.monotonic()))

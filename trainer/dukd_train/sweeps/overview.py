@@ -1,0 +1,103 @@
+"""How far a sweep has come: a table that renews itself on a terminal, lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dukd_train.sweeps.jobs import Job, State
+
+_SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Overview(AbstractContextManager["Overview"]):
+    """Told of the jobs again and again; says on standard error what has changed."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._states: dict[str, State] = {}
+        self._began = self._looked = self._said = time.monotonic()
+        self._before: int | None = None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, jobs: Sequence[Job]) -> None:
+        """The jobs as they are now."""
+        changed = self._tell_changes(jobs)
+        now = time.monotonic()
+        if not changed and now - self._looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = now
+        done = {job.name: job.step() for job in jobs}
+        if self._before is None:
+            self._before = sum(done.values())
+        heading = f"{counts(jobs)}{self._left(sum(job.steps for job in jobs), sum(done.values()), now)}"
+        if self._live:
+            self._live.update(_table(heading, jobs, done, now), refresh=True)
+        elif now - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = now
+            steps = [f"{job.name} {done[job.name]}/{job.steps}" for job in jobs if job.state is State.RUNNING]
+            print(f"sweep: {heading}: {'; '.join(steps)}", file=sys.stderr, flush=True)
+
+    def _left(self, steps: int, done: int, now: float) -> str:
+        """At the speed of this sitting, all jobs together."""
+        gained = done - (self._before or 0)
+        seconds = (now - self._began) / gained * (steps - done) if gained > 0 else 0.0
+        return f", {timedelta(seconds=round(seconds))} left" if seconds else ""
+
+    def _tell_changes(self, jobs: Sequence[Job]) -> bool:
+        changed = [job for job in jobs if self._states.get(job.name, State.WAITING) is not job.state]
+        for job in changed:
+            known = job.name in self._states
+            self._states[job.name] = job.state
+            text = f"{job.name}: {job.state.value}"
+            if job.state is State.FINISHED:
+                text += f" in {timedelta(seconds=round(time.monotonic() - job.began))}" if known else " before"
+            elif job.state is State.FAILED:
+                text += f", see {job.log} ({job.last_words()})"
+            if self._live:
+                self._live.console.print(Text(text))
+            else:
+                print(f"sweep: {text}", file=sys.stderr, flush=True)
+        return bool(changed)
+
+
+def counts(jobs: Sequence[Job]) -> str:
+    """`3 of 18 runs finished, 2 running, 1 failed`."""
+    number = {state: sum(job.state is state for job in jobs) for state in State}
+    text = f"{number[State.FINISHED]} of {len(jobs)} runs finished"
+    for state in (State.RUNNING, State.FAILED):
+        text += f", {number[state]} {state.value}" if number[state] else ""
+    return text
+
+
+def _table(heading: str, jobs: Sequence[Job], done: dict[str, int], now: float) -> Table:
+    table = Table(title=heading, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    for job in jobs:
+        if job.state is State.RUNNING:
+            step, gained = done[job.name], done[job.name] - job.first_step
+            seconds = (now - job.began) / gained * (job.steps - step) if gained > 0 else None
+            left = f"{timedelta(seconds=round(seconds))} left" if seconds is not None else ""
+            bar = ProgressBar(total=job.steps, completed=step, width=30)
+            table.add_row(Text(job.name), bar, f"{step}/{job.steps}", left)
+    return table

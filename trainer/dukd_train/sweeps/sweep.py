@@ -1,0 +1,110 @@
+"""A grid of runs from one cache, several at once, and their report.
+
+A sweep's folder holds a run folder for each point of the grid, `settings/` and `logs/` with a file for each, and
+`report/`. Given again, finished runs are left alone and others go on.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dukd_cache import networks
+from dukd_cache.devices import choose_device
+from dukd_cache.errors import DukdError, SettingError, WeightsError
+from dukd_cache.files import write_atomically
+from dukd_cache.reader import Cache
+from dukd_train import run_folder
+from dukd_train.errors import RunError
+from dukd_train.report.compare import PAGE, check_out, compare
+from dukd_train.run import check
+from dukd_train.scoring.evaluate import pair_images
+from dukd_train.settings import config as settings
+from dukd_train.sweeps.grid import Point
+from dukd_train.sweeps.job_slots import JobSlots, choose_slots
+from dukd_train.sweeps.jobs import Job, State, run_all
+from dukd_train.sweeps.overview import Overview
+
+SETTINGS, LOGS, REPORT = "settings", "logs", "report"
+"""Folders of a sweep beside those of its runs."""
+
+
+@dataclass(frozen=True)
+class ReportWanted:
+    """What `compare` is told at the end."""
+
+    hr: Mapping[str, Path] | None
+    """By default the validation sets of the runs."""
+    teacher: Path | None
+
+
+def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWanted) -> str:
+    """Train all points that are not trained yet, `jobs` at once; return the table of the report.
+
+    Raises:
+        DukdError: anything the user can mend, before the first run starts.
+        RunError: runs failed; the others are finished and compared.
+    """
+    sets = _check(points, out, wanted)
+    for folder in (SETTINGS, LOGS):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    first = points[0].config
+    slots = choose_slots(jobs, len(points), choose_device(first.device), Cache(first.cache))
+    everyone = [_job(point, out, slots) for point in points]
+    print(f"sweep: {len(everyone)} runs, {slots.jobs} at once, {slots.threads} threads each", file=sys.stderr)
+    with Overview() as overview:
+        overview.show(everyone)
+        run_all(everyone, slots, dict(os.environ), overview.show)
+    return _conclude(everyone, out, wanted, sets)
+
+
+def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
+    """Refuse at once what would fail hours later; return whether there are images to compare the students on."""
+    scales: set[int] = set()
+    for point in points:
+        try:
+            scales.add(check(point.config, out / point.name))
+        except DukdError as error:
+            raise SettingError(f"{point.name}: {error}") from error
+    if len(scales) > 1:
+        raise SettingError(f"--grid: caches of scales {', '.join(map(str, sorted(scales)))} in one sweep")
+    (scale,) = scales
+    check_out(out / REPORT)
+    for folder in (wanted.hr or {}).values():
+        pair_images(folder, scale)
+    if wanted.teacher and (found := networks.load(wanted.teacher).scale) != scale:
+        raise WeightsError(f"{wanted.teacher}: expected a network of scale {scale}, found scale {found}")
+    return bool(wanted.hr) or any(point.config.validation.sets for point in points)
+
+
+def _job(point: Point, out: Path, slots: JobSlots) -> Job:
+    config = point.config
+    if config.data.workers is None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
+    path = out / SETTINGS / f"{point.name}.yaml"
+    write_atomically(path, settings.dump(config).encode())
+    return Job(
+        name=point.name,
+        settings=path,
+        folder=out / point.name,
+        log=out / LOGS / f"{point.name}.log",
+        steps=point.config.steps,
+        finished=bool(run_folder.finished(out / point.name, point.config)),
+    )
+
+
+def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) -> str:
+    table = ""
+    finished = [job.folder for job in jobs if job.state is State.FINISHED]
+    if not sets:
+        print("sweep: no report: the settings have no validation set; give --hr", file=sys.stderr)
+    elif finished:
+        table = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
+        table += f"\n{out / REPORT / PAGE}"
+    if failed := [job for job in jobs if job.state is State.FAILED]:
+        if table:
+            print(table)
+        named = ", ".join(f"{job.name} ({job.log})" for job in failed)
+        raise RunError(f"{len(failed)} of {len(jobs)} runs failed: {named}")
+    return table

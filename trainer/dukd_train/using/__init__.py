@@ -1,0 +1,1 @@
+"""What a finished student is for: larger images, and other programs."""

@@ -1,0 +1,73 @@
+"""One image file → one larger image file: colours, grey, transparency and colour profile stay what they are."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dukd_cache.errors import ImageError
+from dukd_cache.extras import read_extras
+from dukd_cache.files import finished_file
+from dukd_cache.images import read_rgb
+from dukd_train.scoring.inference import super_resolve
+from dukd_train.scoring.metrics import U8
+from dukd_train.scoring.super_resolver import SuperResolver
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+"""Pillow's names by suffix."""
+
+_OPTIONS: dict[str, dict[str, object]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_deflate"},
+    "BMP": {},
+}
+"""Only JPEG loses anything, and little."""
+
+_WITHOUT_ALPHA = ("JPEG", "BMP")
+
+
+def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
+    """Enlarge the image `source` into the file `target`, whole or not at all; its suffix names the format.
+
+    Transparency goes through the network as a grey picture, unless the image is opaque all over. Of 16-bit channels
+    8 bits are kept. EXIF is not: its orientation is applied.
+
+    Raises:
+        ImageError: `source` cannot be used, or its like cannot be written in the format of `target`.
+    """
+    pixels, extras = read_rgb(source), read_extras(source)
+    kind = FORMATS[target.suffix.lower()]
+    if extras.alpha is not None and kind in _WITHOUT_ALPHA:
+        raise ImageError(f"{source}: {kind} holds no transparency; choose another format")
+    picture = Image.fromarray(super_resolve(network, pixels))
+    if extras.grey:
+        picture = picture.convert("L")
+    if extras.alpha is not None:
+        picture.putalpha(Image.fromarray(_enlarged_alpha(network, extras.alpha)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with finished_file(target) as partial:
+        try:
+            picture.save(partial, kind, icc_profile=extras.icc_profile, **_OPTIONS[kind])
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's, not the encoder's
+                raise
+            size = f"{picture.width}×{picture.height}"
+            raise ImageError(f"{target}: {kind} cannot hold {size} pixels in mode {picture.mode} ({error})") from error
+
+
+def _enlarged_alpha(network: SuperResolver, alpha: U8) -> U8:
+    """[H,W] → [scale·H,scale·W]."""
+    if alpha.min() == alpha.max() == 255:
+        return np.full([network.scale * side for side in alpha.shape], 255, np.uint8)
+    grey = Image.fromarray(super_resolve(network, np.repeat(alpha[..., None], 3, axis=2))).convert("L")
+    return np.asarray(grey)

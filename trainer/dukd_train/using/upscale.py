@@ -1,0 +1,134 @@
+"""A weights file on an image, or on a folder of them → larger images."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dukd_cache import networks
+from dukd_cache.devices import choose_device
+from dukd_cache.errors import DukdError, ImageError, SettingError
+from dukd_cache.images import SUFFIXES, find_images, read_size
+from dukd_cache.networks import Network
+from dukd_cache.progress import progress
+from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
+from dukd_train.using.pictures import FORMATS, upscale_file
+
+SAME = "same"
+"""Each output in its input's format."""
+
+
+@dataclass(frozen=True)
+class UpscaleJob:
+    """What a user asks for."""
+
+    weights: Path
+    source: Path
+    """An image file, or a folder of them, in subfolders too."""
+    out: Path
+    """A file (by its suffix) for a file, else a folder: subfolders and names are kept in it."""
+    format: str | None
+    """Suffix of the outputs without its dot, or `same`. Default: that of `out` where it is a file, else png."""
+    how: Inference
+    device: str
+    overwrite: bool
+    """Make anew what exists. Else a folder's existing files are left alone, and a single one is refused."""
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What was done."""
+
+    made: int
+    there: int
+    """Left alone, as they existed."""
+
+
+def run(job: UpscaleJob) -> Upscaled:
+    """Enlarge all images of `job`. One that cannot be used is named on standard error, and the rest go on.
+
+    Raises:
+        SettingError: where to write is not clear, exists already, or is an input.
+        ImageError: a single image cannot be used, or some of a folder could not.
+        WeightsError: the weights hold no SR network.
+    """
+    targets = targets_of(job.source, job.out, job.format)
+    wanted = {source: target for source, target in targets.items() if job.overwrite or not target.exists()}
+    if not wanted and not job.source.is_dir():
+        raise SettingError(f"{job.out}: exists already; --overwrite makes it anew")
+    network = networks.load(job.weights).to(choose_device(job.device))
+    failed = _enlarge(network, job.how, wanted) if wanted else []
+    if failed and not job.source.is_dir():
+        raise failed[0]
+    if failed:
+        for error in failed:
+            print(error, file=sys.stderr)
+        raise ImageError(f"{len(failed)} of {len(wanted)} images could not be enlarged: they are named above")
+    return Upscaled(len(wanted), len(targets) - len(wanted))
+
+
+def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
+    """What each image becomes. Files below `out` are no inputs, so that `out` may lie in the inputs' folder.
+
+    Raises:
+        SettingError: two images would become one file, or one would be its own output, or an unknown format.
+        ImageError: there is no image.
+    """
+    if suffix not in (None, SAME) and f".{suffix}" not in FORMATS:
+        raise SettingError(f"--format {suffix}: expected {', '.join(name[1:] for name in FORMATS)} or {SAME}")
+    is_file = out.suffix.lower() in FORMATS and not out.is_dir()
+    if source.is_dir():
+        if is_file or out.is_file():
+            raise SettingError(f"{out}: expected a folder, as {source} is one")
+        place = out.resolve()
+        if place == source.resolve():
+            raise SettingError(f"{out}: the folder of the inputs; choose another for the outputs")
+        sources = [path for path in find_images(source) if place not in path.resolve().parents]
+        targets = {path: out / _named(path.relative_to(source), suffix) for path in sources}
+    elif not source.exists():
+        raise ImageError(f"{source}: no such image or folder")
+    elif is_file:
+        if suffix not in (None, SAME, out.suffix[1:].lower()):
+            raise SettingError(f"{out}: its name says another format than --format {suffix}")
+        targets = {source: out}
+    else:
+        if out.suffix and not out.is_dir():
+            raise SettingError(f"{out}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
+        targets = {source: out / _named(Path(source.name), suffix)}
+    _refuse_clashes(targets)
+    return targets
+
+
+def _named(name: Path, suffix: str | None) -> Path:
+    if suffix == SAME:
+        if name.suffix.lower() not in SUFFIXES:
+            raise SettingError(f"{name}: --format {SAME} needs a name that ends in {', '.join(SUFFIXES)}")
+        return name
+    return name.with_suffix(f".{suffix or 'png'}")
+
+
+def _refuse_clashes(targets: Mapping[Path, Path]) -> None:
+    inputs = {source.resolve(): source for source in targets}
+    first: dict[Path, Path] = {}
+    for source, target in targets.items():
+        if target.resolve() in inputs:
+            raise SettingError(f"{target}: would overwrite the input {inputs[target.resolve()]}; choose another output")
+        if (other := first.setdefault(target, source)) != source:
+            raise SettingError(f"{other} and {source} would both become {target}: rename one, or use --format {SAME}")
+
+
+def _enlarge(network: Network, how: Inference, targets: Mapping[Path, Path]) -> list[DukdError]:
+    """All of them; returns what went wrong."""
+    asked, failed, warned = prepared(network, how), list[DukdError](), False
+    with progress("upscaling", len(targets), "images") as advance:
+        for source, target in targets.items():
+            try:
+                if not warned and may_tile(how, *read_size(source)):
+                    warned = True
+                    if line := seams(network, how):
+                        print(line, file=sys.stderr)
+                upscale_file(asked, source, target)
+            except DukdError as error:
+                failed.append(error)
+            advance(1)
+    return failed

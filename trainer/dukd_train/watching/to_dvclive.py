@@ -1,0 +1,70 @@
+"""The course of a run for DVC (`dvc exp show`, `dvc plots`): DVCLive's files in the run folder's `dvclive`."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from dukd_cache.errors import SettingError
+from dukd_cache.files import write_atomically
+from dukd_train.observers import Observer, Row, Start
+from dukd_train.scoring.scores import Score
+from dukd_train.watching.tracked import row_values, score_values
+
+FOLDER = "dvclive"
+"""In the run folder."""
+
+_IN_A_PIPELINE = "DVC_ROOT"
+"""Set by DVC for the commands of its stages; their `dvc.yaml` says itself what is a metric."""
+
+_DVC_YAML = b"params: [params.yaml]\nmetrics: [metrics.json]\nplots:\n- plots/metrics: {x: step}\n"
+"""Where DVC finds them outside of a pipeline; DVCLive's own grows by a copy of itself with every row."""
+
+
+class DvcLive(Observer):
+    """Losses, rate, speed and scores as metrics, and the settings as parameters.
+
+    Raises:
+        SettingError: DVCLive is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from dvclive.live import Live
+        except ImportError as error:
+            raise SettingError(f"logging.dvclive: pip install 'dukd[dvc]' ({error})") from error
+        self._open = Live
+        self._ended = ExitStack()
+
+    def started(self, start: Start) -> None:
+        folder = start.folder / FOLDER
+        forget(folder, start.step)
+        self._live = self._open(str(folder), resume=start.step > 0, save_dvc_exp=False, dvcyaml=None)
+        self._ended.callback(self._live.end)
+        if not os.environ.get(_IN_A_PIPELINE):
+            write_atomically(folder / "dvc.yaml", _DVC_YAML)
+        self._live.log_params(start.config.model_dump(mode="json"))
+
+    def logged(self, row: Row) -> None:
+        self._log(row.step, row_values(row))
+
+    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
+        self._log(step, score_values(scores))
+
+    def ended(self, step: int) -> None:  # noqa: ARG002
+        self._ended.close()
+
+    def _log(self, step: int, values: Mapping[str, float]) -> None:
+        self._live.step = step
+        for name, value in values.items():
+            self._live.log_metric(name, value)
+        self._live.sync()  # type: ignore[no-untyped-call]
+
+
+def forget(folder: Path, step: int) -> None:
+    """Drop what was written of `step` and of later ones: it will be told again."""
+    for path in folder.glob("plots/metrics/**/*.tsv"):
+        heading, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        at = heading.rstrip().split("\t").index("step")
+        kept = [row for row in rows if int(row.split("\t")[at]) < step]
+        write_atomically(path, "".join([heading, *kept]).encode())

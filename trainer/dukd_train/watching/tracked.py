@@ -1,0 +1,18 @@
+"""What trackers of experiments are told, by name: the same names in all of them."""
+
+from collections.abc import Mapping
+
+from dukd_train.observers import Row
+from dukd_train.scoring.scores import Score
+
+
+def row_values(row: Row) -> dict[str, float]:
+    """`loss/total`, `loss/rec`, …, and the rate, speed and share of time without data."""
+    parts = {f"loss/{part}": value for part, value in row.parts.items()}
+    rest = {"lr": row.lr, "images_per_second": row.images_per_second, "waiting": row.waiting}
+    return {"loss/total": row.total} | parts | rest
+
+
+def score_values(scores: Mapping[str, Score]) -> dict[str, float]:
+    """`Set5/psnr_y`, …"""
+    return {f"{name}/{metric}": value for name, score in scores.items() for metric, value in score.items()}
