@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tests.train.report.test_compare import make_run, write_images
 
-from dukd_train.report import compare
+from dukd_train.report.compare import compare
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -51,7 +51,8 @@ def line(given: dict[str, Any]) -> str:
         ),
         (
             {"cache": "c", "augment": {"hflip": 1}},
-            "unknown setting 'augment.hflip': did you mean 'augment.base.hflip' or 'augment.zoom.hflip'? "
+            "unknown setting 'augment.hflip': did you mean 'augment.base.hflip' or 'augment.zoom.hflip' "
+            "or 'augment.zoom_out.hflip'? "
             f"(valid: {', '.join(names_in(SCHEMA, ('augment',)))})",
         ),
         (
