@@ -169,6 +169,23 @@ def upscale(
     print(f"{out}: {done.made} enlarged{left}")
 
 
+@app.command(epilog="Example: `dukd-train export runs/kd/student.safetensors --to onnx`")
+def export(
+    weights: Annotated[Path, typer.Argument(help="A student, a teacher, any SR network that spandrel knows.")],
+    to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export) or safetensors.")],
+    out: Annotated[Path | None, typer.Option(help="Default: beside the weights, with their stem.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a network for other software: RGB float32 [N,3,H,W] in [0,1], any N, H and W, to [N,3,sH,sW].
+
+    The file is written only if its answers, at several sizes, are those of the network.
+    """
+    from dukd_train.export import TOLERANCE, ExportJob, format_name, run
+
+    done = run(ExportJob(weights, format_name(to), out, overwrite))
+    print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
+
+
 @app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
