@@ -180,7 +180,7 @@ def export(
 
     The file is written only if its answers, at several sizes, are those of the network.
     """
-    from dukd_train.export import TOLERANCE, ExportJob, format_name, run
+    from dukd_train.using.export import TOLERANCE, ExportJob, format_name, run
 
     done = run(ExportJob(weights, format_name(to), out, overwrite))
     print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")

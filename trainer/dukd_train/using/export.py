@@ -16,7 +16,7 @@ from dukd_cache import __version__, networks
 from dukd_cache.errors import DukdError, SettingError, unknown_name
 from dukd_cache.files import make_folder, write_atomically
 from dukd_cache.networks import Network
-from dukd_train.export_formats import FORMATS, Answer, FormatName
+from dukd_train.using.export_formats import FORMATS, Answer, FormatName
 
 TOLERANCE = 1e-4
 """The largest difference that is let pass, of values in [0,1]: a fortieth of a level of 255."""

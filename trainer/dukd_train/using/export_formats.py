@@ -22,7 +22,7 @@ from torch import Tensor
 from dukd_cache import networks
 from dukd_cache.errors import SettingError
 from dukd_cache.networks import Network
-from dukd_train.portable import Portable
+from dukd_train.using.portable import Portable
 
 if TYPE_CHECKING:
     import onnx

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dukd_cache import networks
 from dukd_cache.errors import SettingError
-from dukd_train import cli, export, export_formats
-from dukd_train.export import TOLERANCE, ExportJob, target_of
-from dukd_train.export_formats import FACTS_FILE, FORMATS, FormatName
-from dukd_train.portable import Portable
+from dukd_train import cli
+from dukd_train.using import export, export_formats
+from dukd_train.using.export import TOLERANCE, ExportJob, target_of
+from dukd_train.using.export_formats import FACTS_FILE, FORMATS, FormatName
+from dukd_train.using.portable import Portable
 
 OTHER_SHAPES = ((1, 3, 40, 9), (4, 3, 21, 22))
 """That the export itself did not try."""
