@@ -105,6 +105,10 @@ def test_a_file_answers_as_the_network(command: Export, tmp_path: Path, architec
 @pytest.mark.parametrize("architecture", ["SPAN", "SAFMN", "RCAN"])
 def test_more_architectures(command: Export, tmp_path: Path, architecture: str, format: FormatName, scale: int) -> None:
     weights, out = saved(tmp_path, architecture, scale), tmp_path / f"file{FORMATS[format].suffix}"
+    if (architecture, format) == ("SAFMN", "pt2"):  # torch.export fixes the sides of its pooling
+        code, printed, error = command(weights, "--to", format, "--out", out)
+        assert (code, printed, error.count("\n"), out.exists()) == (2, "", 1, False)
+        return
     assert command(weights, "--to", format, "--out", out)[::2] == (0, "")
     assert_answers_alike(weights, format, out)
 
