@@ -49,3 +49,9 @@ def unknown_name(kind: str, given: str, valid: Iterable[str]) -> str:
     near = get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     hint = next((f" did you mean {name!r}?" for name in names if near and name.lower() == near[0]), "")
     return f"unknown {kind} {given!r}:{hint} (valid: {', '.join(names)})"
+
+
+def one_line(error: Exception) -> str:
+    """Another library's error as one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -22,7 +22,7 @@ from spandrel import (  # type: ignore[import-untyped]
 from torch import nn
 
 from dukd_cache import constructors, edsr, rcan, weights_file
-from dukd_cache.errors import DukdError, SettingError, WeightsError, unknown_name
+from dukd_cache.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
 from dukd_cache.network import SCALES, Network, described, unfit_for_sr
 from dukd_cache.weights_file import State
 
@@ -97,7 +97,7 @@ def load(path: Path) -> Network:
     except DukdError as error:
         raise WeightsError(f"{path}: {error}") from None
     except Exception as error:  # a foreign file can fail in any way while it is unpickled and matched
-        raise WeightsError(f"{path}: not the weights of a network ({_one_line(error)})") from error
+        raise WeightsError(f"{path}: not the weights of a network ({one_line(error)})") from error
 
 
 def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
@@ -156,11 +156,11 @@ def _rebuild(recipe: str, tensors: State) -> Network:
     except SettingError as error:
         raise WeightsError(f"its metadata describe no network: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"its metadata under {_METADATA_KEY!r} are damaged ({_one_line(error)})") from None
+        raise WeightsError(f"its metadata under {_METADATA_KEY!r} are damaged ({one_line(error)})") from None
     try:
         network.module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise WeightsError(f"its tensors do not fit its metadata ({_one_line(error)})") from None
+        raise WeightsError(f"its tensors do not fit its metadata ({one_line(error)})") from None
     return network
 
 
@@ -172,7 +172,7 @@ def _construct(name: str, arch_id: ArchId, constructor: type[nn.Module], keyword
             alike = MAIN_REGISTRY[arch_id].architecture.load(dict(module.state_dict()))
         return Network(described(module, alike), name, constructors.settings_of(module), {})
     except Exception as error:  # wrong values can fail in any way
-        raise SettingError(f"{name} cannot be built with these settings ({_one_line(error)})") from error
+        raise SettingError(f"{name} cannot be built with these settings ({one_line(error)})") from error
 
 
 def _try_out(network: Network) -> None:
@@ -181,7 +181,7 @@ def _try_out(network: Network) -> None:
     try:
         shape = tuple(network(torch.zeros(1, 3, side, side)).shape)
     except Exception as error:  # wrong values can fail in any way
-        message = f"{network.architecture} cannot be called with these settings ({_one_line(error)})"
+        message = f"{network.architecture} cannot be called with these settings ({one_line(error)})"
         raise SettingError(message) from error
     if shape != (1, 3, network.scale * side, network.scale * side):
         message = f"{network.architecture}: these settings turn {side}×{side} pixels into shape {shape}"
@@ -196,9 +196,3 @@ def _plain_numbers(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain_numbers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _one_line(error: Exception) -> str:
-    """Another library's error as one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -13,7 +13,7 @@ from typing import get_args
 import torch
 
 from dukd_cache import __version__, networks
-from dukd_cache.errors import DukdError, SettingError, unknown_name
+from dukd_cache.errors import DukdError, SettingError, one_line, unknown_name
 from dukd_cache.files import make_folder, write_atomically
 from dukd_cache.networks import Network
 from dukd_train.using.export_formats import FORMATS, Answer, FormatName
@@ -77,7 +77,7 @@ def run(job: ExportJob) -> Exported:
         except DukdError:
             raise
         except Exception as error:  # an exporter can fail in any way, and its files when they run
-            raise SettingError(f"{what}: cannot be exported for all sizes ({_one_line(error)})") from error
+            raise SettingError(f"{what}: cannot be exported for all sizes ({one_line(error)})") from error
     if not difference <= TOLERANCE:
         raise SettingError(f"{what}: its answers differ from the network's by {difference:.1e}, at most {TOLERANCE:g}")
     make_folder(out.parent)
@@ -143,9 +143,3 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _one_line(error: Exception) -> str:
-    """Another library's error as one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
