@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dukd_cache.manifest import View
-from dukd_cache.progress import progress
+from dukd_cache.progress import progress, speaks
 from dukd_cache.reader import Cache
 from dukd_train.data.rows import ResidentRows
 from dukd_train.data.shared_memory import Block, SharedMemory
@@ -71,7 +71,8 @@ class Decoded:
                 advance(1)
 
     def _tell_that_it_waits(self) -> None:
-        print(f"loading {self.view}: another process does, waiting for it", file=sys.stderr, flush=True)
+        if speaks():
+            print(f"loading {self.view}: another process does, waiting for it", file=sys.stderr, flush=True)
 
     def rows(self, block: Block, device: torch.device) -> ResidentRows:
         """The arrays in `block` as tensors on `device`."""
