@@ -11,7 +11,9 @@ import fcntl
 import hashlib
 import mmap
 import os
+import random
 import stat
+import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -61,18 +63,17 @@ class SharedMemory:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 _lock_shared(descriptor, on_wait)
-                if _is(descriptor, path) and not _filled(descriptor, size, mark):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if _is(descriptor, path) and not _filled(descriptor, size, mark) and _lock_alone(descriptor):
                     if _is(descriptor, path) and not _filled(descriptor, size, mark):
                         with _removed_on_error(path):
                             _fill(descriptor, size, mark, fill)
                     fcntl.flock(descriptor, fcntl.LOCK_SH)
-                if _is(descriptor, path):
+                if _is(descriptor, path) and _filled(descriptor, size, mark):
                     return _mapped(descriptor, path, size)
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # it was removed before it was locked
+            os.close(descriptor)  # it was removed before it was locked, or another is about to fill it
 
     def _path(self, content: str) -> Path:
         return self.folder / hashlib.sha256(content.encode()).hexdigest()
@@ -96,6 +97,20 @@ def _lock_shared(descriptor: int, on_wait: Callable[[], None]) -> None:
     except BlockingIOError:
         on_wait()
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def _lock_alone(descriptor: int) -> bool:
+    """Whether this process may fill the block.
+
+    Never waited for: who comes first fills the block and keeps a shared lock for as long as it uses it. Without the
+    exclusive lock this process has none at all, and begins anew.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(random.uniform(0, 0.01))  # two that try at once do not try together again
+        return False
+    return True
 
 
 def _is(descriptor: int, path: Path) -> bool:
