@@ -63,13 +63,16 @@ class SharedMemory:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 _lock_shared(descriptor, on_wait)
-                if _is(descriptor, path) and not _filled(descriptor, size, mark) and _lock_alone(descriptor):
-                    if _is(descriptor, path) and not _filled(descriptor, size, mark):
-                        with _removed_on_error(path):
-                            _fill(descriptor, size, mark, fill)
-                    fcntl.flock(descriptor, fcntl.LOCK_SH)
-                if _is(descriptor, path) and _filled(descriptor, size, mark):
-                    return _mapped(descriptor, path, size)
+                if _is(descriptor, path):
+                    if _filled(descriptor, size, mark):
+                        return _mapped(descriptor, path, size)
+                    if _lock_alone(descriptor) and _is(descriptor, path):
+                        if not _filled(descriptor, size, mark):
+                            with _removed_on_error(path):
+                                _fill(descriptor, size, mark, fill)
+                        fcntl.flock(descriptor, fcntl.LOCK_SH)
+                        if _is(descriptor, path):
+                            return _mapped(descriptor, path, size)
             except BaseException:
                 os.close(descriptor)
                 raise
