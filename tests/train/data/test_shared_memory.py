@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +78,32 @@ def test_a_block_of_another_size_is_not_taken_for_it(memory: SharedMemory) -> No
     del one
     path.write_bytes(b"x" * (SIZE + 32))
     assert np.array_equal(memory.block("a", SIZE, fill), np.arange(SIZE) % 251)
+
+
+def test_who_asks_for_a_block_at_the_same_moment_shares_it(memory: SharedMemory) -> None:
+    """Locks are of open files: threads that open a block meet as processes do. Each keeps it until all have it."""
+    together = threading.Barrier(4)
+    fillings: list[str] = []
+
+    def take(content: str) -> bool:
+        def count_and_fill(block: Block) -> None:
+            fillings.append(content)
+            fill(block)
+
+        together.wait(20)
+        taken = memory.block(content, SIZE, count_and_fill)
+        together.wait(20)
+        return bool(np.array_equal(taken, np.arange(SIZE) % 251))
+
+    contents = [str(number) for number in range(200)]
+    found: list[list[bool]] = []
+    threads = [threading.Thread(target=lambda: found.append([*map(take, contents)]), daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == [[True] * len(contents)] * 4
+    assert fillings == contents
 
 
 def test_what_fails_leaves_nothing(memory: SharedMemory) -> None:
