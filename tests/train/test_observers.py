@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.train.interruptions import in_step, interrupt
 
-from dukd_train.learner import Learner
 from dukd_train.observers import Observer, Observers, Row, Start
 from dukd_train.run import run
 from dukd_train.scoring.scores import Score
@@ -69,15 +69,8 @@ def test_where_a_run_goes_on_it_is_told_again(
 ) -> None:
     config = settings_of(method="scratch", steps=6, log_every=2, checkpoint_every=4)
     first, second = Notes(), Notes()
-    whole_step, calls = Learner.step, iter(range(100))
-
-    def stops(*arguments: Any) -> Any:
-        if next(calls) == 5:
-            raise KeyboardInterrupt
-        return whole_step(*arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stops)
+        in_step(6, interrupt, patch)
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "run", [first])
     run(config, tmp_path / "run", [second])

@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from tests.train import processes
 from tests.train.conftest import SWINIR
+from tests.train.interruptions import in_step, interrupt, stop_at
 
 from dukd_cache import networks
 from dukd_cache.errors import CacheError
@@ -28,7 +29,7 @@ from dukd_train.run import run
 from dukd_train.scoring.scores import Score
 from dukd_train.settings import config
 from dukd_train.settings.config import TrainConfig
-from dukd_train.validation import ValidationFile, Validator
+from dukd_train.validation import Validator
 
 Settings = Callable[..., TrainConfig]
 SPAN = {"architecture": "SPAN", "settings": {"feature_channels": 8}}
@@ -57,34 +58,6 @@ def assert_same_run(found: Path, expected: Path) -> None:
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
     leftover = [path.name for path in found.iterdir() if path.name.endswith((".partial", ".lock"))]
     assert not leftover
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt the next run where the scores of `step` are to be written."""
-    scored = ValidationFile.scored
-
-    def interrupted(file: ValidationFile, done: int, scores: Mapping[str, Score]) -> None:
-        if done == step:
-            raise KeyboardInterrupt
-        scored(file, done, scores)
-
-    monkeypatch.setattr(ValidationFile, "scored", interrupted)
-
-
-def in_step(number: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do something in the middle of the `number`-th step from now, counted from 1."""
-    step, calls = Learner.step, iter(range(1, 1000))
-
-    def disturbed(*arguments: Any) -> Any:
-        if next(calls) == number:
-            act()
-        return step(*arguments)
-
-    monkeypatch.setattr(Learner, "step", disturbed)
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 def command(asked: TrainConfig, out: Path, *words: str) -> int:

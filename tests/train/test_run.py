@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.train.conftest import SWINIR
+from tests.train.interruptions import stop_at
 
 from dukd_cache import __version__, networks
 from dukd_cache.errors import CacheError, DukdError, SettingError
@@ -18,10 +19,8 @@ from dukd_train import checkpoint
 from dukd_train.errors import RunError
 from dukd_train.learner import Learner
 from dukd_train.run import run
-from dukd_train.scoring.scores import Score
 from dukd_train.settings import config
 from dukd_train.settings.config import TrainConfig
-from dukd_train.validation import ValidationFile
 
 Settings = Callable[..., TrainConfig]
 Builder = Callable[..., Path]
@@ -61,18 +60,6 @@ def refusal(asked: TrainConfig, out: Path, kind: type[DukdError] = SettingError)
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt the next run in its validation after `step`."""
-    scored = ValidationFile.scored
-
-    def interrupted(file: ValidationFile, done: int, scores: Mapping[str, Score]) -> None:
-        if done == step:
-            raise KeyboardInterrupt
-        scored(file, done, scores)
-
-    monkeypatch.setattr(ValidationFile, "scored", interrupted)
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:

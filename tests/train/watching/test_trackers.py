@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.train.interruptions import in_step, interrupt
 
 from dukd_cache.errors import SettingError
-from dukd_train.learner import Learner
 from dukd_train.run import run
 from dukd_train.settings.config import TrainConfig
 
@@ -26,15 +26,8 @@ def resumed(settings_of: Settings, tmp_path: Path, hr_folder: Path, monkeypatch:
     def train(logging: dict[str, Any]) -> Path:
         validation = {"every": 4, "sets": {"V": {"hr": hr_folder}}}
         config = settings_of(method="kd", steps=6, checkpoint_every=4, validation=validation, logging=logging)
-        whole_step, calls = Learner.step, iter(range(100))
-
-        def stops(*arguments: Any) -> Any:
-            if next(calls) == 5:
-                raise KeyboardInterrupt
-            return whole_step(*arguments)
-
         with monkeypatch.context() as patch:
-            patch.setattr(Learner, "step", stops)
+            in_step(6, interrupt, patch)
             with pytest.raises(KeyboardInterrupt):
                 run(config, tmp_path / "run")
         run(config, tmp_path / "run")
