@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-image
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@cat build/report/table.md
-	@echo "table: build/report/table.md   pictures: build/report/crops.png build/report/curves.png"
+	@echo "page: build/report/report.html   table: build/report/table.md   pictures: build/report/crops.png build/report/curves.png"
 
 test: $(VENV)/ready  ## all tests but the slow ones
 	$(BIN)/python -m pytest
