@@ -7,7 +7,8 @@ import torch
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import Precision
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What autocast computes in, by precision; fp32 needs none."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,4 +35,4 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
         return nullcontext()
     if precision == "fp16" and device.type == "cpu":
         raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
-    return torch.autocast(device.type, _AUTOCAST[precision])
+    return torch.autocast(device.type, AUTOCAST[precision])

@@ -54,3 +54,11 @@ def make_folder(folder: Path) -> None:
     for place in reversed(missing):
         place.mkdir(exist_ok=True)
         sync_folder(place.parent)
+
+
+def still_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that `path` names now, not one that was removed or replaced since."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

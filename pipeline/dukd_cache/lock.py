@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dukd_cache.errors import CacheError
+from dukd_cache.files import still_at
 
 LOCK = "building.lock"
 """Holds the number of the process that builds; there only while it does, or after it was killed."""
@@ -62,19 +63,12 @@ def _take(path: Path, work: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             _lock(descriptor, fcntl.LOCK_EX, path.parent, work)
-            if _is(descriptor, path):
+            if still_at(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-
-
-def _is(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _lock(descriptor: int, kind: int, folder: Path, work: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dukd_cache.devices import AUTOCAST
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
@@ -15,8 +16,6 @@ from dukd_train.errors import RunError
 from dukd_train.losses import PARTS, Part, l1
 from dukd_train.parallel import World
 from dukd_train.settings.config import Optimizer, TrainConfig
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
@@ -35,7 +34,7 @@ class Learner:
         if config.compile:
             _compile(student.module, world.device)
         self._weights, self._device = weights, world.device
-        self._clip, self._autocast = config.optimizer.clip, _AUTOCAST.get(config.precision)
+        self._clip, self._autocast = config.optimizer.clip, AUTOCAST.get(config.precision)
         self._optimizer = _optimizer(config.optimizer, student.module)
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         # Listed once: walking through the modules takes as long as a small optimizer's step.

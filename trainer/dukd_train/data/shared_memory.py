@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dukd_cache.files import still_at
+
 Block = npt.NDArray[np.uint8]
 
 _MARK_BYTES = 32
@@ -63,15 +65,15 @@ class SharedMemory:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 _lock_shared(descriptor, on_wait)
-                if _is(descriptor, path):
+                if still_at(descriptor, path):
                     if _filled(descriptor, size, mark):
                         return _mapped(descriptor, path, size)
-                    if _lock_alone(descriptor) and _is(descriptor, path):
+                    if _lock_alone(descriptor) and still_at(descriptor, path):
                         if not _filled(descriptor, size, mark):
                             with _removed_on_error(path):
                                 _fill(descriptor, size, mark, fill)
                         fcntl.flock(descriptor, fcntl.LOCK_SH)
-                        if _is(descriptor, path):
+                        if still_at(descriptor, path):
                             return _mapped(descriptor, path, size)
             except BaseException:
                 os.close(descriptor)
@@ -116,13 +118,6 @@ def _lock_alone(descriptor: int) -> bool:
     return True
 
 
-def _is(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _filled(descriptor: int, size: int, mark: bytes) -> bool:
     return os.fstat(descriptor).st_size == size + _MARK_BYTES and os.pread(descriptor, _MARK_BYTES, size) == mark
 
@@ -159,7 +154,7 @@ def _remove_if_unused(path: Path) -> None:
 def _unlink_if_unused(descriptor: int, path: Path) -> None:
     """Unless another process holds the file's lock."""
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if _is(descriptor, path):
+    if still_at(descriptor, path):
         path.unlink()
 
 
