@@ -13,7 +13,7 @@ from dukd_cache.errors import ImageError
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, View
 from dukd_cache.plan import Crop, Plan
-from dukd_cache.prefetch import prefetch
+from dukd_cache.prefetch import on_one_core, prefetch
 from dukd_cache.record import Answer, Record, fingerprint, info_of
 from dukd_cache.reuse import Answers, Tally
 from dukd_cache.teacher import Teacher
@@ -82,10 +82,11 @@ def answered(
     Raises:
         ImageError: an image cannot be read.
     """
+    cutting = on_one_core(_groups(plan, header, shards, batch_size, answers))
     # Both are closed here, so that no thread is left when the program ends by a signal: one that dies inside torch
     # takes the process with it.
     with (
-        closing(prefetch(_groups(plan, header, shards, batch_size, answers), _BATCHES_AHEAD)) as groups,
+        closing(prefetch(cutting, _BATCHES_AHEAD)) as groups,
         closing(prefetch((_asked(teacher, group, header, batch_size) for group in groups), _BATCHES_AHEAD)) as asked,
     ):
         for group in asked:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -62,6 +64,19 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
         stop.set()
         if thread.ident is not None:
             thread.join()
+
+
+def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
+    """The items of `items`, made by the thread that asks for the first, without torch spreading its work over cores.
+
+    For a thread beside one that computes on all of them: a second team of OpenMP threads would fight it for the cores,
+    waiting for each other in loops. On two cores that takes twice as long.
+    """
+    import torch  # whoever computes with it has it already
+
+    torch.get_num_threads()  # else the first operation in this thread would set what was chosen for the process
+    with threadpool_limits(1, "openmp"):  # torch.set_num_threads would hold for threads that begin later, too
+        yield from items
 
 
 def spread(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:

@@ -1,5 +1,8 @@
 """An iterable in a thread of its own."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,3 +124,18 @@ def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
     time.sleep(0.02)
     assert source.made == 0
     items.close()
+
+
+@pytest.mark.parametrize("chosen", [None, 3])
+def test_torch_keeps_to_one_core_in_that_thread_alone(chosen: int | None) -> None:
+    """In a process of its own, as torch remembers for ever that a number was chosen."""
+    program = f"""
+import torch
+from dukd_cache.prefetch import on_one_core, prefetch
+torch.set_num_threads({chosen}) if {chosen} else None
+threads = torch.get_num_threads()
+assert list(prefetch(on_one_core(torch.get_num_threads() for _ in range(2)), 1)) == [1, 1]
+assert list(prefetch((torch.get_num_threads() for _ in range(2)), 1)) == [threads, threads]
+assert torch.get_num_threads() == threads
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"OMP_NUM_THREADS": "2"})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dukd_cache.manifest import View
-from dukd_cache.prefetch import prefetch
+from dukd_cache.prefetch import on_one_core, prefetch
 from dukd_cache.symmetries import apply
 from dukd_train.data.augment import draw
 from dukd_train.data.order import Order
@@ -46,7 +46,7 @@ class Batches:
 
     def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[View, Batch]], None, None]:
         """`at` of every step from `start` to `stop`, with its number, made ready while earlier ones are used."""
-        return prefetch(self._in_order(range(start, stop)), _BATCHES_AHEAD)
+        return prefetch(on_one_core(self._in_order(range(start, stop))), _BATCHES_AHEAD)
 
     def _in_order(self, steps: range) -> Generator[tuple[int, dict[View, Batch]], None, None]:
         streamed = {view: rows for view, rows in self.rows.items() if isinstance(rows, StreamedRows)}
