@@ -40,7 +40,7 @@ def figures() -> Iterator[Figure]:
         yield size(folder / "of-large", f"{teacher_name}, {images}")
         edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
         few, images = photographs(folder / "few", 1)
-        heavy = build_job(few, edsr, folder / "heavy", base=16, zoom_in=0, zoom_out=0, batch_size=8)
+        heavy = build_job(few, edsr, folder / "heavy", base=48, zoom_in=0, zoom_out=0, batch_size=8)
         yield efficiency(heavy, f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=1)
 
 

@@ -17,7 +17,7 @@ from dukd_cache.plan import shard_ranges
 from dukd_cache.prefetch import spread, told
 from dukd_cache.reader import Cache
 from dukd_cache.stores import StoreWriter
-from dukd_cache.stores.choice import choose_codec, open_writer, software, write_shared_files
+from dukd_cache.stores.choice import COMPRESSES, choose_codec, open_writer, software, write_shared_files
 
 
 def convert(
@@ -67,7 +67,7 @@ def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_
     """
     header = Header(**source.model_dump(exclude={"shards"}))
     changes: dict[str, Any] = {"store": store, "codec": choose_codec(store, codec)}
-    versions = {name: text for name, text in header.software.items() if name != "numcodecs"}
+    versions = {name: text for name, text in header.software.items() if name not in COMPRESSES.values()}
     header = header.model_copy(
         update={
             "encoding": header.encoding.model_copy(update=changes),

@@ -27,9 +27,13 @@ def choose_codec(store: Store, codec: Codec | None) -> Codec:
     return codec
 
 
+COMPRESSES: dict[Store, str] = {"webdataset": "imagecodecs", "zarr": "numcodecs"}
+"""The library that the bytes of each store depend on, besides Pillow."""
+
+
 def software(store: Store) -> dict[str, str]:
-    """Versions of what the store's bytes depend on, besides Pillow."""
-    return {"numcodecs": version("numcodecs")} if store == "zarr" else {}
+    """The version of that library, by its name."""
+    return {COMPRESSES[store]: version(COMPRESSES[store])}
 
 
 def open_writer(place: Place, header: Header) -> StoreWriter[Any]:

@@ -52,7 +52,7 @@ class WebDatasetWriter:
         files = {"json": record.info.model_dump_json().encode()}
         for name, array in pixels.items():
             if array is not None:
-                suffix, content = codecs.encode(array, self.codec)
+                suffix, content = codecs.encode(array, self.codec, "small" if name == "teacher" else "fast")
                 files[f"{name}.{suffix}"] = content
         return _framed(record.info, files)
 
