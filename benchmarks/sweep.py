@@ -31,9 +31,9 @@ from dukd_train.settings.config import TrainConfig
 _STUDENTS = 4
 _MORE = 16
 _STUDENT = {"channels": 16, "blocks": 3}
-_PATCH = 16
-_BATCH = 4
-_UPDATES = 300
+_PATCH = 24
+_BATCH = 8
+_UPDATES = 120
 _IMAGES, _CROPS = 6, 4
 _TIMED = 12
 """Updates to time T and S alone."""

@@ -10,7 +10,7 @@ from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.journal import append_row, columns_of, keep_rows_before
 from dukd_train.observers import Observer, Start
-from dukd_train.scoring.evaluate import ImagePair, evaluate, pair_images
+from dukd_train.scoring.evaluate import ImagePair, network_mean, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import MetricName, Score, scorer
 from dukd_train.settings.config import Validation
@@ -42,7 +42,7 @@ class Validator:
     def score(self, network: Network) -> dict[str, Score]:
         """The mean score of each set; `network` is asked where its parameters are, and left in eval mode."""
         asked = prepared(network, self._how)
-        return {name: evaluate(asked, pairs, self._score).means.network for name, pairs in self._pairs.items()}
+        return {name: network_mean(asked, pairs, self._score) for name, pairs in self._pairs.items()}
 
 
 class ValidationFile(Observer):

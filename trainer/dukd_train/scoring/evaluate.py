@@ -1,6 +1,7 @@
 """A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,19 +100,43 @@ def evaluate(
     Raises:
         ImageError: there is no pair, or an image of one cannot be used.
     """
-    if not pairs:
-        raise ImageError("no images to evaluate on")
     images: list[ImageScore] = []
-    for pair in pairs:
-        scene = pair.read()
-        try:
+    for pair, scene in _read(pairs):
+        with _named(pair):
             answer = score(super_resolve(network, scene.lr), scene.hr, pair.scale)
             bicubic = score(upscale(scene.lr, pair.scale), scene.hr, pair.scale)
-        except ImageError as error:
-            raise ImageError(f"{pair.hr}: {error}") from error
         images.append(ImageScore(pair.name, answer, bicubic))
         on_image(images[-1])
     return Evaluation(tuple(images))
+
+
+def network_mean(network: SuperResolver, pairs: Sequence[ImagePair], score: Scorer = usual_score) -> Score:
+    """The network's means in `evaluate`, without the time that scoring the bicubic enlargement takes.
+
+    Raises:
+        ImageError: as `evaluate`.
+    """
+    scores: list[Score] = []
+    for pair, scene in _read(pairs):
+        with _named(pair):
+            scores.append(score(super_resolve(network, scene.lr), scene.hr, pair.scale))
+    return mean_score(scores)
+
+
+def _read(pairs: Sequence[ImagePair]) -> Iterator[tuple[ImagePair, Scene]]:
+    if not pairs:
+        raise ImageError("no images to evaluate on")
+    for pair in pairs:
+        yield pair, pair.read()
+
+
+@contextmanager
+def _named(pair: ImagePair) -> Iterator[None]:
+    """An `ImageError` in the block says of which image it is."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{pair.hr}: {error}") from error
 
 
 def _plain(scored: ImageScore) -> dict[str, dict[str, float | None]]:
