@@ -110,6 +110,10 @@ def build_job(
     ] = Dtype.uint8,
     precision: Annotated[Precision, typer.Option(help="The teacher computes in this.")] = Precision.fp32,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="torch.compile the teacher: attention gains most. Needs a C++ compiler."),
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,
     shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
     seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
@@ -143,6 +147,7 @@ def build_job(
         dtype=dtype.value,
         precision=precision.value,
         device=device.value,
+        compile=compile,
         batch_size=batch_size,
         shard_size=shard_size,
         seed=seed,

@@ -1,8 +1,9 @@
-"""Which device to compute on, and in which precision."""
+"""Which device to compute on, in which precision, and compiled or not."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import Precision
@@ -36,3 +37,19 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "fp16" and device.type == "cpu":
         raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
     return torch.autocast(device.type, AUTOCAST[precision])
+
+
+def compile_in_place(module: nn.Module, device: torch.device) -> None:
+    """Compile what calls of `module` do; the module and the names of its tensors stay what they are.
+
+    Raises:
+        SettingError: nothing can be compiled here.
+    """
+    try:
+        torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever is missing, it shows in some error of torch's compiler
+        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise SettingError(
+            f"compile: torch.compile does not work here ({why}); install a C++ compiler, or do not ask for it"
+        ) from error
+    module.compile(dynamic=False)  # there are few sizes of inputs: each is compiled on its own

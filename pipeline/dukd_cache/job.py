@@ -69,6 +69,8 @@ class BuildJob:
     shard_size: int
     """Megabytes of pixels a shard, before compression."""
     seed: int
+    compile: bool = False
+    """The teacher, by torch.compile."""
     store: Store = "webdataset"
     on_bad_image: OnBadImage = "fail"
     reuse: tuple[Address, ...] = ()
@@ -155,7 +157,7 @@ def forecast(job: BuildJob) -> Forecast:
 def _teacher(job: BuildJob) -> teacher.Teacher | None:
     if job.weights is None:
         return None
-    return teacher.load(job.weights, choose_device(job.device), job.precision)
+    return teacher.load(job.weights, choose_device(job.device), job.precision, compiled=job.compile)
 
 
 def _scale(job: BuildJob, asked: teacher.Teacher | None) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from dukd_cache import networks
-from dukd_cache.devices import autocast
+from dukd_cache.devices import autocast, compile_in_place
 from dukd_cache.manifest import Dtype, Precision, TeacherInfo
 from dukd_cache.networks import Network
 from dukd_cache.record import Answer
@@ -25,6 +25,8 @@ class Teacher:
     network: Network
     info: TeacherInfo
     device: torch.device
+    compiled: bool = False
+    """By torch.compile: the first batch of each size of inputs takes half a minute longer."""
 
     def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
         """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
@@ -53,12 +55,12 @@ class Teacher:
             return self.network(input_NCpp).float()
 
 
-def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
+def load(weights: Path, device: torch.device, precision: Precision, *, compiled: bool = False) -> Teacher:
     """The network in `weights`, frozen, on `device`.
 
     Raises:
         WeightsError: the file holds no SR network.
-        SettingError: the device cannot compute in `precision`.
+        SettingError: the device cannot compute in `precision`, or nothing can be compiled here.
     """
     autocast(device, precision)
     network = networks.load(weights)
@@ -72,7 +74,9 @@ def load(weights: Path, device: torch.device, precision: Precision) -> Teacher:
         fingerprint=networks.fingerprint(network),
         precision=precision,
     )
-    return Teacher(network, info, device)
+    if compiled:
+        compile_in_place(network.module, device)
+    return Teacher(network, info, device, compiled)
 
 
 def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -47,6 +47,18 @@ def test_lower_precision_is_stored_and_close(
     assert exact.info.fingerprint != close.info.fingerprint
 
 
+@pytest.mark.slow
+def test_a_compiled_teacher_answers_alike(photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path) -> None:
+    job.run(build_job(photos, tmp_path / "cache", teacher_file, compile=True))
+    plain, compiled = Cache(small_cache), Cache(tmp_path / "cache")
+    for view in VIEWS:
+        for one, other in zip(everything(plain, view), everything(compiled, view), strict=True):
+            assert one.info == other.info, "an answer of either serves the other's rebuild"
+            assert one.teacher is not None
+            assert other.teacher is not None
+            assert np.abs(one.teacher.astype(int) - other.teacher).max() <= 1
+
+
 def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     lr = tmp_path / "lr"
     lr.mkdir()

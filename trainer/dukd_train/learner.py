@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dukd_cache.devices import AUTOCAST
-from dukd_cache.errors import SettingError
+from dukd_cache.devices import AUTOCAST, compile_in_place
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_train.data.rows import Batch
@@ -32,7 +31,7 @@ class Learner:
         self.averaged.module.requires_grad_(False)
         self._called = world.shared(student)
         if config.compile:
-            _compile(student.module, world.device)
+            compile_in_place(student.module, world.device)
         self._weights, self._device = weights, world.device
         self._clip, self._autocast = config.optimizer.clip, AUTOCAST.get(config.precision)
         self._optimizer = _optimizer(config.optimizer, student.module)
@@ -107,22 +106,6 @@ class Learner:
         torch._foreach_lerp_(self._averages, self._parameters, 1 - decay)
         for kept, current in self._buffers:
             kept.copy_(current)
-
-
-def _compile(module: nn.Module, device: torch.device) -> None:
-    """Compile what calls of `module` do; the module and the names of its tensors stay what they are.
-
-    Raises:
-        SettingError: nothing can be compiled here.
-    """
-    try:
-        torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
-    except Exception as error:  # whatever is missing, it shows in some error of torch's compiler
-        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise SettingError(
-            f"compile: torch.compile does not work here ({why}); install a C++ compiler, or set compile=false"
-        ) from error
-    module.compile(dynamic=False)  # there are few sizes of inputs: each is compiled on its own
 
 
 def _optimizer(chosen: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
