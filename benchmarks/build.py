@@ -22,7 +22,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.reader import Cache
 from dukd_cache.stores.choice import open_writer
 
-_TURNS = 3
+_TURNS = 5
 _FLOAT32_BYTES = 4
 
 

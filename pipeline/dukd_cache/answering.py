@@ -1,6 +1,7 @@
-"""crops → records with the teacher's answers: cutting runs ahead, the teacher is asked in a thread of its own.
+"""crops → records with the teacher's answers: cutting runs ahead, a GPU is asked by a thread of its own.
 
-One chain serves all shards of a build, so that the teacher does not wait at the end of one for the next to begin.
+One chain serves all shards of a build, so that the teacher does not wait at the end of one for the next to begin. A
+teacher on a CPU takes all cores while it answers: there, asking and encoding take turns.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -53,14 +54,20 @@ class _Group:
     answers: Callable[[], Answer] | None
     """Waits for what it says of them; None where it was asked nothing."""
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> list[Record]:
         """The pieces as records."""
         if self.answers is not None:
             for place, answer in zip(self.asked, self.answers(), strict=False):  # what fills the batch up is last
                 self.pieces[place] = replace(self.pieces[place], answer=answer)
-        for piece in self.pieces:
-            info = info_of(piece.cut.crop, piece.position, piece.fingerprint)
-            yield Record(info, piece.cut.input, piece.answer, piece.cut.truth)
+        return [
+            Record(
+                info_of(piece.cut.crop, piece.position, piece.fingerprint),
+                piece.cut.input,
+                piece.answer,
+                piece.cut.truth,
+            )
+            for piece in self.pieces
+        ]
 
 
 def answered(
@@ -71,8 +78,8 @@ def answered(
     batch_size: int,
     answers: Answers | None,
     tally: Tally,
-) -> Generator[Record, None, None]:
-    """The records of `shards`, one after another.
+) -> Generator[list[Record], None, None]:
+    """The records of `shards`, one after another, in the groups in which they are answered.
 
     Args:
         batch_size: inputs the teacher answers at once. A batch never spans shards.
@@ -87,13 +94,20 @@ def answered(
     # takes the process with it.
     with (
         closing(prefetch(cutting, _BATCHES_AHEAD)) as groups,
-        closing(prefetch((_asked(teacher, group, header, batch_size) for group in groups), _BATCHES_AHEAD)) as asked,
+        closing(_asking(teacher, groups, header, batch_size)) as asked,
     ):
         for group in asked:
             if teacher is not None:
                 tally.asked += len(group.asked)
                 tally.reused += len(group.pieces) - len(group.asked)
-            yield from group.records()
+            yield group.records()
+
+
+def _asking(
+    teacher: Teacher | None, groups: Iterable[list[_Piece]], header: Header, batch_size: int
+) -> Generator[_Group, None, None]:
+    asked = (_asked(teacher, group, header, batch_size) for group in groups)
+    return asked if teacher is not None and teacher.takes_all_cores else prefetch(asked, _BATCHES_AHEAD)
 
 
 def _groups(

@@ -1,4 +1,4 @@
-"""plan → teacher → store. Cutting, asking, encoding and writing overlap, each bounded by a queue.
+"""plan → teacher → store. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue.
 
 A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed build takes the
 answers that exist already, and asks the teacher for the rest.
@@ -6,10 +6,10 @@ answers that exist already, and asks the teacher for the rest.
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from dukd_cache import manifest
@@ -19,7 +19,8 @@ from dukd_cache.folder import claim, finish
 from dukd_cache.manifest import Header, Manifest
 from dukd_cache.places import Place
 from dukd_cache.plan import Plan, shard_ranges
-from dukd_cache.prefetch import spread, told
+from dukd_cache.prefetch import spread, spread_in_turns, told
+from dukd_cache.record import Record
 from dukd_cache.reuse import Answers, Tally, all_sources
 from dukd_cache.stores import StoreWriter
 from dukd_cache.stores.choice import write_shared_files
@@ -69,8 +70,8 @@ def build(
         answers = reusable.answers if missing else None
         # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
         with (
-            closing(answered(plan, header, teacher, missing, batch_size, answers, tally)) as records,
-            closing(spread(store.encode, records)) as encoded,
+            closing(answered(plan, header, teacher, missing, batch_size, answers, tally)) as groups,
+            closing(_encoded(store, groups, teacher)) as encoded,
         ):
             for shard in missing:
                 its_own = islice(encoded, len(shard.positions))
@@ -89,6 +90,14 @@ def shards_of(plan: Plan, header: Header) -> list[Shard]:
         for view in plan.spec.views
         for number, positions in enumerate(shard_ranges(plan.total(view), header.encoding.shard_records[view]))
     ]
+
+
+def _encoded(
+    store: StoreWriter[E], groups: Iterable[list[Record]], teacher: Teacher | None
+) -> Generator[E, None, None]:
+    if teacher is not None and teacher.takes_all_cores:
+        return spread_in_turns(store.encode, groups)
+    return spread(store.encode, chain.from_iterable(groups))
 
 
 class _Reusable:

@@ -28,6 +28,11 @@ class Teacher:
     compiled: bool = False
     """By torch.compile: the first batch of each size of inputs takes half a minute longer."""
 
+    @property
+    def takes_all_cores(self) -> bool:
+        """Whether nothing else can be computed while it answers."""
+        return self.device.type == "cpu"
+
     def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
         """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
 

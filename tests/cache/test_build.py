@@ -183,12 +183,16 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
     assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
 
 
-def test_the_teacher_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
-    """The first shard is not done before the teacher was asked about the second."""
+def test_a_teacher_on_a_gpu_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    """The first shard is not done before the teacher was asked about the second; the bytes are those of turns."""
     batches: list[int] = []
 
     @dataclass(frozen=True)
     class Counting(Teacher):
+        @property
+        def takes_all_cores(self) -> bool:
+            return False
+
         def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
             batches.append(len(input_Npp3))
             return super().ask(input_Npp3, dtype)
@@ -205,6 +209,29 @@ def test_the_teacher_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher
     counting = Counting(asked.network, asked.info, asked.device)
     out = Folder(tmp_path / "waiting")
     build(plan, header_of(plan, asked), counting, Waiting(out, "png"), out, batch_size=4)
+    assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
+
+
+def test_a_teacher_on_a_cpu_takes_turns_with_encoding(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    busy: list[str] = []
+
+    class Watching(WebDatasetWriter):
+        def encode(self, record: Record) -> EncodedRecord:
+            assert not busy, "the teacher answers meanwhile"
+            return super().encode(record)
+
+    @dataclass(frozen=True)
+    class Slow(Teacher):
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+            busy.append("asked")
+            time.sleep(0.01)
+            answers = super().ask(input_Npp3, dtype)
+            busy.clear()
+            return answers
+
+    out = Folder(tmp_path / "turns")
+    slow = Slow(asked.network, asked.info, asked.device)
+    build(plan, header_of(plan, asked), slow, Watching(out, "png"), out, batch_size=4)
     assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
