@@ -33,7 +33,7 @@ _FLAT = Goal(at_most=1.05)
 
 
 def figures() -> Iterator[Figure]:
-    """The largest over the smallest time a record, of building and of loading; of a step, over the sizes of caches."""
+    """The largest over the smallest time a record, of building and of loading; a step's at 100× over that at 1×."""
     with tempfile.TemporaryDirectory(prefix="dukd-bench-") as name:
         folder = Path(name)
         weights = network_file(folder / "tiny.safetensors", "EDSR", {"channels": 8, "blocks": 1})
@@ -54,7 +54,7 @@ def figures() -> Iterator[Figure]:
         ]
         facts = {"seconds": seconds, "s_a_further_record": more}
         yield Figure("growth", f"{what} a further record: {case}", max(more) / min(more), "", _FLAT, facts)
-    yield Figure("growth", f"a training step: {case}", max(step_s) / min(step_s), "", _FLAT, {"s_a_step": step_s})
+    yield Figure("growth", f"a training step: {case}", step_s[-1] / step_s[0], "", _FLAT, {"s_a_step": step_s})
 
 
 def _built(asked: BuildJob) -> float:

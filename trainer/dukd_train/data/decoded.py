@@ -1,16 +1,16 @@
 """All records of one view, decoded once into a block of bytes: in shared memory, or in this process's own."""
 
 import math
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dukd_cache.manifest import View
+from dukd_cache.prefetch import spread
 from dukd_cache.progress import progress, speaks
 from dukd_cache.reader import Cache
 from dukd_train.data.rows import ResidentRows
@@ -66,8 +66,11 @@ class Decoded:
                 rows[index] = getattr(record, name)
 
         count = self.cache.count(self.view)
-        with progress(f"loading {self.view}", count, "records") as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in pool.map(decode, range(count)):
+        with (
+            progress(f"loading {self.view}", count, "records") as advance,
+            closing(spread(decode, range(count))) as decoded_so_far,  # bounded: a million futures would take a gigabyte
+        ):
+            for _ in decoded_so_far:
                 advance(1)
 
     def _tell_that_it_waits(self) -> None:
