@@ -15,6 +15,7 @@ from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
 from benchmarks.material import build_job, network_file
 from benchmarks.step import seconds_a_step, training
+from benchmarks.timing import taking_turns
 from dukd_cache import job
 from dukd_cache.job import BuildJob
 from dukd_cache.reader import Cache
@@ -44,6 +45,7 @@ def figures() -> Iterator[Figure]:
             hr = save_made_images(folder / f"hr-{count}", count, _SIDE, _SIDE)
             asked = build_job(hr, weights, folder / f"cache-{count}", patch=_PATCH, base=_CROPS, zoom_in=0, zoom_out=0)
             build_s.append(median(_built(asked) for _ in range(turns)))
+            # Not the first: memory that no process had before comes from a virtual machine's host.
             load_s.append(median([_loaded(asked.out) for _ in range(1 + turns)][1:]))
         step_s = _steps([folder / f"cache-{count}" for count in _IMAGES], folder / "run")
     case = f"{records[0]}, {records[1]} and {records[2]} records, patch {_PATCH}"
@@ -66,10 +68,7 @@ def _built(asked: BuildJob) -> float:
 
 
 def _loaded(cache: Path) -> float:
-    """Seconds to decode all records into memory, as a training does before its first step.
-
-    The first time is not counted: pages of memory that no process had before come from a virtual machine's host.
-    """
+    """Seconds to decode all records into memory, as a training does before its first step."""
     opened = Cache(cache)
     started = time.perf_counter()
     decoded(opened, "base", ("teacher", "truth")).block(None)
@@ -77,10 +76,9 @@ def _loaded(cache: Path) -> float:
 
 
 def _steps(caches: list[Path], out: Path) -> list[float]:
-    """Seconds a step of training from each of the caches, measured in turns: none of them always comes first."""
+    """Seconds a step of training from each of the caches, measured in turns."""
     configs = [training(cache, _STUDENT, _STEPS, method="kd") for cache in caches]
     seconds: list[list[float]] = [[] for _ in configs]
-    for turn in range(_RUNS):
-        for place in range(len(configs))[:: 1 if turn % 2 == 0 else -1]:
-            seconds[place].append(seconds_a_step(configs[place], out))
+    for place in taking_turns(range(len(configs)), _RUNS):
+        seconds[place].append(seconds_a_step(configs[place], out))
     return [median(found) for found in seconds]

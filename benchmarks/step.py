@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import build_job, network_file, photographs
+from benchmarks.timing import taking_turns
 from dukd_cache import job, networks
 from dukd_cache.devices import choose_device
 from dukd_cache.networks import Network
@@ -63,11 +64,8 @@ def overhead(config: TrainConfig, folder: Path, case: str, goal: Goal) -> Figure
     """Runs and bare steps in turns."""
     bare = bare_step(config)
     seconds: dict[str, list[float]] = {"run": [], "bare": []}
-    for turn in range(_TURNS):
-        for name in ("run", "bare") if turn % 2 == 0 else ("bare", "run"):
-            seconds[name].append(
-                seconds_a_step(config, folder / "run") if name == "run" else per_step(bare, config.steps)
-            )
+    for name in taking_turns(list(seconds), _TURNS):
+        seconds[name].append(seconds_a_step(config, folder / "run") if name == "run" else per_step(bare, config.steps))
     ratio = median(a / b for a, b in zip(seconds["run"], seconds["bare"], strict=True))
     facts = {"run_s_a_step": seconds["run"], "bare_s_a_step": seconds["bare"], "steps_a_turn": config.steps - _WARM_UP}
     return Figure("step overhead", case, ratio, "", goal, facts)

@@ -2,9 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,20 @@ class Times:
         return median(self.wall)
 
 
-def in_turns(alternatives: Mapping[str, Callable[[], object]], turns: int) -> dict[str, Times]:
-    """Run the alternatives A B A B …, and B A … in every other turn, so that no one always comes first."""
-    found = {name: Times([], []) for name in alternatives}
+def taking_turns(alternatives: Sequence[T], turns: int) -> Iterator[T]:
+    """A B …, and B A … in every other turn, so that no one always comes first."""
     for turn in range(turns):
-        for name in list(alternatives)[:: 1 if turn % 2 == 0 else -1]:
-            wall, cpu = time.perf_counter(), time.process_time()
-            alternatives[name]()
-            found[name].wall.append(time.perf_counter() - wall)
-            found[name].cpu.append(time.process_time() - cpu)
+        yield from alternatives[:: 1 if turn % 2 == 0 else -1]
+
+
+def in_turns(alternatives: Mapping[str, Callable[[], object]], turns: int) -> dict[str, Times]:
+    """Run the alternatives, `taking_turns`."""
+    found = {name: Times([], []) for name in alternatives}
+    for name in taking_turns(list(alternatives), turns):
+        wall, cpu = time.perf_counter(), time.process_time()
+        alternatives[name]()
+        found[name].wall.append(time.perf_counter() - wall)
+        found[name].cpu.append(time.process_time() - cpu)
     return found
 
 
