@@ -1,78 +1,118 @@
 """Growth: seconds a record of building and of training, for caches of 1×, 10× and 100× records.
 
 What building and loading cost whatever the size is left out: it is the cost of a further record that is compared,
-from the first size to the second and from the second to the third.
+from the second size to the third over from the first to the second.
 """
 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
+
+import numpy as np
 
 from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
 from benchmarks.material import build_job, network_file
 from benchmarks.step import seconds_a_step, training
-from benchmarks.timing import taking_turns
+from benchmarks.timing import Times, in_turns, taking_turns
 from dukd_cache import job
 from dukd_cache.job import BuildJob
 from dukd_cache.reader import Cache
 from dukd_train.data.decoded import decoded
+from dukd_train.data.shared_memory import Block
 
 _IMAGES = (100, 1_000, 10_000)
 _CROPS = 4
-_TURNS = (5, 5, 3)
-"""Of each size: what takes less time is measured more often."""
+_RECORDS = [_CROPS * count for count in _IMAGES]
+_CASE = f"{_RECORDS[0]}, {_RECORDS[1]} and {_RECORDS[2]} records"
+_REPEATED = (10, 10, 1)
+"""In a turn, so that no size is measured for a moment only: what else the machine does changes within seconds."""
+_BUILDS = 3
+_LOADS = 5
 _SIDE = 96
 _PATCH = 16
 _STUDENT = {"channels": 16, "blocks": 2}
-_STEPS = 60
-_RUNS = 7
+_STEPS = 200
+_RUNS = 5
 _FLAT = Goal(at_most=1.05)
 
 
 def figures() -> Iterator[Figure]:
-    """The largest over the smallest time a record, of building and of loading; a step's at 100× over that at 1×."""
+    """Of building, of loading, and of a training step, which is compared at 100× and 1×."""
     with tempfile.TemporaryDirectory(prefix="dukd-bench-") as name:
         folder = Path(name)
         weights = network_file(folder / "tiny.safetensors", "EDSR", {"channels": 8, "blocks": 1})
-        records = [_CROPS * count for count in _IMAGES]
-        build_s: list[float] = []
-        load_s: list[float] = []
-        for count, turns in zip(_IMAGES, _TURNS, strict=True):
-            hr = save_made_images(folder / f"hr-{count}", count, _SIDE, _SIDE)
-            asked = build_job(hr, weights, folder / f"cache-{count}", patch=_PATCH, base=_CROPS, zoom_in=0, zoom_out=0)
-            build_s.append(median(_built(asked) for _ in range(turns)))
-            # Not the first: memory that no process had before comes from a virtual machine's host.
-            load_s.append(median([_loaded(asked.out) for _ in range(1 + turns)][1:]))
-        step_s = _steps([folder / f"cache-{count}" for count in _IMAGES], folder / "run")
-    case = f"{records[0]}, {records[1]} and {records[2]} records, patch {_PATCH}"
-    for what, seconds in {"building": build_s, "loading": load_s}.items():
-        more = [
-            (seconds[size + 1] - seconds[size]) / (records[size + 1] - records[size])
-            for size in range(len(records) - 1)
-        ]
-        facts = {"seconds": seconds, "s_a_further_record": more}
-        yield Figure("growth", f"{what} a further record: {case}", max(more) / min(more), "", _FLAT, facts)
-    yield Figure("growth", f"a training step: {case}", step_s[-1] / step_s[0], "", _FLAT, {"s_a_step": step_s})
+        caches = {str(count): folder / f"cache-{count}" for count in _IMAGES}
+        asked = {
+            name: build_job(
+                save_made_images(folder / f"hr-{name}", int(name), _SIDE, _SIDE),
+                weights,
+                out,
+                patch=_PATCH,
+                base=_CROPS,
+                zoom_in=0,
+                zoom_out=0,
+            )
+            for name, out in caches.items()
+        }
+        repeated = dict(zip(caches, _REPEATED, strict=True))
+        builds = in_turns({name: partial(_build, asked[name], repeated[name]) for name in caches}, _BUILDS)
+        yield _further("building", list(builds.values()), {})
+        # Memory that was written to before. That of a virtual machine may have to come from its host when it is
+        # written to for the first time, at the host's pace and only for the largest size: measured apart.
+        block, fresh_s = _fresh(_loaded_bytes(caches[str(_IMAGES[-1])]))
+        loads = in_turns({name: partial(_load, out, block, repeated[name]) for name, out in caches.items()}, _LOADS)
+        yield _further("loading", list(loads.values()), {"fresh_memory_s_a_record": fresh_s / _RECORDS[-1]})
+        del block
+        step_s = _steps(list(caches.values()), folder / "run")
+    yield Figure("growth", f"a training step: {_CASE}", step_s[-1] / step_s[0], "", _FLAT, {"s_a_step": step_s})
 
 
-def _built(asked: BuildJob) -> float:
-    """Seconds of a whole build."""
-    shutil.rmtree(asked.out, ignore_errors=True)
+def _further(what: str, sizes: Sequence[Times], facts: dict[str, float]) -> Figure:
+    """What a further record costs among many, over what it costs among few; the median of the turns' ratios."""
+    few, many = _a_further_record([times.wall for times in sizes])
+    cpu_few, cpu_many = _a_further_record([times.cpu for times in sizes])
+    told = {
+        "s_a_further_record": [few.tolist(), many.tolist()],
+        "cpu_s_a_further_record": [cpu_few.tolist(), cpu_many.tolist()],
+    }
+    ratio = float(np.median(many / few))
+    return Figure("growth", f"{what} a further record: {_CASE}", ratio, "", _FLAT, told | facts)
+
+
+def _a_further_record(seconds: Sequence[list[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds in each turn: among few records and among many."""
+    small, middle, large = (np.array(turns) / count for turns, count in zip(seconds, _REPEATED, strict=True))
+    return (middle - small) / (_RECORDS[1] - _RECORDS[0]), (large - middle) / (_RECORDS[2] - _RECORDS[1])
+
+
+def _build(asked: BuildJob, times: int) -> None:
+    """A whole build, so many times."""
+    for _ in range(times):
+        shutil.rmtree(asked.out, ignore_errors=True)
+        job.run(asked)
+
+
+def _load(cache: Path, block: Block, times: int) -> None:
+    """Decode all records into `block`, as a training does before its first step; so many times."""
+    for _ in range(times):
+        decoded(Cache(cache), "base", ("teacher", "truth")).fill(block)
+
+
+def _loaded_bytes(cache: Path) -> int:
+    return decoded(Cache(cache), "base", ("teacher", "truth")).nbytes
+
+
+def _fresh(size: int) -> tuple[Block, float]:
+    """Memory of so many bytes, and the seconds that writing to it for the first time took."""
+    block = np.empty(size, np.uint8)
     started = time.perf_counter()
-    job.run(asked)
-    return time.perf_counter() - started
-
-
-def _loaded(cache: Path) -> float:
-    """Seconds to decode all records into memory, as a training does before its first step."""
-    opened = Cache(cache)
-    started = time.perf_counter()
-    decoded(opened, "base", ("teacher", "truth")).block(None)
-    return time.perf_counter() - started
+    block.fill(0)
+    return block, time.perf_counter() - started
 
 
 def _steps(caches: list[Path], out: Path) -> list[float]:

@@ -33,7 +33,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
 }
 _STEPS = 24
 _WARM_UP = 4
-_TURNS = 3
+_TURNS = 5
 
 
 def figures() -> Iterator[Figure]:
