@@ -29,7 +29,7 @@ _IMAGES = (100, 1_000, 10_000)
 _CROPS = 4
 _RECORDS = [_CROPS * count for count in _IMAGES]
 _CASE = f"{_RECORDS[0]}, {_RECORDS[1]} and {_RECORDS[2]} records"
-_REPEATED = (10, 10, 1)
+_REPEATED = (5, 5, 1)
 """In a turn, so that no size is measured for a moment only: what else the machine does changes within seconds."""
 _BUILDS = 3
 _LOADS = 5
