@@ -41,11 +41,13 @@ bench-gpu: $(VENV)/ready  ## on a machine with a GPU
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt && touch $@ \
 		|| echo "some of benchmarks/requirements.txt cannot be installed: left out of the comparison"
 
+# Packages are compiled to bytecode, as pip does and uv does not: where nothing else writes it (PYTHONDONTWRITEBYTECODE, a
+# folder for reading only), each process would compile PyTorch anew, which takes longer than importing it.
 $(VENV)/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "dukd needs Python 3.11 or newer, found none; set PYTHON=/path/to/python"; exit 2; }
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
-		uv pip install --python $(BIN)/python -r requirements.lock && \
+		uv pip install --compile-bytecode --python $(BIN)/python -r requirements.lock && \
 		uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
 	else \
 		"$(PYTHON)" -m venv $(VENV) && \
