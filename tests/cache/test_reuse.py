@@ -233,8 +233,8 @@ def test_a_damaged_answer_is_asked_for_again(bench: Bench) -> None:
     bench.build(ONE, "fresh")
     shard = bench.folder / "cache" / "base-000000.tar"
     content = bytearray(shard.read_bytes())
-    sidecar = Sidecar.model_validate_json(shard.with_suffix(".json").read_bytes())
-    content[sidecar.records[1].members["teacher.webp"].offset + 30] ^= 1
+    sidecar = Sidecar.from_json(shard.with_suffix(".json").read_bytes())
+    content[sidecar.entry(1).members["teacher.webp"].offset + 30] ^= 1
     shard.write_bytes(content)
     after = replace(ONE, per_shard=5)
     tally, _ = bench.build(after, "cache")

@@ -33,7 +33,7 @@ def stored(folder: Path) -> ShardInfo:
         )
         for crop in range(RECORDS)
     )
-    sidecar = Sidecar(bytes=RECORDS * 512, sha256=HASH, records=entries)
+    sidecar = Sidecar(RECORDS * 512, HASH, tuple(entry.to_json() for entry in entries))
     place_at(folder).write(sidecar_name("base-000000.tar"), sidecar.to_json())
     return sidecar.shard_info("base-000000.tar", "base", sidecar.to_json())
 

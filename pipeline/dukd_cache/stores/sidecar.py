@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -44,47 +45,63 @@ class Entry(_Strict):
     members: dict[Annotated[str, Field(pattern="^[a-z]{1,10}([.][a-z]{1,10})?$")], Member]
     """By `input.webp` and the like in a tar, by `input` and the like in a Zarr store."""
 
+    def to_json(self) -> Bytes:
+        """As it stands in a sidecar."""
+        return self.model_dump_json().encode()
 
-class _ShardFile(_Strict):
+
+class _File(_Strict):
     bytes: Count
-    """Of the shard's file, or of its files together. So for `sha256`."""
     sha256: Sha256
+    records: tuple[Annotated[Entry, AfterValidator(Entry.to_json)], ...]
 
 
-class Sidecar(_ShardFile):
-    """What a shard holds and where."""
+@dataclass(frozen=True)
+class Sidecar:
+    """What a shard holds and where.
 
-    records: tuple[Entry, ...]
+    Entries stay JSON: that takes a sixth of the memory that they take as objects; and tens of thousands of objects at
+    once set off Python's collector of cycles again and again, which took longer than all the rest.
+    """
+
+    bytes: int
+    """Of the shard's file, or of its files together. So for `sha256`."""
+    sha256: str
+    entries: tuple[Bytes, ...]
+
+    @classmethod
+    def from_json(cls, content: Bytes) -> "Sidecar":
+        """What `to_json` gave, validated.
+
+        Raises:
+            ValidationError: it is something else.
+        """
+        found = _File.model_validate_json(content)
+        return cls(found.bytes, found.sha256, cast("tuple[Bytes, ...]", found.records))
+
+    def to_json(self) -> Bytes:
+        """The sidecar's file."""
+        head = f'{{"bytes":{self.bytes},"sha256":"{self.sha256}","records":['
+        return head.encode() + b",".join(self.entries) + b"]}"
+
+    def entry(self, index: int) -> Entry:
+        """What it says of one record."""
+        return Entry.model_validate_json(self.entries[index])
+
+    def records(self) -> tuple[Entry, ...]:
+        """What it says of all."""
+        return tuple(map(Entry.model_validate_json, self.entries))
 
     def shard_info(self, name: str, view: View, content: Bytes) -> ShardInfo:
         """What the manifest says of the shard; `content` is the sidecar's file."""
         return ShardInfo(
             name=name,
             view=view,
-            records=len(self.records),
+            records=len(self.entries),
             bytes=self.bytes,
             sha256=self.sha256,
             sidecar_sha256=hashlib.sha256(content).hexdigest(),
         )
-
-    def to_json(self) -> Bytes:
-        """The sidecar's file."""
-        return self.model_dump_json().encode()
-
-
-class _Compact(_ShardFile):
-    """A sidecar whose entries become JSON again as soon as each is validated.
-
-    That takes a sixth of the memory that they take as objects; and tens of thousands of them at once set off Python's
-    collector of cycles again and again, which took longer than all the rest.
-    """
-
-    records: tuple[Annotated[Entry, AfterValidator(lambda entry: entry.model_dump_json().encode())], ...]
-
-    @property
-    def entries(self) -> tuple[Bytes, ...]:
-        """What `records` are once validated."""
-        return cast("tuple[Bytes, ...]", self.records)
 
 
 def sidecar_name(shard: str) -> str:
@@ -96,10 +113,10 @@ def finished_sidecar(place: Place, shard: str, records: int | None) -> tuple[Sid
     """The sidecar of `shard` and its bytes, if it is there and of that many records; None: of any."""
     try:
         content = place.read(sidecar_name(shard))
-        found = Sidecar.model_validate_json(content)
+        found = Sidecar.from_json(content)
     except (OSError, ValidationError):  # not there, or damaged since: written anew
         return None
-    return (found, content) if found.records and records in (None, len(found.records)) else None
+    return (found, content) if found.entries and records in (None, len(found.entries)) else None
 
 
 class Shards:
@@ -117,13 +134,12 @@ class Shards:
             ShardCorrupt: the sidecar is not the one that was written.
             CacheError: it cannot be read.
         """
-        return Entry.model_validate_json(self._entries(shard)[index])
+        return self.sidecar(shard).entry(index)
 
     def sidecar(self, shard: ShardInfo) -> Sidecar:
         """All that it says. Raises what `entry` does."""
-        return Sidecar(
-            bytes=shard.bytes, sha256=shard.sha256, records=tuple(map(Entry.model_validate_json, self._entries(shard)))
-        )
+        with self._loading[shard.name]:  # threads that read in order all come to a new shard at the same time
+            return self._loaded(shard)
 
     def slices(self, file: str, wanted: dict[str, Member]) -> dict[str, Bytes]:
         """The bytes of members of one file, by name; read at once where they lie together, as those of a record do.
@@ -155,11 +171,7 @@ class Shards:
                 )
         return found
 
-    def _entries(self, shard: ShardInfo) -> tuple[Bytes, ...]:
-        with self._loading[shard.name]:  # threads that read in order all come to a new shard at the same time
-            return self._loaded(shard)
-
-    def _load(self, shard: ShardInfo) -> tuple[Bytes, ...]:
+    def _load(self, shard: ShardInfo) -> Sidecar:
         path = self.place.at(sidecar_name(shard.name))
         limit = _RECORD_BYTES * (shard.records + 1)
         try:
@@ -172,15 +184,15 @@ class Shards:
         if computed != shard.sidecar_sha256:
             raise ShardCorrupt(f"{path}: sha256 {shard.sidecar_sha256[:12]}… stored, {computed[:12]}… computed")
         try:
-            found = _Compact.model_validate_json(content)
+            found = Sidecar.from_json(content)
         except ValidationError as error:
             raise CacheError(f"{path}: not a sidecar ({error.errors()[0]['msg']})") from error
-        if (len(found.records), found.bytes, found.sha256) != (shard.records, shard.bytes, shard.sha256):
+        if (len(found.entries), found.bytes, found.sha256) != (shard.records, shard.bytes, shard.sha256):
             raise ShardCorrupt(
-                f"{path}: {len(found.records)} records in {found.bytes} bytes with sha256 {found.sha256[:12]}…, "
+                f"{path}: {len(found.entries)} records in {found.bytes} bytes with sha256 {found.sha256[:12]}…, "
                 f"the manifest says {shard.records} in {shard.bytes} with {shard.sha256[:12]}…"
             )
-        return found.entries
+        return found
 
 
 def hash_of_files(paths: Iterable[Path]) -> tuple[int, str]:

@@ -60,18 +60,18 @@ class WebDatasetWriter:
         """Write a shard and its sidecar: data first, so that a sidecar never names what is not there."""
         name = shard_name("webdataset", view, number)
         self.place.delete([sidecar_name(name)])
-        entries: list[Entry] = []
+        entries: list[bytes] = []
         length, sha256 = 0, hashlib.sha256()
         with self.place.new_file(name) as path, path.open("wb") as stream:
             for record in records:
                 stream.write(record.content)
                 sha256.update(record.content)
-                entries.append(Entry(info=record.info, members=_moved(record.members, length)))
+                entries.append(Entry(info=record.info, members=_moved(record.members, length)).to_json())
                 length += len(record.content)
             end = _END + bytes(-(length + len(_END)) % tarfile.RECORDSIZE)
             stream.write(end)
             sha256.update(end)
-        sidecar = Sidecar(bytes=length + len(end), sha256=sha256.hexdigest(), records=tuple(entries))
+        sidecar = Sidecar(length + len(end), sha256.hexdigest(), tuple(entries))
         content = sidecar.to_json()
         self.place.write(sidecar_name(name), content)
         return sidecar.shard_info(name, view, content)
@@ -139,7 +139,7 @@ class WebDatasetReader:
         """
         expected = [
             (where.offset, where.length, f"{entry.info.key}.{member}")
-            for entry in self._shards.sidecar(shard).records
+            for entry in self._shards.sidecar(shard).records()
             for member, where in entry.members.items()
         ]
         path, position = self._place.at(shard.name), 0

@@ -57,7 +57,7 @@ class ZarrWriter:
         self.place.delete([sidecar_name(name)])
         names = self._files(view, number)
         chunks: dict[ArrayName, list[tuple[int, int]]] = {array: [] for array in names}
-        entries: list[Entry] = []
+        entries: list[bytes] = []
         with ExitStack() as shard:
             paths = {array: shard.enter_context(self.place.new_file(file)) for array, file in names.items()}
             with ExitStack() as files:
@@ -70,11 +70,11 @@ class ZarrWriter:
                         chunks[array].append((offset, len(chunk)))
                         sha256 = hashlib.sha256(chunk).hexdigest()
                         members[array] = Member(offset=offset, length=len(chunk), sha256=sha256)
-                    entries.append(Entry(info=record.info, members=members))
+                    entries.append(Entry(info=record.info, members=members).to_json())
                 for array, stream in streams.items():
                     stream.write(shard_index(chunks[array], self.encoding.shard_records[view]))
             length, sha256 = hash_of_files(paths.values())
-        sidecar = Sidecar(bytes=length, sha256=sha256, records=tuple(entries))
+        sidecar = Sidecar(length, sha256, tuple(entries))
         content = sidecar.to_json()
         self.place.write(sidecar_name(name), content)
         return sidecar.shard_info(name, view, content)
@@ -87,7 +87,7 @@ class ZarrWriter:
             return None
         sidecar, content = found
         for array, file in self._files(view, number).items():
-            last = sidecar.records[-1].members.get(array)
+            last = sidecar.entry(-1).members.get(array)
             index_bytes = 16 * self.encoding.shard_records[view] + 4
             if last is None or self.place.size(file) != last.offset + last.length + index_bytes:
                 return None
@@ -145,7 +145,7 @@ class ZarrReader:
         Raises:
             ShardCorrupt: they differ.
         """
-        records = self._shards.sidecar(shard).records
+        records = self._shards.sidecar(shard).records()
         if any(set(entry.members) != set(self._layout[shard.view]) for entry in records):
             raise ShardCorrupt(f"{self._place.at(sidecar_name(shard.name))}: records of other arrays")
         for array, file in zip(self._layout[shard.view], self.files(shard), strict=True):
