@@ -27,7 +27,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv-bench/ready  ## a quarter of an hour; BENCH="build step" measures these only
+bench: .venv-bench/ready  ## half an hour; BENCH="build step" measures these only
 	$(BIN)/python -m benchmarks $(BENCH) --competitors .venv-bench/bin/python
 
 bench-gpu: $(VENV)/ready  ## on a machine with a GPU
