@@ -22,7 +22,7 @@ from benchmarks.timing import Times, in_turns, taking_turns
 from dukd_cache import job
 from dukd_cache.job import BuildJob
 from dukd_cache.reader import Cache
-from dukd_train.data.decoded import decoded
+from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.shared_memory import Block
 
 _IMAGES = (100, 1_000, 10_000)
@@ -64,7 +64,7 @@ def figures() -> Iterator[Figure]:
         yield _further("building", list(builds.values()), {})
         # Memory that was written to before. That of a virtual machine may have to come from its host when it is
         # written to for the first time, at the host's pace and only for the largest size: measured apart.
-        block, fresh_s = _fresh(_loaded_bytes(caches[str(_IMAGES[-1])]))
+        block, fresh_s = _fresh(_records(caches[str(_IMAGES[-1])]).nbytes)
         loads = in_turns({name: partial(_load, out, block, repeated[name]) for name, out in caches.items()}, _LOADS)
         yield _further("loading", list(loads.values()), {"fresh_memory_s_a_record": fresh_s / _RECORDS[-1]})
         del block
@@ -102,11 +102,12 @@ def _build(asked: BuildJob, times: int) -> None:
 def _load(cache: Path, block: Block, times: int) -> None:
     """Decode all records into `block`, as a training does before its first step; so many times."""
     for _ in range(times):
-        decoded(Cache(cache), "base", ("teacher", "truth")).fill(block)
+        _records(cache).fill(block)
 
 
-def _loaded_bytes(cache: Path) -> int:
-    return decoded(Cache(cache), "base", ("teacher", "truth")).nbytes
+def _records(cache: Path) -> Decoded:
+    """Those of `cache`, opened anew."""
+    return decoded(Cache(cache), "base", ("teacher", "truth"))
 
 
 def _fresh(size: int) -> tuple[Block, float]:
