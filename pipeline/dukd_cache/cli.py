@@ -264,6 +264,7 @@ def verify(
     Problems are printed, one a line. Exit code 0: all holds; 1: something does not; 2: it could not be checked.
     """
     from dukd_cache import verification
+    from dukd_cache.verify import other_files
     from dukd_cache.verify import repair as mend
 
     problems = verification.run(cache, teacher, sample, device.value)
@@ -274,6 +275,8 @@ def verify(
     if problems:
         print(f"{cache}: {len(problems)} problem{'s' * (len(problems) > 1)}")
         raise typer.Exit(1)
+    for name in other_files(cache):
+        print(f"note: {name}: no file of this cache")
     print(f"{cache}: all holds")
 
 

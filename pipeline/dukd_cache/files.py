@@ -1,18 +1,53 @@
 """Files that are either whole under their name or not there."""
 
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dukd_cache.processes import machine, start_of
+
 PARTIAL = ".partial"
-"""Suffix of a file that is being written."""
+"""Suffix of what is being written: a file, or a folder of them."""
+
+_LEFT_OVER = re.compile(rf"\.dukd-([0-9a-f]{{8}})-(\d+)-(\d*)-[0-9a-f]{{8}}{re.escape(PARTIAL)}")
+"""What `partial_name` gives: machine, process and its start."""
+
+_OF_SYSTEMS = {
+    "#recycle",
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "desktop.ini",
+    "ehthumbs.db",
+    "icon\r",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+}
+"""In lower case."""
+
+_STALE_S = 86_400
+"""After a day nobody goes on with what was being written: told of processes that cannot be seen from here."""
 
 
 @contextmanager
 def finished_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; when the block ends well it is fsynced and becomes `path`."""
-    partial = path.with_name(path.name + PARTIAL)
+    """A name beside `path` to write to; when the block ends well it is fsynced and becomes `path`.
+
+    Each writer has a name of its own, so of several the last one wins. A pipe or a device (`/dev/stdout`) is written to
+    as it is.
+    """
+    if _is_stream(path):
+        yield path
+        return
+    partial = path.with_name(partial_name())
     try:
         yield partial
         with partial.open("rb") as written:
@@ -21,6 +56,47 @@ def finished_file(path: Path) -> Iterator[Path]:
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def partial_name() -> str:
+    """A name for what is being written; no other writer's, and short, whatever it is going to be called."""
+    return f".dukd-{_machine()}-{os.getpid()}-{start_of()}-{secrets.token_hex(4)}{PARTIAL}"
+
+
+def remove_left_overs(paths: Iterable[Path]) -> None:
+    """Remove those of `paths` that killed processes left half written. Nothing else, whatever it is called."""
+    for path in paths:
+        if _was_left(path):
+            with suppress(OSError):  # another process removes it, too
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _was_left(path: Path) -> bool:
+    found = _LEFT_OVER.fullmatch(path.name)
+    if found is None:
+        return False
+    if machine() and found[1] == _machine():
+        return start_of(int(found[2])) != found[3]
+    try:
+        return path.stat().st_mtime < time.time() - _STALE_S
+    except OSError:
+        return False
+
+
+def _machine() -> str:
+    return hashlib.sha256((machine() or socket.gethostname()).encode()).hexdigest()[:8]
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether there is something that a file cannot take the place of."""
+    if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
+        return True
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def is_systems(name: str) -> bool:
+    """Whether nobody put a file or folder of that name where it is: it is hidden, or one that systems drop anywhere."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 def write_atomically(path: Path, content: bytes) -> None:

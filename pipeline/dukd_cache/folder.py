@@ -11,25 +11,21 @@ then they, then the new header takes the old one's place. So at any moment each 
 header is the newest one in `previous`, which is how an interrupted move is known, and finished or undone.
 """
 
-import re
-
 from pydantic import ValidationError
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError
-from dukd_cache.files import PARTIAL
+from dukd_cache.files import is_systems
 from dukd_cache.lock import LOCK
-from dukd_cache.manifest import MANIFEST, VIEWS, Header
+from dukd_cache.manifest import MANIFEST, Header
 from dukd_cache.places import Place
+from dukd_cache.stores.choice import is_written
 
 HEADER = "building.json"
 """What an unfinished cache is going to be; removed when the manifest is there."""
 
 PREVIOUS = "previous"
 """Where shards wait whose answers go into the cache that is being built."""
-
-_OF_A_STORE = re.compile(rf"({'|'.join(VIEWS)})([-.].*)?|zarr\.json")
-"""Names that stores give to what they write. Anything else in the folder is the user's and stays."""
 
 _LOST = (("teacher", "fingerprint"), ("teacher", "precision"), ("spec", "scale"), ("spec", "patch"))
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
@@ -50,8 +46,8 @@ def claim(out: Place, header: Header) -> None:
         _retire(out, there)
     elif there is not None and _move_was_interrupted(out, there):
         newest = _generations(out)[-1]
-        _move(out, f"{newest}/", "")
-        out.delete_below(newest)
+        _move(out, there, f"{newest}/", "")
+        _remove(out, newest)
     if out.size(MANIFEST) is None:
         out.write(HEADER, manifest.to_json(header))
 
@@ -68,7 +64,9 @@ def check(out: Place, header: Header) -> None:
 def finish(out: Place) -> None:
     """Remove what only an unfinished cache needs. The manifest is there."""
     out.delete([HEADER])
-    out.delete_below(PREVIOUS)
+    for name in _generations(out):
+        _remove(out, name)
+    out.remove([], PREVIOUS)
 
 
 def sources(out: Place) -> list[Place]:
@@ -110,9 +108,9 @@ def _refuse_other(out: Place, there: Header, asked: Header) -> None:
 
 
 def _foreign_name(out: Place) -> str | None:
-    """Something in `out` that no build put there before its header."""
+    """Something in `out` that neither a system nor, before its header, a build puts there."""
     tops = (name.partition("/")[0] for name in out.names())
-    return next((top for top in tops if top not in (HEADER + PARTIAL, LOCK)), None)
+    return next((top for top in tops if top != LOCK and not is_systems(top)), None)
 
 
 def _move_was_interrupted(out: Place, there: Header) -> bool:
@@ -132,16 +130,25 @@ def _retire(out: Place, there: Header) -> None:
     if out.size(MANIFEST) is not None:
         out.write(HEADER, manifest.to_json(there))
         out.delete([MANIFEST])
-    _move(out, "", f"{name}/")
+    _move(out, there, "", f"{name}/")
 
 
-def _move(out: Place, start: str, end: str) -> None:
-    """All that stores wrote below `start`; also what is left of an interrupted move.
+def _move(out: Place, header: Header, start: str, end: str) -> None:
+    """All files of the cache that `header` describes from below `start`; also what is left of an interrupted move.
 
     Files of equal names are of one header: equal.
     """
     names = (name.removeprefix(start) for name in out.names(start))
-    out.move([name for name in names if _OF_A_STORE.fullmatch(name.partition("/")[0])], start, end)
+    out.move([name for name in names if is_written(name, header)], start, end)
+
+
+def _remove(out: Place, generation: str) -> None:
+    """Its shards, then their header, which tells what is theirs. Whatever else lies there stays."""
+    if header := header_of(out.below(generation)):
+        start = f"{generation}/"
+        shards = [name for name in out.names(start) if is_written(name.removeprefix(start), header)]
+        out.remove(shards, generation)
+        out.remove([f"{generation}/{HEADER}"], generation)
 
 
 def _generations(out: Place) -> list[str]:

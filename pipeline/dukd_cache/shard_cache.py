@@ -9,8 +9,8 @@ was used longest ago is removed to make room. All of it can be deleted at any ti
 
 import fcntl
 import os
+import re
 import shutil
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +20,8 @@ from pathlib import Path
 from threading import Lock
 
 from dukd_cache.errors import CacheError, SettingError
-from dukd_cache.files import PARTIAL, user_folder
-from dukd_cache.manifest import Header, ShardInfo
+from dukd_cache.files import PARTIAL, partial_name, remove_left_overs, user_folder
+from dukd_cache.manifest import VIEWS, Header, ShardInfo
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.record import Record, RecordInfo
@@ -40,8 +40,8 @@ _SHARDS_OPEN = 512
 _SIDECAR_BYTES = 2048
 """Of a record: twice what it usually is."""
 
-_STALE_S = 86_400
-"""After a day nobody goes on with what was being fetched."""
+_COPY = re.compile(rf"({'|'.join(VIEWS)})-\d{{6,}}-[0-9a-f]{{64}}")
+"""Name of a copy's folder."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class ShardCache:
 
     def _fetched(self, path: Path, shard: ShardInfo, files: Collection[str], place: Place) -> bool:
         """Fetch the shard into `path`; False where it is not what its sidecar says."""
-        partial = path.with_name(path.name + PARTIAL)
-        _remove(partial)
+        partial = path.with_name(partial_name())
         self._make_room(room_of(shard))
         sidecar = sidecar_name(shard.name)
         try:
@@ -103,20 +102,19 @@ class ShardCache:
             partial.rename(path)
             return True
         finally:
-            _remove(partial)
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _make_room(self, wanted: int) -> None:
         """Remove copies, those used longest ago first, until `wanted` bytes fit."""
+        remove_left_overs(self.root.iterdir())
         found: list[tuple[float, int, Path]] = []
         for path in self.root.iterdir():
             with suppress(OSError):  # another process removed it
-                if path.name != "locks":
+                if path.name.endswith(PARTIAL) or _COPY.fullmatch(path.name):
                     found.append((path.stat().st_mtime, _bytes(path), path))
         room = self.limit - wanted - sum(size for _, size, _ in found)
-        for used, size, path in sorted(found):
-            if path.name.endswith(PARTIAL) and used > time.time() - _STALE_S:
-                continue
-            if room < 0 or path.name.endswith(PARTIAL):
+        for _, size, path in sorted(found):
+            if room < 0 and _COPY.fullmatch(path.name):
                 _remove(path)
                 room += size
 
@@ -234,7 +232,7 @@ def _bytes(folder: Path) -> int:
 
 def _remove(folder: Path) -> None:
     """Under another name first: it is there whole or not at all."""
-    gone = folder.with_name(f"{folder.name}.{os.getpid()}{PARTIAL}")
+    gone = folder.with_name(partial_name())
     with suppress(OSError):
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

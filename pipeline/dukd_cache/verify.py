@@ -10,6 +10,7 @@ import numpy as np
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
+from dukd_cache.files import is_systems
 from dukd_cache.folder import HEADER
 from dukd_cache.manifest import MANIFEST, Header, Manifest, ShardInfo, View
 from dukd_cache.places import Address, Place
@@ -17,7 +18,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.record import Record, fingerprint
 from dukd_cache.stores import StoreReader
-from dukd_cache.stores.choice import open_reader, shared_files, write_shared_files
+from dukd_cache.stores.choice import looks_like_a_shard, open_reader, shared_files, write_shared_files
 from dukd_cache.stores.sidecar import hash_of_files, sidecar_name
 
 _RECORDS_NAMED = 3
@@ -36,7 +37,8 @@ def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: 
     """All that is wrong with the cache at `root`; empty where all holds.
 
     Checked are: manifest, lengths and hashes of shards and sidecars, decodability, shape, type and fingerprint of every
-    record, the shards' own structure (tar headers, Zarr indices and metadata), and that no file is missing or strange.
+    record, the shards' own structure (tar headers, Zarr indices and metadata), and that no file is missing, and none
+    there that other readers would take for a shard.
 
     Args:
         on_records: told how many records were checked since it was last told.
@@ -63,6 +65,17 @@ def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: 
         problems += _shard(place, found, shard, first.get(shard.view, 0), on_records)
         first[shard.view] = first.get(shard.view, 0) + shard.records
     return problems
+
+
+def other_files(root: Address) -> list[str]:
+    """Files in a cache that are not of it and do no harm, as named in messages; without those that systems drop.
+
+    Raises:
+        CacheError: there is no finished cache at `root`.
+    """
+    place = place_at(root)
+    found = manifest.read(place)
+    return [place.at(name) for name in _strays(place, found, open_reader(place, found)) if not looks_like_a_shard(name)]
 
 
 def repair(root: Address, problems: list[Problem]) -> str:
@@ -96,7 +109,7 @@ def repair(root: Address, problems: list[Problem]) -> str:
 
 
 def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
-    """Files that do not belong here, and those that belong to no shard."""
+    """Those that belong to no shard, and those that only look as if they did."""
     shared = shared_files(found)
     for name, content in shared.items():
         size = place.size(name)
@@ -104,12 +117,16 @@ def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Probl
             yield Problem(f"{place.at(name)}: missing")
         elif size != len(content) or place.read(name) != content:
             yield Problem(f"{place.at(name)}: not what follows from {MANIFEST}")
-    known = {MANIFEST, *shared}
+    for name in _strays(place, found, reader):
+        if looks_like_a_shard(name):
+            yield Problem(f"{place.at(name)}: stray file, of which the manifest knows nothing: remove it")
+
+
+def _strays(place: Place, found: Manifest, reader: StoreReader) -> list[str]:
+    known = {MANIFEST, *shared_files(found)}
     for shard in found.shards:
         known |= {sidecar_name(shard.name), *reader.files(shard)}
-    for name in place.names():
-        if name not in known:
-            yield Problem(f"{place.at(name)}: stray file, of which the manifest knows nothing")
+    return [name for name in place.names() if name not in known and not any(map(is_systems, name.split("/")))]
 
 
 def _shard(

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.cache.samples import build_job, everything, files_of, photo, same, save_photos
+from tests.left_overs import left_over
 
 from dukd_cache import job, manifest, teacher
 from dukd_cache.build import build, shards_of
@@ -273,7 +274,7 @@ def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
     with pytest.raises(Stopped):
         build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), Folder(out), batch_size=4)
-    (out / f"base-000002.tar{PARTIAL}").write_bytes(b"half a shard")
+    left_over(out / "base-000002.tar")
     (out / "base-000002.tar").write_bytes(b"a shard without its sidecar")
     assert built(plan, asked, out) == expected
 
@@ -281,7 +282,7 @@ def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path:
 def test_a_crash_before_the_first_file_blocks_nothing(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
     out.mkdir()
-    (out / f"{HEADER}{PARTIAL}").write_bytes(b"{")
+    left_over(out / HEADER)
     assert built(plan, asked, out) == expected
 
 
@@ -329,6 +330,17 @@ def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_pa
         build(
             plan, header_of(plan, None), None, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4
         )
+
+
+def test_a_folder_with_what_systems_drop_is_an_empty_one(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    names = {".DS_Store", ".gitkeep", ".nfs0001", "Thumbs.db", "desktop.ini", "@eaDir/x", "lost+found/y"}
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    for name in names:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"")
+    found = built(plan, asked, out)
+    assert {name for name in found if name not in expected} == names
+    assert found == expected | dict.fromkeys(names, b"")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "holiday.zip.partial", "base-000000.tar"])

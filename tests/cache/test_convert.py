@@ -8,6 +8,7 @@ import pytest
 from tests.cache.samples import build_job, files_of, same, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+from tests.left_overs import left_over
 
 from dukd_cache import job
 from dukd_cache.convert import convert, converted_header
@@ -105,7 +106,7 @@ def test_a_conversion_that_stopped_goes_on(many_shards: dict[Store, Path], tmp_p
     assert not [name for name in half if name.startswith("zoom_in-000001") or name.endswith(".partial")]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "c").rglob("base-*")}
     assert len(times) in (3, 6)
-    (tmp_path / "c/base-000002.tar.partial").write_bytes(b"of a process that was killed")
+    left_over(tmp_path / "c/base-000002.tar")
     lost.write_bytes(content)
     converted(damaged, tmp_path / "c", store)
     assert files_of(tmp_path / "c") == files_of(expected.root)

@@ -1,10 +1,12 @@
 """Files that are whole or absent."""
 
+import os
 from pathlib import Path
 
 import pytest
+from tests.left_overs import left_over
 
-from dukd_cache.files import finished_file, write_atomically
+from dukd_cache.files import finished_file, is_systems, remove_left_overs, write_atomically
 
 
 class Unplugged(BaseException):
@@ -56,13 +58,74 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_left_over_of_a_crash_is_overwritten(tmp_path: Path) -> None:
-    with finished_file(tmp_path / "a.txt") as partial:
-        left_over = partial
-        partial.write_text("x")
-    left_over.write_text("much longer content of a build that crashed")
-    write_atomically(tmp_path / "a.txt", b"short")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.txt": b"short"}
+def test_of_several_writers_the_last_one_wins(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with finished_file(target) as first, finished_file(target) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert len({first, second}) == 2
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "first"}
+
+
+def test_what_killed_writers_left_is_told_from_all_else(tmp_path: Path) -> None:
+    left = left_over(tmp_path / "a.txt")
+    elsewhere = tmp_path / left.name.replace(left.name[6:14], "01234567")
+    names = ["movie.mkv.partial", "a.txt.partial", f"{left.name}.txt", f"x{left.name}", ".dukd-x.partial"]
+    for path in (elsewhere, *(tmp_path / name for name in names)):
+        path.write_text("kept")
+    with finished_file(tmp_path / "b.txt") as being_written:
+        being_written.write_text("b")
+        remove_left_overs(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"b.txt", elsewhere.name, *names}
+    os.utime(elsewhere, (0, 0))
+    remove_left_overs(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"b.txt", *names}, "of another machine after a day"
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    longest = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
+    write_atomically(longest, b"x")
+    assert list(tmp_path.iterdir()) == [longest]
+
+
+def test_a_link_is_replaced_and_what_it_names_stays(tmp_path: Path) -> None:
+    (tmp_path / "stored").write_text("in another tool's store")
+    (tmp_path / "a.txt").symlink_to("stored")
+    write_atomically(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "stored").read_text() == "in another tool's store"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(tmp_path / "pipe", b"through")
+    assert os.read(reading, 100) == b"through"
+    os.close(reading)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_atomically(tmp_path / "null", b"nowhere")
+    assert (tmp_path / "null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (".DS_Store", True),
+        ("._base-000000.tar", True),
+        (".nfs00000001", True),
+        ("Thumbs.db", True),
+        ("desktop.ini", True),
+        ("@eaDir", True),
+        ("lost+found", True),
+        ("$RECYCLE.BIN", True),
+        ("README", False),
+        ("thumbs", False),
+        ("base-000000.tar", False),
+    ],
+)
+def test_files_that_systems_drop(name: str, expected: bool) -> None:
+    assert is_systems(name) is expected
 
 
 def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dukd_cache.lock import LOCK
 from dukd_cache.places import Place, object_lock
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.object_lock import ObjectLock, refuse_if_held
+from dukd_cache.processes import machine
 
 ADDRESS = "memory://locks/cache"
 BUSY = rf"{ADDRESS}: another build writes here \(process \d+.*\); wait for its end, or choose another folder"
@@ -123,9 +124,9 @@ def test_one_that_asks_and_dies_is_not_waited_for_for_ever(place: Place) -> None
 
 
 def test_an_ended_process_of_this_machine_is_not_waited_for(place: Place) -> None:
-    if not object_lock._machine():
+    if not machine():
         pytest.skip("this system does not tell")
-    stranger(place, machine=object_lock._machine(), process=2**22 + 1)  # above the largest number of a process
+    stranger(place, machine=machine(), process=2**22 + 1)  # above the largest number of a process
     started = time.monotonic()
     with place.locked():
         assert time.monotonic() - started < 0.9
@@ -133,8 +134,10 @@ def test_an_ended_process_of_this_machine_is_not_waited_for(place: Place) -> Non
 
 def test_what_is_no_lock_does_not_stay_in_the_way(place: Place) -> None:
     place.write(f"{LOCK}/notes", b"not what a build wrote")
+    place.write(f"{LOCK}/{'0' * 16}", b"not what a build wrote under such a name")
     with place.locked():
-        assert len(place.names()) == 1
+        assert len(place.names()) == 2
+    assert place.names() == [f"{LOCK}/notes"]
 
 
 def overtaken(place: Place, put_anew: bool) -> None:

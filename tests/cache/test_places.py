@@ -11,10 +11,10 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.left_overs import left_over
 from tests.object_store import Bucket, found_at
 
 from dukd_cache.errors import CacheError, PlaceError
-from dukd_cache.files import PARTIAL
 from dukd_cache.places import Place, is_elsewhere
 from dukd_cache.places import objects as objects_module
 from dukd_cache.places.choice import place_at
@@ -64,7 +64,10 @@ def test_what_a_place_does(place: Place, tmp_path: Path) -> None:
     place.fetch(["previous/000/a/b"], tmp_path / "copies")
     assert (tmp_path / "copies/previous/000/a/b").read_bytes() == b"0123456"
     place.move(["a/b"], "previous/000/", "")
-    place.delete_below("previous")
+    place.write("previous/mine", b"")
+    place.remove(["previous/000/c"], "previous")
+    assert place.names() == ["a/b", "a/d/e.tar", "previous/mine"]
+    place.remove(["previous/mine"], "previous")
     place.delete(["a/d/e.tar", "z"])
     assert place.names() == ["a/b"]
     assert pickle.loads(pickle.dumps(place)).read("a/b") == b"0123456"
@@ -90,7 +93,7 @@ steps = st.one_of(
     st.tuples(st.just("write"), names, st.binary(max_size=20)),
     st.tuples(st.just("delete"), names),
     st.tuples(st.just("move"), st.lists(names, unique=True), st.booleans()),
-    st.tuples(st.just("delete_below"), st.sampled_from(["b", "old", "b/d"])),
+    st.tuples(st.just("remove"), st.sampled_from(["b", "old", "b/d"])),
 )
 
 
@@ -110,6 +113,8 @@ def test_any_steps_leave_what_a_dictionary_has(done: list[tuple[str, ...]]) -> N
                     place.move([name for name in wanted if place.size(start + name) is not None], start, end)
                 elif what == "delete":
                     place.delete(words)
+                elif what == "remove":
+                    place.remove(place.names(f"{words[0]}/"), words[0])
                 else:
                     getattr(place, what)(*words)
                 assert {name: place.read(name) for name in place.names()} == expected
@@ -121,7 +126,7 @@ def _after(before: dict[str, bytes], what: str, words: list) -> dict[str, bytes]
         after[words[0]] = words[1]
     elif what == "delete":
         after.pop(words[0], None)
-    elif what == "delete_below":
+    elif what == "remove":
         after = {name: content for name, content in after.items() if not name.startswith(f"{words[0]}/")}
     else:
         start, end = ("old/", "") if words[1] else ("", "old/")
@@ -221,9 +226,13 @@ def test_new_folders_are_synced_with_those_above_them(tmp_path: Path, monkeypatc
 def test_left_overs_are_swept(tmp_path: Path) -> None:
     place = Folder(tmp_path)
     place.write("a/b", b"")
-    (tmp_path / f"a/c{PARTIAL}").write_bytes(b"half")
-    place.sweep()
-    assert place.names() == ["a/b"]
+    left_over(tmp_path / "a/c")
+    for name in ("movie.mkv.partial", "a/.dukd-notes.partial"):
+        place.write(name, b"the user's")
+    with place.new_file("d") as being_written:
+        being_written.write_bytes(b"half")
+        place.sweep()
+    assert place.names() == ["a/.dukd-notes.partial", "a/b", "d", "movie.mkv.partial"]
 
 
 def test_folders_do_not_wait_for_the_libraries_of_stores() -> None:

@@ -347,3 +347,39 @@ def test_answers_do_not_depend_on_what_else_is_asked(tmp_path: Path) -> None:
     job.run(replace(first, base=8, zoom_in=4))
     job.run(replace(first, base=8, zoom_in=4, out=tmp_path / "fresh"))
     assert files_of(first.out) == files_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("store", CODECS)
+def test_a_changed_build_moves_and_removes_its_own_files_only(
+    photos: Path, teacher_file: Path, tmp_path: Path, store: Store
+) -> None:
+    asked = build_job(photos, tmp_path / "whole", teacher_file, store=store, codec=None)
+    old = replace(asked, out=tmp_path / "c", base=2)
+    job.run(old)
+    mine = [
+        "base.png",
+        "base-notes.txt",
+        "base-000001.txt",
+        "base-000099.tar",
+        "base-000099.json",
+        "base-0.json",
+        "zoom_in.zip",
+        "base/mine/x.txt",
+        "base/input/notes.txt",
+        "base/input/c/99/0/0/0",
+        "base/input/c/0/notes.txt",
+        "zarr.json.bak",
+        "notes/movie.mkv.partial",
+        "movie.mkv.partial",
+        "building.json.txt",
+        "previous/mine.txt",
+        "previous/000/mine.txt",
+    ]
+    for name in mine:
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).write_text("the user's")
+    job.run(asked)
+    job.run(replace(asked, out=tmp_path / "c"))
+    found = files_of(tmp_path / "c")
+    assert [name for name in mine if found.pop(name, None) != b"the user's"] == []
+    assert found == files_of(asked.out)

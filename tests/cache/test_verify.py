@@ -117,7 +117,7 @@ def built(request: pytest.FixtureRequest, photos: Path, teacher_file: Path, tmp_
     return run
 
 
-@pytest.mark.parametrize("what", ["bit", "sidecar", "shard lost", "manifest's bit", "shared file", "partial"])
+@pytest.mark.parametrize("what", ["bit", "sidecar", "shard lost", "manifest's bit", "shared file"])
 def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: str) -> None:
     root = built()
     before = files_of(root)
@@ -126,7 +126,6 @@ def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: st
         "sidecar": root / "base-000000.json",
         "manifest's bit": root / "manifest.json",
         "shared file": root / "zarr.json",
-        "partial": root / "base-000000.tar.partial",
     }.get(what, shards[0])
     if what == "shared file" and not victim.exists():
         pytest.skip("a tar has none")
@@ -134,8 +133,6 @@ def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: st
         victim.write_bytes(before["manifest.json"].replace(before_sha(root, 0), b"f" * 64, 1))
     elif what == "shard lost":
         victim.unlink()
-    elif what == "partial":
-        victim.write_bytes(b"half")
     else:
         content = bytearray(victim.read_bytes())
         content[len(content) // 2] ^= 4
@@ -143,7 +140,7 @@ def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: st
     problems = verify(root)
     assert problems
     repair(root, problems)
-    if what in ("shared file", "partial"):
+    if what == "shared file":
         assert files_of(root) == before
     else:
         with pytest.raises(CacheError, match="no finished cache"):
@@ -161,14 +158,33 @@ def before_sha(root: Path, number: int) -> bytes:
     return manifest.read(Folder(root)).shards[number].sha256.encode()
 
 
-def test_a_stray_file_is_named_and_left_alone(many_shards: dict[Store, Path], tmp_path: Path) -> None:
-    root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")
-    (root / "notes.txt").write_text("mine")
+@pytest.mark.parametrize(("store", "name"), [("webdataset", "base-000099.tar"), ("zarr", "base/input/c/99/0/0/0")])
+def test_a_stray_shard_is_named_and_left_alone(
+    many_shards: dict[Store, Path], tmp_path: Path, store: Store, name: str
+) -> None:
+    """Readers that go by names would take it for the cache's."""
+    root = shutil.copytree(many_shards[store], tmp_path / "c")
+    stray = root / name
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_text("mine")
     problems = verify(root)
-    assert [problem.message.split(": ")[0] for problem in problems] == [str(root / "notes.txt")]
+    assert [problem.message.split(": ")[0] for problem in problems] == [str(stray)]
     repair(root, problems)
-    assert (root / "notes.txt").read_text() == "mine"
+    assert stray.read_text() == "mine"
     assert (root / "manifest.json").exists()
+
+
+def test_other_files_are_a_note_and_those_of_systems_not_even_that(
+    many_shards: dict[Store, Path], dukd_cache: Command, tmp_path: Path
+) -> None:
+    root = shutil.copytree(many_shards["zarr"], tmp_path / "c")
+    for name in (".DS_Store", "Thumbs.db", "base/.nfs0001", "base/@eaDir/x@SynoEAStream", ".git/config", "README"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("not of the cache")
+    assert verify(root) == []
+    ended = dukd_cache("verify", root)
+    assert (ended.code, ended.errors) == (0, [])
+    assert ended.output == f"note: {root / 'README'}: no file of this cache\n{root}: all holds\n"
 
 
 def test_a_manifest_beyond_repair_is_told(many_shards: dict[Store, Path], tmp_path: Path) -> None:

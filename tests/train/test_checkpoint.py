@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.left_overs import left_over
 from torch import nn
 
 from dukd_train import checkpoint
@@ -83,11 +84,14 @@ def test_the_newest_two_stay(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
     """A half-written checkpoint, a hash without its file; and what lay in a future that was lost."""
-    for name in ("checkpoint-000003.pt.partial", "checkpoint-000004.pt.sha256", "checkpoint-000009.pt"):
+    left_over(tmp_path / "checkpoint-000003.pt")
+    for name in ("checkpoint-000004.pt.sha256", "checkpoint-000009.pt"):
         (tmp_path / name).write_bytes(b"half")
-    (tmp_path / "checkpoint-mine.pt").write_bytes(b"the user's")
+    mine = ["checkpoint-000001.pt.bak", "checkpoint-000002.pt.partial", "checkpoint-mine.pt"]
+    for name in mine:
+        (tmp_path / name).write_bytes(b"the user's")
     checkpoint.save(example(5), tmp_path)
-    assert names(tmp_path) == ["checkpoint-000005.pt", "checkpoint-000005.pt.sha256", "checkpoint-mine.pt"]
+    assert names(tmp_path) == sorted(["checkpoint-000005.pt", "checkpoint-000005.pt.sha256", *mine])
 
 
 def test_the_hash_is_one_that_sha256sum_checks(tmp_path: Path) -> None:

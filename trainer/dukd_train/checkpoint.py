@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dukd_cache.files import finished_file, write_atomically
+from dukd_cache.files import finished_file, remove_left_overs, write_atomically
 from dukd_train.errors import RunError
 from dukd_train.losses import Part
 
@@ -21,6 +21,7 @@ KEPT = 2
 """How many checkpoints a run folder holds."""
 
 _NAME = re.compile(r"checkpoint-(\d{6,})\.pt")
+_HASH = ".sha256"
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ def save(checkpoint: Checkpoint, run: Path) -> None:
         write_atomically(_sidecar(path), f"{_sha256(partial)}  {path.name}\n".encode())
     kept = [step for step in _steps(run) if step <= checkpoint.step][:KEPT]
     for other in run.glob("checkpoint-*"):
-        name = _NAME.match(other.name)
+        name = _NAME.fullmatch(other.name.removesuffix(_HASH))
         if name and int(name[1]) not in kept:
             other.unlink(missing_ok=True)
+    remove_left_overs(run.iterdir())
 
 
 def newest(run: Path) -> Found | None:
@@ -112,7 +114,7 @@ def _steps(run: Path) -> list[int]:
 
 
 def _sidecar(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
+    return path.with_name(f"{path.name}{_HASH}")
 
 
 def _sha256(path: Path) -> str:

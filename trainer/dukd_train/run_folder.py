@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.files import write_atomically
+from dukd_cache.files import is_systems, write_atomically
 from dukd_train.errors import RunError
 from dukd_train.settings import config as settings
 from dukd_train.settings.config import TrainConfig
@@ -91,8 +91,9 @@ def _changes(out: Path, config: TrainConfig) -> list[Change]:
     if path.is_file():
         there = settings.load(path, None, [])
         return list(_differences("", there.model_dump(mode="json"), config.model_dump(mode="json")))
-    if any(file.name != LOCK for file in out.iterdir()):
-        raise RunError(f"{out}: holds something that is no run; choose another --out")
+    for file in out.iterdir():
+        if file.name != LOCK and not is_systems(file.name):
+            raise RunError(f"{out}: holds something that is no run ({file.name}); choose another --out")
     return []
 
 

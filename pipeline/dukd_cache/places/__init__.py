@@ -79,8 +79,11 @@ class Place(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Remove files, one after another; one that is not there is no error."""
 
-    def delete_below(self, name: str) -> None:
-        """Remove everything below `name`, in any order."""
+    def remove(self, names: Iterable[str], folder: str) -> None:
+        """Remove files below `folder` that are there and that nobody writes anew, in any order.
+
+        So are the folders in it, and itself, that are left empty.
+        """
 
     def move(self, names: Iterable[str], start: str, end: str) -> None:
         """Move files, one after another, from below `start` to below `end` (`""`, or a name with a slash at its end).
@@ -89,7 +92,7 @@ class Place(Protocol):
         """
 
     def sweep(self) -> None:
-        """Remove what writes left that were interrupted."""
+        """Remove what writes left whose process was killed, and nothing else."""
 
     def local(self, names: Iterable[str]) -> AbstractContextManager["Folder"]:
         """The files as files of this machine, until the block ends.

@@ -4,13 +4,13 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache import lock
 from dukd_cache.errors import CacheError
-from dukd_cache.files import PARTIAL, finished_file, make_folder, sync_folder
+from dukd_cache.files import finished_file, make_folder, remove_left_overs, sync_folder
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ class Folder:
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
-    def delete_below(self, name: str) -> None:
-        """Remove everything below `name`."""
-        if (self.path / name).is_dir():
-            shutil.rmtree(self.path / name)
+    def remove(self, names: Iterable[str], folder: str) -> None:
+        """Remove files, then the folders that are left empty, `folder` and those in it."""
+        self.delete(names)
+        for place, _, _ in os.walk(self.path / folder, topdown=False):
+            with suppress(OSError):  # it is not empty
+                os.rmdir(place)
 
     def move(self, names: Iterable[str], start: str, end: str) -> None:
         """Rename files, one after another, and remove the folders that they leave empty.
@@ -108,7 +110,7 @@ class Folder:
             os.replace(source / name, target / name)
             left |= {source / folder for folder in Path(name).parents if folder != Path()}
         for folder in sorted(left, reverse=True):
-            if not any(folder.iterdir()):
+            with suppress(OSError):  # something else lies there
                 folder.rmdir()
         for place in (target, source):
             if place.is_dir():
@@ -116,8 +118,7 @@ class Folder:
 
     def sweep(self) -> None:
         """Remove files that were being written when a process was killed."""
-        for left_over in self.path.rglob(f"*{PARTIAL}"):
-            left_over.unlink()
+        remove_left_overs(Path(place, name) for place, _, names in os.walk(self.path) for name in names)
 
     @contextmanager
     def local(self, names: Iterable[str]) -> Iterator["Folder"]:

@@ -11,13 +11,13 @@ writer sleeps or waits for longer than `EXPIRY_S` in the middle of one put, and 
 """
 
 import os
+import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
@@ -25,11 +25,15 @@ from pydantic import BaseModel, ValidationError
 from dukd_cache.errors import CacheError, PlaceError
 from dukd_cache.lock import LOCK, refusal
 from dukd_cache.places import Place
+from dukd_cache.processes import machine, start_of
 
 BEAT_S = 10.0
 EXPIRY_S = 60.0
 _LOOK_S = 0.2
 """Between two looks at another's object."""
+
+_NAME = re.compile(rf"{re.escape(LOCK)}/[0-9a-f]{{16}}")
+"""Other objects there are none of a build's, and left alone."""
 
 _HELD: set[str] = set()
 """Names of the locks of this process."""
@@ -75,7 +79,7 @@ def refuse_if_held(place: Place) -> None:
     Raises:
         CacheError: another process writes to `place`.
     """
-    for name in place.names(f"{LOCK}/"):
+    for name in _names(place):
         owner = _read(place, name)
         if owner is None or _ended(name, owner):
             continue
@@ -89,7 +93,7 @@ class ObjectLock:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._name = f"{LOCK}/{secrets.token_hex(8)}"
-        self._owner = _Owner(host=socket.gethostname(), machine=_machine(), process=os.getpid(), started=_start())
+        self._owner = _Owner(host=socket.gethostname(), machine=machine(), process=os.getpid(), started=start_of())
         self._writing = threading.Lock()
         self._stop = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
@@ -153,11 +157,11 @@ class ObjectLock:
                 owner, seen = found, time.monotonic()
 
     def _others(self) -> dict[str, _Owner]:
-        names = [name for name in self._place.names(f"{LOCK}/") if name != self._name]
+        names = [name for name in _names(self._place) if name != self._name]
         return {name: owner for name in names if (owner := _read(self._place, name))}
 
     def _is_mine(self) -> bool:
-        names = self._place.names(f"{LOCK}/")
+        names = _names(self._place)
         others = (_read(self._place, name) for name in names if name != self._name)
         return self._name in names and not any(self._name in owner.over for owner in others if owner)
 
@@ -172,6 +176,11 @@ class ObjectLock:
                 if not self._is_mine():
                     return
                 self._put()
+
+
+def _names(place: Place) -> list[str]:
+    """Of all locks on `place`."""
+    return [name for name in place.names(f"{LOCK}/") if _NAME.fullmatch(name)]
 
 
 def _read(place: Place, name: str) -> _Owner | None:
@@ -196,35 +205,17 @@ def _changes(place: Place, name: str, before: _Owner, seconds: float) -> bool:
 
 
 def _refuse(place: Place, owner: _Owner) -> NoReturn:
-    where = "" if owner.machine == _machine() != "" else f" on {owner.host}"
+    where = "" if owner.machine == machine() != "" else f" on {owner.host}"
     raise CacheError(refusal(str(place), f"{owner.process}{where}"))
 
 
 def _is_here(owner: _Owner) -> bool:
     """Whether its process is one of those that this process can see."""
-    return owner.machine == _machine() != ""
+    return owner.machine == machine() != ""
 
 
 def _ended(name: str, owner: _Owner) -> bool:
     """Whether the lock's process is known to have ended, or is this one and does not hold it any more."""
     if not _is_here(owner):
         return False
-    return name not in _HELD if owner.process == os.getpid() else _start(owner.process) != owner.started
-
-
-def _machine() -> str:
-    """Names the running system and its numbering of processes (containers have their own); empty where unknown."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _start(process: int | None = None) -> str:
-    """When a process started, in ticks since the machine did; empty where there is none."""
-    try:
-        fields = Path(f"/proc/{process or 'self'}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return name not in _HELD if owner.process == os.getpid() else start_of(owner.process) != owner.started

@@ -131,10 +131,10 @@ class Objects:
                 with suppress(FileNotFoundError):
                     self._changed(name, partial(_remove, path=self._path(name)))
 
-    def delete_below(self, name: str) -> None:
-        """Remove everything below `name`."""
-        if names := self.names(f"{name}/"):
-            self._changed(name, lambda store: store.rm([self._path(each) for each in names]))
+    def remove(self, names: Iterable[str], folder: str) -> None:
+        """Remove objects, all at once."""
+        if paths := [self._path(name) for name in names]:
+            self._changed(folder, lambda store: store.rm(paths))
 
     def move(self, names: Iterable[str], start: str, end: str) -> None:
         """Copy all objects within the store, then remove those that were copied."""

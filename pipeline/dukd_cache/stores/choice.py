@@ -1,17 +1,19 @@
 """From the name of a store to what writes and reads it."""
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 from dukd_cache.errors import SettingError
 from dukd_cache.layout import layout
-from dukd_cache.manifest import CODECS, Codec, Header, Manifest, ShardInfo, Store
+from dukd_cache.manifest import CODECS, VIEWS, Codec, Header, Manifest, ShardInfo, Store, shard_name
 from dukd_cache.places import Place
 from dukd_cache.stores import StoreReader, StoreWriter
+from dukd_cache.stores.sidecar import sidecar_name
 from dukd_cache.stores.webdataset import WebDatasetReader, WebDatasetWriter
-from dukd_cache.stores.zarr import ZarrReader, ZarrWriter
-from dukd_cache.stores.zarr_format import metadata_files
+from dukd_cache.stores.zarr import ZarrReader, ZarrWriter, shard_file
+from dukd_cache.stores.zarr_format import METADATA, metadata_files
 
 
 def choose_codec(store: Store, codec: Codec | None) -> Codec:
@@ -36,6 +38,10 @@ def software(store: Store) -> dict[str, str]:
     return {COMPRESSES[store]: version(COMPRESSES[store])}
 
 
+_OF_A_SHARD = re.compile(rf"({'|'.join(VIEWS)})(?:-([0-9]{{6,}})\.(?:tar|json)|/[a-z]+/c/([0-9]+)/0/0/0)")
+"""View and number in the name of a file that may be one of a shard."""
+
+
 def open_writer(place: Place, header: Header) -> StoreWriter[Any]:
     """The writer of the store that `header` names."""
     if header.encoding.store == "zarr":
@@ -58,6 +64,26 @@ def whole_shards(place: Place, header: Header) -> Iterator[ShardInfo]:
             number = name.removeprefix(f"{view}-").removesuffix(".json")
             if name.endswith(".json") and number.isdecimal() and (shard := writer.finished(view, int(number), None)):
                 yield shard
+
+
+def is_written(name: str, header: Header) -> bool:
+    """Whether the store of that cache writes a file of that name below its root: a part of a shard, or metadata."""
+    arrays = layout(header)
+    if found := _OF_A_SHARD.fullmatch(name):
+        view, number = next(view for view in VIEWS if view == found[1]), int(found[2] or found[3])
+        shard = shard_name(header.encoding.store, view, number)
+        files = [shard_file(view, array, number) for array in arrays.get(view, {})]
+        total = header.images.count * header.spec.count(view)
+        own = [sidecar_name(shard), *(files if header.encoding.store == "zarr" else [shard])]
+        return name in own and view in arrays and number * header.encoding.shard_records.get(view, 0) < total
+    groups = [f"{view}/" for view in arrays]
+    nodes = ["", *groups, *(f"{view}/{array}/" for view in arrays for array in arrays[view])]
+    return header.encoding.store == "zarr" and name in [f"{node}{METADATA}" for node in nodes]
+
+
+def looks_like_a_shard(name: str) -> bool:
+    """Whether readers that go by names would take that file for a part of a shard, in one store or the other."""
+    return _OF_A_SHARD.fullmatch(name) is not None
 
 
 def shared_files(manifest: Manifest) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import random
+import re
 import stat
 import time
 import weakref
@@ -28,6 +29,8 @@ from dukd_cache.files import still_at
 Block = npt.NDArray[np.uint8]
 
 _MARK_BYTES = 32
+_BLOCK = re.compile("[0-9a-f]{64}")
+"""Name of a block's file."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class SharedMemory:
         """Bytes for new blocks, once those are removed that nobody uses and that are not among the `wanted`."""
         keep = {self._path(content) for content in wanted}
         for path in self.folder.iterdir():
-            if path not in keep:
+            if path not in keep and _BLOCK.fullmatch(path.name):
                 _remove_if_unused(path)
         found = os.statvfs(self.folder)
         return found.f_bavail * found.f_frsize

@@ -12,6 +12,7 @@ import torch
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError, WeightsError
+from dukd_cache.files import is_systems
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.provenance import software
@@ -103,7 +104,7 @@ def compare(
     provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, comparison)
     drawn = panels(shown)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
+    with TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
         folder = Path(made)
         texts = {
             "table.md": table,
@@ -124,14 +125,17 @@ def compare(
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place that holds anything but an earlier report; hidden files (like DVC's) may lie there.
+    """Refuse a place that holds anything but an earlier report, or a part of one whose page is not there.
+
+    Hidden files (like DVC's) and those that systems drop may lie there.
 
     Raises:
         SettingError: naming what is there.
     """
     if out.exists() and not out.is_dir():
         raise SettingError(f"{out}: expected a folder for the report, found a file")
-    foreign = sorted(path.name for path in out.glob("[!.]*") if path.name not in FILES)
+    names = sorted(path.name for path in out.glob("*") if not is_systems(path.name))
+    foreign = [name for name in names if name not in FILES or PAGE not in names]
     if foreign:
         raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
 
