@@ -83,7 +83,7 @@ def build_job(
     out: OutAddress,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Weights of the teacher: any .pth, .pt or .safetensors that spandrel knows, or EDSR."),
+        typer.Option(help="Weights of the teacher: a network that spandrel knows, or EDSR."),
     ] = None,
     scale: Annotated[
         int | None,

@@ -8,7 +8,9 @@ Shapes: N images, H×W input sides, s scale.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,21 @@ import torch
 from spandrel import (  # type: ignore[import-untyped]
     MAIN_REGISTRY,
     ArchId,
-    UnsupportedModelError,
+    ArchSupport,
+    ImageModelDescriptor,
 )
 from torch import nn
 
 from dukd_cache import constructors, edsr, rcan, weights_file
 from dukd_cache.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
 from dukd_cache.network import SCALES, Network, described, unfit_for_sr
-from dukd_cache.weights_file import State
+from dukd_cache.progress import speaks
+from dukd_cache.weights_file import Candidate, State
 
-__all__ = ["SCALES", "Network", "architectures", "build", "fingerprint", "load", "save"]
+__all__ = ["SCALES", "Network", "architectures", "build", "file_at", "fingerprint", "load", "save"]
+
+TAKEN = "taken"
+"""In a network's metadata: which of the networks in its file it is, where there is more than one."""
 
 _METADATA_KEY = "dukd"
 _DERIVED = ".eval_conv."
@@ -34,6 +41,9 @@ _DERIVED = ".eval_conv."
 
 edsr.register()
 rcan.register()
+
+# Half of the architectures call it in the old way, some at each call: nothing that a user could mend.
+warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
 
 
 def architectures() -> list[str]:
@@ -80,24 +90,42 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
 
 
 def load(path: Path) -> Network:
-    """The SR network in a weights file (`weights_file.SUFFIXES`), on the CPU, in training mode.
+    """The SR network in a weights file, or the student in a run folder, on the CPU, in training mode.
 
-    A pickled file may hold tensors and plain values only; anything else in it is refused, not run. `params_ema` is
-    taken before `params`. Settings that tensors cannot show are spandrel's guess, unless `save` wrote the file.
+    A pickled file may hold tensors and plain values only; anything else in it is refused, not run. Where averaged
+    weights lie beside raw ones, as `params_ema` beside `params`, they are taken, which is said on standard error.
+    Settings that tensors cannot show are spandrel's guess, unless `save` wrote the file.
 
     Raises:
-        WeightsError: unreadable, no RGB network of scale 2, 3 or 4, or metadata that do not fit the tensors.
+        WeightsError: unreadable, no RGB network of scale 2, 3 or 4, several of them, or metadata that do not fit the
+            tensors.
     """
     try:
-        content, metadata = weights_file.read(path)
+        file = weights_file.located(path)
+        content, metadata = weights_file.read(file)
+        metadata.pop(TAKEN, None)  # of the file that these weights were once taken from
         with torch.random.fork_rng(devices=[]):  # a module is initialised randomly before it gets its tensors
             recipe = metadata.pop(_METADATA_KEY, None)
-            network = _detect(content) if recipe is None else _rebuild(recipe, content)
+            network = _detect(content, file, metadata) if recipe is None else _rebuild(recipe, content)
         return replace(network, metadata=metadata)
     except DukdError as error:
         raise WeightsError(f"{path}: {error}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
     except Exception as error:  # a foreign file can fail in any way while it is unpickled and matched
         raise WeightsError(f"{path}: not the weights of a network ({one_line(error)})") from error
+
+
+def file_at(path: Path) -> Path:
+    """The weights file that `load` reads: `path`, or the student in the run folder `path`.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    try:
+        return weights_file.located(path)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
 
 
 def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
@@ -130,22 +158,68 @@ def fingerprint(network: Network) -> str:
     return digest.hexdigest()
 
 
-def _detect(content: Mapping[str, Any]) -> Network:
-    """The network that spandrel recognises by its tensors."""
-    descriptor = None
-    for state in weights_file.states(content):
-        try:
-            descriptor = MAIN_REGISTRY.load(state)
-            break
-        except UnsupportedModelError:
-            continue
-    if descriptor is None:
-        raise WeightsError("its tensors fit no architecture that spandrel knows, nor EDSR")
-    if unfit := unfit_for_sr(descriptor):
-        raise WeightsError(f"{descriptor.architecture.name}: {unfit}")
-    names = {constructor: name for name, (_, constructor) in constructors.constructors().items()}
-    name = names.get(type(descriptor.model), str(descriptor.architecture.id))
+def _detect(content: Mapping[str, Any], file: Path, metadata: dict[str, str]) -> Network:
+    """The network that spandrel recognises by its tensors; `metadata` learn which of several in the file it is."""
+    found = weights_file.candidates(content, lambda state: _architecture_of(state) is not None)
+    averaged = [candidate for candidate in found if candidate.averaged]
+    chosen, descriptor = _the_one(averaged or found)
+    if averaged and len(found) > len(averaged):
+        metadata[TAKEN] = chosen.place
+        _tell(f"{file}: holds raw and averaged weights; took the averaged ones, {chosen.place}")
+    name = {constructor: name for name, (_, constructor) in constructors.constructors().items()}.get(
+        type(descriptor.model), str(descriptor.architecture.id)
+    )
     return Network(descriptor, name, constructors.settings_of(descriptor.model), {})
+
+
+def _the_one(found: Sequence[Candidate]) -> tuple[Candidate, ImageModelDescriptor[nn.Module]]:
+    """The only SR network among those found.
+
+    Raises:
+        WeightsError: none can serve, or several could.
+    """
+    fit: list[tuple[Candidate, ImageModelDescriptor[nn.Module]]] = []
+    unfit: list[str] = []
+    for candidate in found:
+        support = _architecture_of(candidate.tensors)
+        assert support is not None
+        try:
+            descriptor = support.architecture.load(dict(candidate.tensors))
+        except DukdError as error:
+            unfit.append(str(error))
+            continue
+        except Exception as error:  # tensors of other shapes than these names should have can fail in any way
+            unfit.append(f"its names are those of {support.architecture.name}, but {one_line(error)}")
+            continue
+        if why := unfit_for_sr(descriptor):
+            unfit.append(f"{descriptor.architecture.name}: {why}")
+        elif not any(_same(candidate.tensors, other.tensors) for other, _ in fit):
+            fit.append((candidate, descriptor))
+    if len(fit) > 1:
+        names = ", ".join(f"{each.place} ({descriptor.architecture.name})" for each, descriptor in fit)
+        raise WeightsError(f"holds several networks, {names}: save the one that is meant in a file of its own")
+    if not fit:
+        raise WeightsError(unfit[0])
+    return fit[0]
+
+
+def _architecture_of(state: State) -> ArchSupport | None:
+    """What spandrel takes tensors for, by their names."""
+    return next((support for support in MAIN_REGISTRY.architectures("detection") if support.detect(state)), None)
+
+
+def _same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+_told: set[str] = set()
+
+
+def _tell(line: str) -> None:
+    """Once, however often a command opens the file."""
+    if line not in _told and speaks():
+        _told.add(line)
+        print(line, file=sys.stderr, flush=True)
 
 
 def _rebuild(recipe: str, tensors: State) -> Network:

@@ -73,7 +73,7 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
     # Inputs come with their channels last, and so the weights should lie.
     network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     info = TeacherInfo(
-        file=weights.name,
+        file=f"{weights.name} ({taken})" if (taken := network.metadata.get(networks.TAKEN)) else weights.name,
         architecture=network.architecture,
         settings=dict(network.settings),
         fingerprint=networks.fingerprint(network),

@@ -9,6 +9,8 @@ import torch
 from tests.left_overs import left_over
 from torch import nn
 
+from dukd_cache import networks
+from dukd_cache.errors import WeightsError
 from dukd_train import checkpoint
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.errors import RunError
@@ -192,3 +194,12 @@ def test_a_save_that_fails_leaves_the_last_one(tmp_path: Path, monkeypatch: pyte
         checkpoint.save(example(2), tmp_path)
     assert found_step(tmp_path) == 1
     assert names(tmp_path) == before
+
+
+def test_a_checkpoint_is_no_weights_file(tmp_path: Path) -> None:
+    checkpoint.save(example(150), tmp_path)
+    path = tmp_path / "checkpoint-000150.pt"
+    what = "a checkpoint of a training (step 150), not a network"
+    with pytest.raises(WeightsError) as caught:
+        networks.load(path)
+    assert str(caught.value) == f"{path}: {what}: the end of the training writes student.safetensors beside it"

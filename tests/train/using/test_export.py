@@ -196,8 +196,16 @@ def test_existing_files_are_replaced_on_request_only(command: Export, tmp_path: 
 )
 def test_places_that_are_refused(tmp_path: Path, format: FormatName, out: str | None, message: str) -> None:
     (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "a.safetensors").touch()
     with pytest.raises(SettingError, match=message):
         target_of(ExportJob(tmp_path / "a.safetensors", format, tmp_path / out if out else None, overwrite=True))
+
+
+def test_a_run_folder_stands_for_its_student(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    saved(tmp_path).rename(tmp_path / "run" / "student.safetensors")
+    written = export.run(ExportJob(tmp_path / "run", "torchscript", None, overwrite=False)).path
+    assert written == tmp_path / "run" / "student.torchscript.pt"
 
 
 def test_unknown_format(command: Export, tmp_path: Path) -> None:

@@ -91,12 +91,12 @@ def target_of(job: ExportJob) -> Path:
     Raises:
         SettingError: it is the weights file, exists, or its name says another format.
     """
-    suffix = FORMATS[job.format].suffix
-    out = job.out or job.weights.with_name(job.weights.stem + suffix)
+    suffix, weights = FORMATS[job.format].suffix, networks.file_at(job.weights)
+    out = job.out or weights.with_name(weights.stem + suffix)
     ending = f".{suffix.rpartition('.')[2]}"
     if out.suffix != ending:
         raise SettingError(f"{out}: expected a name that ends in {ending}, for {job.format}")
-    if out.resolve() == job.weights.resolve():
+    if out.resolve() == weights.resolve():
         raise SettingError(f"{out}: is the weights file itself; choose another --out")
     if out.is_dir():
         raise SettingError(f"{out}: expected a file, found a folder")
