@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.picture import spread
-from dukd_cache.quality import psnr
+from dukd_cache.quality import psnr_of
 from dukd_cache.reader import Cache
 from dukd_cache.teacher import Teacher
 
@@ -41,7 +41,7 @@ class Gap:
     levels: float
     """Mean absolute difference, of 255."""
     psnr: float
-    """dB, over RGB; 100 stands for no difference."""
+    """dB, over RGB, of the mean squared difference; 100 stands for none."""
 
 
 def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
@@ -81,7 +81,7 @@ def measure(
         raise SettingError(f"--sample must be positive, got {sample}")
     found: dict[View, dict[str, Gap]] = {}
     for view in cache.views:
-        gaps: dict[str, list[Gap]] = {name: [] for name in ELEMENTS}
+        gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
         picks = spread(cache.count(view), sample)
         for start in range(0, len(picks), _BATCH):
             inputs = np.stack([cache.read(view, index).input for index in picks[start : start + _BATCH]])
@@ -91,7 +91,7 @@ def measure(
             for name, element in ELEMENTS.items():
                 how = symmetries.repeated(element, len(x_NCpp))
                 back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
-                gaps[name] += _gaps(back_NCqq, plain_NCqq)
+                gaps[name] += _differences(back_NCqq, plain_NCqq)
                 on_answers(len(x_NCpp))
         found[view] = {name: _mean(each) for name, each in gaps.items()}
     return found
@@ -114,10 +114,19 @@ def table(measured: dict[View, dict[str, Gap]], sample: int) -> str:
     return "\n".join(lines)
 
 
-def _gaps(one_NCqq: Tensor, other_NCqq: Tensor) -> list[Gap]:
-    pairs = zip(one_NCqq.double().mul(255).cpu().numpy(), other_NCqq.double().mul(255).cpu().numpy(), strict=True)
-    return [Gap(float(np.abs(one - other).mean()), psnr(one, other)) for one, other in pairs]
+class _Difference(NamedTuple):
+    """Of two answers, in levels of 255."""
+
+    absolute: float
+    squared: float
+    """Means over the pixels."""
 
 
-def _mean(gaps: list[Gap]) -> Gap:
-    return Gap(fmean(gap.levels for gap in gaps), fmean(gap.psnr for gap in gaps))
+def _differences(one_NCqq: Tensor, other_NCqq: Tensor) -> list[_Difference]:
+    gap_NCqq = (one_NCqq.double() - other_NCqq.double()).mul(255).cpu().numpy()
+    return [_Difference(float(np.abs(gap).mean()), float(np.square(gap).mean())) for gap in gap_NCqq]
+
+
+def _mean(found: list[_Difference]) -> Gap:
+    """The PSNR is that of the mean, as a mean of PSNRs has no meaning where one of them is infinite."""
+    return Gap(fmean(each.absolute for each in found), psnr_of(fmean(each.squared for each in found)))

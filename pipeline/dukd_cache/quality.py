@@ -24,7 +24,7 @@ from dukd_cache.picture import spread
 from dukd_cache.reader import Cache
 
 PSNR_OF_EQUALS = 100.0
-"""dB. Stands for the infinity of equal pictures, and for all above it, so that means stay numbers."""
+"""dB. Stands for the infinity of equal pictures, and for all above it."""
 
 SAMPLE = 256
 """Records of a view that are measured unless told otherwise: some seconds on any cache."""
@@ -49,9 +49,12 @@ class ViewQuality:
     """Measured on some records of one view, evenly spread over it."""
 
     sampled: int
+    equal: int
+    """Records two of whose pictures are equal, as those of flat crops are. They would make every mean as high as one
+    likes, so `psnr` is of the others."""
     psnr: dict[str, Distribution]
-    """dB, of `teacher-truth`, `teacher-bicubic` and `truth-bicubic`, those that the view has. `bicubic` is the
-    enlarged input."""
+    """dB, of `teacher-truth`, `teacher-bicubic` and `truth-bicubic`, those that the view has; {} where no record is
+    left. `bicubic` is the enlarged input."""
     bytes: dict[str, Distribution]
     """In the store, of `input`, `teacher` and `truth`, those that the view has."""
 
@@ -76,13 +79,18 @@ def measure(
                 psnrs.append(psnr_of)
                 on_records(1)
             sizes = [cache.stored_bytes(view, index) for index in picks]
-            found[view] = ViewQuality(len(picks), _distributions(psnrs), _distributions(sizes))
+            told = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
+            found[view] = ViewQuality(len(picks), len(psnrs) - len(told), _distributions(told), _distributions(sizes))
     return found
 
 
 def psnr(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
     """dB of two pictures in 0…255, of any shape, over all values; at most `PSNR_OF_EQUALS`."""
-    error = float(np.mean((one - other) ** 2))
+    return psnr_of(float(np.mean((one - other) ** 2)))
+
+
+def psnr_of(error: float) -> float:
+    """dB of a mean squared error of values in 0…255; at most `PSNR_OF_EQUALS`."""
     return min(PSNR_OF_EQUALS, 10 * math.log10(255**2 / error)) if error else PSNR_OF_EQUALS
 
 
@@ -99,6 +107,8 @@ def table(measured: dict[View, ViewQuality], cache: Cache) -> str:
     lines += ["", f"{'bytes a record':29}{heading}"]
     lines += [f"{view:9} {part:19}{_row(d, 0)}" for view, found in measured.items() for part, d in found.bytes.items()]
     of = ", ".join(f"{found.sampled} of {cache.count(view)} {view}" for view, found in measured.items())
+    if equal := ", ".join(f"{found.equal} of {view}" for view, found in measured.items() if found.equal):
+        lines += ["", f"PSNR without records that hold equal pictures, as flat crops do: {equal}"]
     return "\n".join([*lines, "", f"measured on {of} records (--sample); bicubic is the enlarged input"])
 
 

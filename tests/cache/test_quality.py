@@ -1,6 +1,7 @@
 """What `inspect` measures: PSNR and bytes against plain computations, gaps of teachers whose symmetry is known."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,24 @@ def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
     (tmp_path / "hr").mkdir()
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
     job.run(build_job(tmp_path / "hr", tmp_path / "cache", None))
-    found = quality.measure(Cache(tmp_path / "cache"), ALL)
-    assert set(numbers(found["base"].psnr["truth-bicubic"])) == {quality.PSNR_OF_EQUALS}
+    flat = Cache(tmp_path / "cache")
+    found = quality.measure(flat, ALL)
+    assert found["base"].psnr == {}
+    assert found["base"].equal == found["base"].sampled
+    assert "PSNR without records that hold equal pictures" in quality.table(found, flat)
     json.dumps(quality.to_json(found), allow_nan=False)
+
+
+def test_flat_crops_do_not_raise_the_mean(photos: Path, tmp_path: Path) -> None:
+    job.run(build_job(photos, tmp_path / "without", None))
+    expected = quality.measure(Cache(tmp_path / "without"), ALL)["base"]
+    shutil.copytree(photos, tmp_path / "hr")
+    Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
+    job.run(build_job(tmp_path / "hr", tmp_path / "cache", None))
+    found = quality.measure(Cache(tmp_path / "cache"), ALL)["base"]
+    assert found.sampled > expected.sampled
+    assert found.equal == expected.equal + found.sampled - expected.sampled
+    assert found.psnr == expected.psnr
 
 
 def test_damage_is_not_measured(photos: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`best.safetensors`: which weights are kept, and that stopping changes nothing of it."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,15 @@ def student() -> Network:
 class Story:
     """A training whose weights are the number of its step, told to what a run is told to."""
 
-    def __init__(self, folder: Path, student: Network, by: Criterion = BY_PSNR) -> None:
+    def __init__(
+        self, folder: Path, student: Network, by: Criterion = BY_PSNR, validation: Validation | None = None
+    ) -> None:
         self._folder, self._student, self._by = folder, student, by
+        self._validation = validation or Validation(metrics=("psnr_y", "ssim_y"))
 
     def go(self, start: int, told: dict[int, float], other: float = 0.0) -> None:
         watchers = Observers([ValidationFile(self._folder), BestWeights(self._by)])
-        config = TrainConfig(cache=self._folder, validation=Validation(metrics=("psnr_y", "ssim_y")))
+        config = TrainConfig(cache=self._folder, validation=self._validation)
         watchers.started(Start(config, self._folder, start, 100, self._student))
         for step, value in told.items():
             for parameter in self._student.module.parameters():
@@ -97,6 +101,23 @@ def test_a_new_criterion_or_a_lost_file_starts_anew(tmp_path: Path, student: Net
     (tmp_path / BEST).write_bytes(b"damaged")
     story.go(35, {40: 20.0, 50: 20.0})
     assert story.kept() == (40, "0.02500")
+
+
+def test_scores_made_in_another_way_are_not_compared(tmp_path: Path, student: Network, hr_folder: Path) -> None:
+    def going_on(step: int, told: dict[int, float], tile: int) -> tuple[int, str | None]:
+        sets = {"A": ImageSet(hr=hr_folder)}
+        Story(tmp_path, student, validation=Validation(sets=sets, tile=tile, tile_overlap=0)).go(step, told)
+        return Story(tmp_path, student).kept()
+
+    assert going_on(0, {10: 31.0, 20: 30.0}, tile=0) == (10, "31.0000")
+    assert going_on(25, {30: 30.5, 40: 30.2}, tile=24) == (30, "30.5000")
+    assert going_on(45, {50: 30.4}, tile=24) == (30, "30.5000")
+
+
+def test_what_has_no_score_is_not_the_best(tmp_path: Path, student: Network) -> None:
+    story = Story(tmp_path, student)
+    story.go(0, {10: math.nan, 20: 30.0, 30: math.nan})
+    assert story.kept() == (20, "30.0000")
 
 
 Settings = Callable[..., TrainConfig]

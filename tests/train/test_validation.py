@@ -1,6 +1,8 @@
 """`validation.csv`: the averaged student's scores on the sets of a config."""
 
 import csv
+import shutil
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import USUAL, MetricName
 from dukd_train.settings.config import ImageSet, TrainConfig, Validation
 from dukd_train.validation import VALIDATION, ValidationFile, Validator
+from dukd_train.watching.tracked import score_values
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     first = next(iter(sorted(hr_folder.iterdir())))
     (one / first.name).write_bytes(first.read_bytes())
     file = begun(tmp_path, 0, network)
-    assert (tmp_path / VALIDATION).read_text().splitlines() == ["step,set,psnr_y,ssim_y"]
+    assert (tmp_path / VALIDATION).read_text().splitlines() == ["step,set,psnr_y,ssim_y,made"]
     found = validator({"All": ImageSet(hr=hr_folder), "One": ImageSet(hr=one)}).score(network)
     file.scored(5, found)
     expected = {
@@ -60,7 +63,7 @@ def test_a_row_for_each_set(tmp_path: Path, hr_folder: Path, network: Network) -
     }
     assert found == expected
     assert rows(tmp_path) == [
-        {"step": "5", "set": name, "psnr_y": f"{mean['psnr_y']:.4f}", "ssim_y": f"{mean['ssim_y']:.5f}"}
+        {"step": "5", "set": name, "psnr_y": f"{mean['psnr_y']:.4f}", "ssim_y": f"{mean['ssim_y']:.5f}", "made": ""}
         for name, mean in expected.items()
     ]
     assert expected["All"] != expected["One"]
@@ -115,7 +118,7 @@ def test_columns_are_the_metrics_of_now_and_before(tmp_path: Path, hr_folder: Pa
     assert list(found["A"]) == ["psnr", "psnr_y"]
     file.scored(10, found)
     first, second = rows(tmp_path)
-    assert first == {"step": "5", "set": "A", "psnr_y": "30.0000", "ssim_y": "0.90000", "psnr": ""}
+    assert first == {"step": "5", "set": "A", "psnr_y": "30.0000", "ssim_y": "0.90000", "made": "", "psnr": ""}
     assert second["psnr"] == f"{found['A']['psnr']:.4f}"
     assert second["ssim_y"] == ""
 
@@ -125,6 +128,38 @@ def test_tiles_and_ensemble_are_those_of_eval(hr_folder: Path, network: Network)
     found = validator({"A": ImageSet(hr=hr_folder)}, tile=24, tile_overlap=3, self_ensemble=True).score(network)
     assert found["A"] == evaluate(prepared(network, how), pair_images(hr_folder, 2)).means.network
     assert found != validator({"A": ImageSet(hr=hr_folder)}).score(network)
+
+
+def test_rows_say_how_they_were_made(tmp_path: Path, hr_folder: Path, network: Network) -> None:
+    def row(step: int, **others: Any) -> str:
+        config = TrainConfig(cache=tmp_path, validation=Validation(sets={"A": ImageSet(hr=hr)}, **others))
+        file = ValidationFile(tmp_path)
+        file.started(Start(config, tmp_path, step, 100, network))
+        file.scored(step, {"A": {"psnr_y": 30.0, "ssim_y": 0.9}})
+        return rows(tmp_path)[-1]["made"]
+
+    hr = hr_folder
+    whole = row(5)
+    assert whole.startswith("4 images (")
+    assert whole.endswith("), whole images")
+    assert row(10, tile=24, tile_overlap=3).endswith("), tiles of 24 pixels that overlap by 3")
+    assert row(15, self_ensemble=True).endswith("), whole images, self-ensemble")
+    hr = tmp_path / "elsewhere"
+    shutil.copytree(hr_folder, hr)
+    assert row(20) == whole
+    (hr / "photo0.png").unlink()
+    assert row(25).startswith("3 images (")
+    assert [found["step"] for found in rows(tmp_path)] == ["5", "10", "15", "20", "25"]
+
+
+def test_where_there_is_no_mean_the_cell_is_empty(tmp_path: Path, network: Network) -> None:
+    (tmp_path / "hr").mkdir()
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(tmp_path / "hr" / "flat.png")
+    found = validator({"A": ImageSet(hr=tmp_path / "hr")}).score(network)
+    assert isnan(found["A"]["psnr_y"])
+    begun(tmp_path, 0, network).scored(5, found)
+    assert rows(tmp_path)[0]["psnr_y"] == ""
+    assert score_values(found) == {"A/ssim_y": found["A"]["ssim_y"]}
 
 
 def test_psnr_y_cannot_be_left_out() -> None:

@@ -16,7 +16,7 @@ from dukd_cache.networks import Network
 from dukd_train.observers import Observer, Start
 from dukd_train.scoring.scores import Score, is_better
 from dukd_train.settings.config import Validation
-from dukd_train.validation import VALIDATION, written
+from dukd_train.validation import MADE, VALIDATION, made, written
 
 BEST = "best.safetensors"
 
@@ -49,18 +49,22 @@ class BestWeights(Observer):
     def __init__(self, by: Criterion) -> None:
         self._by = by
         self._best: float | None = None
+        self._made = ""
         self._folder: Path
         self._averaged: Network
 
     def started(self, start: Start) -> None:
         """Look up what the file holds, where a run goes on."""
         self._folder, self._averaged = start.folder, start.averaged
+        self._made = made(start.config.validation, start.averaged.scale).get(self._by.set, "")
         self._best = self._so_far(start.step)
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """Keep the weights if they are better than all before; the first of equals stays."""
         name, metric = self._by
         text = written(metric, scores[name][metric])
+        if not text:  # every image is answered exactly
+            return
         if self._best is None or is_better(metric, float(text), than=self._best):
             self._best = float(text)
             facts = {"step": str(step), "set": name, metric: text}
@@ -85,9 +89,10 @@ class BestWeights(Observer):
         return best
 
     def _scores(self) -> dict[int, float]:
-        """By step, as `validation.csv` has them."""
+        """By step, as `validation.csv` has them; those that were made otherwise than this sitting's are left out."""
         with (self._folder / VALIDATION).open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row["set"] == self._by.set]
+        rows = [row for row in rows if row.get(MADE) in (None, "", self._made)]  # a file of before says nothing
         return {int(row["step"]): float(row[self._by.metric]) for row in rows if row.get(self._by.metric)}
 
 

@@ -99,8 +99,10 @@ def evaluate(
     found = score_weights(weights, sets, folders, scale, device, names, how)
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(scores_json(found))
-    print(tables(found))
+        json_file.write_text(scores_json(found), encoding="utf-8")
+    if text := tables(found):
+        print(text)
+    found.end()
 
 
 @app.command(
@@ -117,6 +119,8 @@ def compare(
         typer.Option(help="Run or group to hold the others against image by image. Default: scratch, else kd."),
     ] = None,
     metrics: Metrics = "psnr_y,ssim_y",
+    tile: TileOption = "0",
+    tile_overlap: TileOverlap = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Compare students: report.html, and its parts as files (Markdown, CSV, JSON, PNG).
@@ -126,13 +130,17 @@ def compare(
     from dukd_train.report.compare import PAGE
     from dukd_train.report.compare import compare as write_report
     from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scores import metric_names
+    from dukd_train.scoring.tiles import tile_side
 
     sets, names = named_sets(hr) if hr else None, metric_names(metrics)
-    table = write_report(
-        runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, device=device
+    how = Inference(tile_side(tile), tile_overlap)
+    done = write_report(
+        runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, how=how, device=device
     )
-    print(f"{table}\n{out / PAGE}")
+    print(f"{done.table}\n{out / PAGE}")
+    done.end()
 
 
 @app.command(epilog="Example: `dukd-train upscale runs/kd/student.safetensors photos large`")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dukd_train.errors import RunError
 from dukd_train.report.compare import FILES, compare
 from dukd_train.report.crops import most_different_crop
 from dukd_train.scoring.evaluate import evaluate, pair_images, super_resolve
+from dukd_train.scoring.inference import Inference
 from dukd_train.settings import config
 
 CURVE = "step,lr,total,rec,kd,zoom_in,zoom_out_rec,zoom_out_kd\n10,1e-4,0.5,0.25,0.25,,,\n20,1e-4,0.4,0.2,0.2,,,\n"
@@ -69,7 +71,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     (runs[1] / "curve.csv").write_text(CURVE.replace(",0.", ",0.9"))
     networks.save(make_network(7), root / "big.safetensors", {})
     out = root / "reports" / "small"
-    text = compare(runs, out, teacher=root / "big.safetensors", pictures=2, device="cpu")
+    text = compare(runs, out, teacher=root / "big.safetensors", pictures=2, device="cpu").table
     return Report(out, text, runs, images)
 
 
@@ -117,6 +119,39 @@ def test_provenance_says_where_the_numbers_come_from(report: Report) -> None:
     assert found["runs"] == {path.name: json.loads((path / "run.json").read_text()) for path in report.runs}
     assert found["sets"]["Small"]["images"] == 3
     assert found["teacher"]["fingerprint"] == networks.fingerprint(make_network(7))
+    expected = {name: networks.fingerprint(make_network(seed)) for seed, name in enumerate(("first", "second"))}
+    assert found["fingerprints"] == expected
+    assert (found["how"], found["tile"], found["precision"], found["skipped"]) == ("whole images", 0, "fp32", {})
+
+
+def test_images_that_tell_nothing_or_cannot_be_used(tmp_path: Path, runs: list[Path], images: Path) -> None:
+    compare(runs, tmp_path / "out", device="cpu").end()
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    Image.new("RGB", (64, 64)).save(images / "black.png")
+    (images / "broken.png").write_text("no image")
+    found = compare(runs, tmp_path / "out", device="cpu")
+    again = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert {name: of["Small"]["psnr_y"] for name, of in again.items()} == {
+        name: of["Small"]["psnr_y"] for name, of in scores.items()
+    }, "bicubic answers the black image exactly"
+    assert "Small: PSNR-Y means leave out 1 image that is answered exactly: black." in found.table
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert not re.search(r"\b(inf|nan)\b", re.sub(r"data:[^\"]*", "", page))
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert provenance["sets"]["Small"] | {"hr": "", "lr": ""} == {
+        "hr": "", "lr": "", "images": 2, "left_out": {"psnr_y": ["black"]},
+    }  # fmt: skip
+    assert [*provenance["skipped"]] == ["Small/broken"]
+    with pytest.raises(ImageError, match="1 of 3 images could not be compared: they are named above"):
+        found.end()
+
+
+def test_scores_of_tiles_are_marked(tmp_path: Path, runs: list[Path]) -> None:
+    found = compare(runs[:1], tmp_path / "out", how=Inference(24, 2), device="cpu")
+    warning = "Scored in tiles of 24 pixels that overlap by 2: not to be compared with scores that are made otherwise."
+    assert warning in found.table
+    assert warning in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["tile_overlap"] == 2
 
 
 def test_crops_show_everyone_once_a_picture(report: Report) -> None:

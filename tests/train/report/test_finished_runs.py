@@ -7,7 +7,9 @@ import pytest
 
 from dukd_cache.errors import SettingError
 from dukd_train.errors import RunError
+from dukd_train.report.curves import panels
 from dukd_train.report.finished_runs import load_runs, validation_sets
+from dukd_train.report.groups import group_runs
 from dukd_train.settings import config
 
 
@@ -106,7 +108,7 @@ def test_curves_leave_out_what_the_method_has_not(tmp_path: Path) -> None:
     (folder / "validation.csv").write_text("step,set,psnr_y,ssim_y\n10,S,30.5,0.9\n10,T,20,0.8\n20,S,31,0.9\n")
     run = load_runs([folder])[0]
     assert run.loss() == {"total": [(10, 0.5), (20, 0.25)], "rec": [(10, 0.25), (20, 0.125)]}
-    assert run.validation() == {"S": [(10, 30.5), (20, 31.0)], "T": [(10, 20.0)]}
+    assert run.validation() == {("S", ""): [(10, 30.5), (20, 31.0)], ("T", ""): [(10, 20.0)]}
 
 
 @pytest.mark.parametrize("content", ["step,lr,total\n10,1e-4,oops\n", "step,lr,total\n,1e-4,1\n", "lr,total\n1,1\n"])
@@ -119,3 +121,14 @@ def test_damaged_curves_are_named(tmp_path: Path, content: str) -> None:
         run.loss()
     with pytest.raises(RunError, match=r"validation\.csv: expected a step and psnr_y"):
         run.validation()
+
+
+def test_scores_made_in_different_ways_are_different_curves(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    rows = ["10,S,30.5,0.9,whole images", "20,S,31,0.9,tiles of 48", "30,S,,1.0,tiles of 48"]
+    (folder / "validation.csv").write_text("\n".join(["step,set,psnr_y,ssim_y,made", *rows, ""]))
+    (run,) = load_runs([folder])
+    assert run.validation() == {("S", "whole images"): [(10, 30.5)], ("S", "tiles of 48"): [(20, 31.0)]}
+    assert [panel.title for panel in panels(group_runs([run]))] == [
+        "S: PSNR-Y\nwhole images", "S: PSNR-Y\ntiles of 48",
+    ]  # fmt: skip

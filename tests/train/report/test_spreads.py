@@ -17,7 +17,7 @@ from dukd_train.report.spreads import Spread, mean_curve
         ((0.01, 0.03), 3, True, "+0.020 ± 0.014"),
         ((-0.01, -0.03), 3, True, "−0.020 ± 0.014"),
         ((math.inf, 30.0), 2, False, "inf"),
-        ((math.nan, 30.0), 2, True, "nan"),
+        ((math.nan, 30.0), 2, True, "–"),
     ],
 )
 def test_text(values: tuple[float, ...], digits: int, signed: bool, expected: str) -> None:

@@ -9,7 +9,7 @@ from dukd_cache.errors import SettingError
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import Group, group_runs
-from dukd_train.report.standings import choose_baseline, image_differences, standings
+from dukd_train.report.standings import best_groups, choose_baseline, image_differences, standings
 from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
 from dukd_train.settings.config import validated
 
@@ -97,8 +97,38 @@ def test_which_baseline(groups: list[Group]) -> None:
         choose_baseline("dukt", groups, ["bicubic"])
 
 
-def test_infinite_scores_do_no_harm(groups: list[Group], comparison: Comparison) -> None:
-    perfect = {**comparison.scores, "scratch-s0": {"A": ({"psnr_y": math.inf, "ssim_y": 1.0},) * 2}}
-    changed = Comparison(comparison.metrics, comparison.images, perfect, ())
-    assert "inf" in seeds_markdown(standings(groups, changed), ["A"], changed.metrics)
-    assert "-inf" in gains_markdown(standings(groups, changed), ["A"])
+def changed(comparison: Comparison, name: str, *scores: float) -> Comparison:
+    """With other PSNRs of one run."""
+    of_name = {"A": tuple({"psnr_y": score, "ssim_y": 0.5} for score in scores)}
+    return Comparison(comparison.metrics, comparison.images, {**comparison.scores, name: of_name}, ())
+
+
+def test_an_image_that_anyone_answers_exactly_is_left_out_for_everyone(
+    groups: list[Group], comparison: Comparison
+) -> None:
+    exact = changed(comparison, "scratch-s0", math.inf, 20.0)
+    assert exact.left_out == {"A": {"psnr_y": ("one",)}}
+    scratch, dukd = standings(groups, exact)
+    assert scratch.scores["A"]["psnr_y"].values == (20.0, 21.0)
+    assert dukd.scores["A"]["psnr_y"].values == (19.9, 20.9, 99.0)
+    assert dukd.gains["scratch"]["A"]["psnr_y"].values == pytest.approx((-0.1, -0.1))
+    assert [each.group.name for each in best_groups([scratch, dukd], "A")] == ["dukd"]
+    (only,) = image_differences(groups, "scratch", exact)["A"]
+    assert math.isnan(only.values[0])
+    assert (only.wins, only.ties, only.compared) == (1, 0, 1)
+
+
+def test_where_nothing_is_left_there_is_neither_mean_nor_best(groups: list[Group], comparison: Comparison) -> None:
+    exact = changed(comparison, "bicubic", math.inf, math.inf)
+    found = standings(groups, exact)
+    assert "–" in seeds_markdown(found, ["A"], exact.metrics)
+    assert "inf" not in gains_markdown(found, ["A"])
+    assert best_groups(found, "A") == []
+
+
+def test_ties_are_no_wins(groups: list[Group], comparison: Comparison) -> None:
+    pair = [Group("scratch", groups[0].runs[:1]), Group("dukd", groups[1].runs[:1])]
+    level = changed(comparison, "dukd-s0", 30.0002, 20.0)
+    (only,) = image_differences(pair, "scratch", level)["A"]
+    assert (only.wins, only.ties, only.compared) == (0, 2, 2)
+    assert [each.group.name for each in best_groups(standings(pair, level), "A")] == ["scratch", "dukd"]

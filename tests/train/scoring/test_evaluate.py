@@ -1,6 +1,7 @@
 """Networks on image pairs, among them a released teacher against the scores that other code gave it."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from dukd_cache import networks
 from dukd_cache.degrade import downscale, upscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder
-from dukd_train.scoring.evaluate import ImagePair, ImageScore, evaluate, pair_images
+from dukd_train.scoring.evaluate import ImagePair, ImageScore, MeanScorer, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr_y, ssim_y
 from dukd_train.scoring.scores import usual_score
+from dukd_train.scoring.skipped import Skipped
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def test_means_are_over_images_and_images_keep_their_order(tmp_path: Path) -> No
     for seed, name in enumerate(("b", "a", "sub/c")):
         write_image(tmp_path / f"{name}.png", 40 + 8 * seed, 40, seed)
     told: list[str] = []
-    evaluation = evaluate(Nearest(2), pair_images(tmp_path, 2), on_image=lambda scored: told.append(scored.name))
+    evaluation = evaluate(Nearest(2), pair_images(tmp_path, 2), on_image=told.append)
     assert told == [image.name for image in evaluation.images] == ["a", "b", "sub/c"]
     means = evaluation.means
     assert means.network["psnr_y"] == pytest.approx(np.mean([image.network["psnr_y"] for image in evaluation.images]))
@@ -77,7 +79,7 @@ def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     assert content["images"]["flat"]["network"] == {"psnr_y": None, "ssim_y": pytest.approx(1.0)}
     assert content["images"]["waves"]["bicubic"]["psnr_y"] == evaluation.images[1].bicubic["psnr_y"]
     assert content["mean"]["bicubic"]["ssim_y"] == evaluation.means.bicubic["ssim_y"]
-    assert set(content) == {"mean", "images"}
+    assert set(content) == {"mean", "left_out", "images", "skipped"}
 
 
 def test_given_lr_images_are_used(tmp_path: Path) -> None:
@@ -110,6 +112,56 @@ def test_unusable_images_are_named(tmp_path: Path) -> None:
         evaluate(Nearest(2), pair_images(tmp_path, 2))
     with pytest.raises(ImageError, match="no images to evaluate on"):
         evaluate(Nearest(2), [])
+
+
+def test_an_image_that_is_answered_exactly_is_in_no_mean(tmp_path: Path) -> None:
+    write_image(tmp_path / "waves.png", 32, 32, seed=0)
+    alone = evaluate(Nearest(2), pair_images(tmp_path, 2))
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "flat.png")
+    both = evaluate(Nearest(2), pair_images(tmp_path, 2))
+    assert both.images[0].network["psnr_y"] == math.inf
+    assert both.means.network["psnr_y"] == alone.means.network["psnr_y"]
+    assert both.means.bicubic["psnr_y"] == alone.means.bicubic["psnr_y"]
+    assert both.means.network["ssim_y"] > alone.means.network["ssim_y"]
+    assert both.to_json()["left_out"] == {"psnr_y": ["flat"]}
+    assert alone.to_json()["left_out"] == {}
+
+
+@dataclass(frozen=True)
+class Darker:
+    """Misses flat images, too."""
+
+    scale: int
+
+    def __call__(self, image_NCHW: Tensor) -> Tensor:
+        return Nearest(self.scale)(image_NCHW) - 1 / 255
+
+
+def test_students_of_every_step_are_scored_on_the_same_images(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_image(tmp_path / f"waves{seed}.png", 32, 32, seed)
+    pairs = pair_images(tmp_path, 2)
+    expected = [evaluate(network, pairs).means.network["psnr_y"] for network in (Nearest(2), Darker(2))]
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "flat.png")
+    mean_of = MeanScorer(pair_images(tmp_path, 2))
+    found = [mean_of(network)["psnr_y"] for network in (Nearest(2), Darker(2), Nearest(2))]
+    assert found == [*expected, expected[0]], "bicubic answers the flat image exactly: it tells nobody from anybody"
+    assert evaluate(Darker(2), pair_images(tmp_path, 2)).means.network == mean_of(Darker(2))
+
+
+def test_one_bad_image_does_not_cost_the_others(tmp_path: Path) -> None:
+    write_image(tmp_path / "hr" / "a.png", 48, 64, seed=1)
+    alone = evaluate(Nearest(2), pair_images(tmp_path / "hr", 2))
+    (tmp_path / "hr" / "b.png").write_text("no image")
+    write_image(tmp_path / "hr" / "tiny.png", 12, 12, seed=0)
+    found = evaluate(Nearest(2), pair_images(tmp_path / "hr", 2), skip=True)
+    assert found.images == alone.images
+    assert [*found.to_json()["skipped"]] == ["b", "tiny"]
+    assert all(str(error).startswith(str(tmp_path / "hr" / f"{name}.png")) for name, error in found.skipped.items())
+    write_image(tmp_path / "lr" / "ax2.png", 24, 32, seed=1)
+    unpaired: Skipped = {}
+    assert [pair.name for pair in pair_images(tmp_path / "hr", 2, LrFolder(tmp_path / "lr"), unpaired)] == ["a"]
+    assert [*unpaired] == ["b", "tiny"]
 
 
 def reference(data_dir: Path, benchmark: str, scale: int) -> tuple[dict[str, list[float]], networks.Network]:

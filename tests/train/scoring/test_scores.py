@@ -7,7 +7,18 @@ import pytest
 
 from dukd_cache.errors import SettingError
 from dukd_train.scoring import metrics
-from dukd_train.scoring.scores import is_better, mean_score, metric_names, plain_score, scorer, shown, usual_score
+from dukd_train.scoring.scores import (
+    common_means,
+    decibels,
+    is_better,
+    left_out,
+    left_out_note,
+    metric_names,
+    plain_score,
+    scorer,
+    shown,
+    usual_score,
+)
 
 
 def pair() -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +63,30 @@ def test_more_is_better_but_for_distances(metric: str, better: bool) -> None:
 
 
 def test_means_and_plain_values() -> None:
-    mean = mean_score([{"psnr_y": 20.0, "lpips": 0.5}, {"psnr_y": 40.0, "lpips": 0.25}])
-    assert mean == {"psnr_y": 30.0, "lpips": 0.375}
+    means = common_means([[{"psnr_y": 20.0, "lpips": 0.5}, {"psnr_y": 40.0, "lpips": 0.25}]])
+    assert means == [{"psnr_y": 30.0, "lpips": 0.375}]
     assert plain_score({"psnr_y": math.inf, "ssim_y": 1.0}) == {"psnr_y": None, "ssim_y": 1.0}
+    assert plain_score({"psnr_y": math.nan}) == {"psnr_y": None}
+    assert [decibels(value) for value in (30.126, math.inf, math.nan)] == ["30.13 dB", "exact", "–"]
     assert (shown("psnr", 31.23456), shown("ssim_y", 0.987654)) == ("31.235", "0.9877")
+
+
+def test_means_of_everyone_are_over_the_same_images() -> None:
+    ours = [{"psnr_y": value, "ssim_y": ssim} for value, ssim in ((math.inf, 1.0), (30.0, 0.8), (32.0, 0.9))]
+    theirs = [{"psnr_y": value, "ssim_y": ssim} for value, ssim in ((60.0, 0.7), (31.0, 0.8), (33.0, 0.9))]
+    first, second = common_means([ours, theirs])
+    assert (first["psnr_y"], second["psnr_y"]) == (31.0, 32.0), "the first image would make ours infinite"
+    assert (first["ssim_y"], second["ssim_y"]) == pytest.approx((0.9, 0.8)), "it has an SSIM"
+    assert left_out([ours, theirs], ["black", "a", "b"]) == {"psnr_y": ("black",)}
+    assert left_out([theirs], ["black", "a", "b"]) == {}
+    assert left_out_note({"psnr_y": ("black",)}) == "PSNR-Y means leave out 1 image that is answered exactly: black"
+    assert left_out_note({}) == ""
+
+
+def test_where_every_image_is_answered_exactly_there_is_no_mean() -> None:
+    (mean,) = common_means([[{"psnr_y": math.inf, "ssim_y": 1.0}]])
+    assert math.isnan(mean["psnr_y"])
+    assert mean["ssim_y"] == 1.0
+    assert is_better("psnr_y", 20.0, than=mean["psnr_y"])
+    assert not is_better("psnr_y", mean["psnr_y"], than=20.0)
+    assert not is_better("psnr_y", mean["psnr_y"], than=mean["psnr_y"])

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import SettingError, WeightsError
+from dukd_cache.errors import DukdError, SettingError, WeightsError
 from dukd_cache.files import is_systems
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_train.provenance import software
+from dukd_train.provenance import device_name, software
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
 from dukd_train.report.crops import crops_sheet
 from dukd_train.report.curves import draw_curves, panels
@@ -33,7 +34,9 @@ from dukd_train.report.tables import (
     seeds_markdown,
 )
 from dukd_train.scoring.evaluate import ImagePair, pair_images
-from dukd_train.scoring.scores import USUAL, MetricName, Score, scorer
+from dukd_train.scoring.inference import WHOLE, Inference, prepared
+from dukd_train.scoring.scores import USUAL, MetricName, Score, left_out_note, scorer
+from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.settings.config import ImageSet
 
 PAGE = "report.html"
@@ -51,6 +54,26 @@ FILES = (
 """What a report consists of."""
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A report that is written."""
+
+    table: str
+    """In Markdown, as in `table.md`."""
+    images: int
+    """That were scored."""
+    skipped: tuple[DukdError, ...]
+    """Why each of the others was not."""
+
+    def end(self) -> None:
+        """Name the images that were skipped.
+
+        Raises:
+            ImageError: there is one.
+        """
+        conclude(self.skipped, self.images + len(self.skipped), "compared")
+
+
 def compare(
     runs: Sequence[Path],
     out: Path,
@@ -60,8 +83,9 @@ def compare(
     pictures: int = 4,
     baseline: str | None = None,
     metrics: Sequence[MetricName] = USUAL,
+    how: Inference = WHOLE,
     device: str = "auto",
-) -> str:
+) -> Compared:
     """Score the students of finished runs on the same images and write a report into the folder `out`.
 
     Args:
@@ -72,17 +96,15 @@ def compare(
         pictures: at most so many pictures are shown, those at which the students differ most.
         baseline: run or group that the page holds the others against image by image; see `choose_baseline`.
         metrics: scores beside PSNR-Y and SSIM-Y, which are always there.
+        how: every network is asked; by default on whole images, in float32.
         device: where the networks run: auto, cpu or cuda.
-
-    Returns:
-        The table in Markdown, as in `table.md`.
 
     Raises:
         RunError: a folder is no finished run.
         SettingError: `out` holds something else, it is not clear which images to score on, or there is no such
             baseline.
         WeightsError: a weights file cannot be used, or the teacher's scale is another.
-        ImageError: an image cannot be used.
+        ImageError: no image can be used. (Some that cannot are skipped for everyone.)
     """
     check_out(out)
     loaded = load_runs(runs, taken=(BICUBIC, TEACHER))
@@ -92,23 +114,33 @@ def compare(
     others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
     against = choose_baseline(baseline, groups, others)
     sets = {name: ImageSet(hr=folder) for name, folder in hr.items()} if hr else validation_sets(loaded)
-    pairs = {name: _pairs(images, scale) for name, images in sets.items()}
+    unpaired: dict[str, Skipped] = {name: {} for name in sets}
+    pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
     place = choose_device(device)
     contenders = _networks(loaded, teacher, scale, place)
     students = [group.runs[0].name for group in shown]
     scores = scorer([*dict.fromkeys((*USUAL, *metrics))], place)
-    comparison = compare_networks(contenders, students, pairs, scores, pictures)
+    asked = {name: prepared(network, how) for name, network in contenders.items()}
+    comparison = compare_networks(asked, students, pairs, scores, pictures)
+    skipped = {f"{name}/{image}": error for name in sets for image, error in unpaired[name].items()}
+    skipped |= comparison.skipped
     rows = _rows(loaded, contenders, comparison)
     standing = standings(groups, comparison)
-    table = _table(rows, standing, comparison, scale)
-    provenance = _provenance(loaded, contenders.get(TEACHER), teacher, sets, comparison)
+    table = _table(rows, standing, comparison, scale, how)
+    provenance = {
+        **_provenance(loaded, contenders, teacher, sets, comparison),
+        "how": str(how),
+        **how.facts(),
+        "device": device_name(place),
+        "skipped": {name: str(error) for name, error in skipped.items()},
+    }
     drawn = panels(shown)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
         folder = Path(made)
         texts = {
             "table.md": table,
-            "table.csv": comma_separated(rows, list(sets), comparison.metrics),
+            "table.csv": comma_separated(rows, [*comparison.images], comparison.metrics),
             "images.csv": images_csv(comparison),
             "scores.json": scores_json(rows),
             "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
@@ -121,7 +153,7 @@ def compare(
         out.mkdir(exist_ok=True)
         for name in FILES:
             os.replace(folder / name, out / name)
-    return table
+    return Compared(table, sum(map(len, comparison.images.values())), tuple(skipped.values()))
 
 
 def check_out(out: Path) -> None:
@@ -140,8 +172,8 @@ def check_out(out: Path) -> None:
         raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
 
 
-def _pairs(images: ImageSet, scale: int) -> list[ImagePair]:
-    return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
+def _pairs(images: ImageSet, scale: int, skipped: Skipped) -> list[ImagePair]:
+    return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None, skipped)
 
 
 def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device) -> dict[str, Network]:
@@ -177,10 +209,16 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Co
     return rows
 
 
-def _table(rows: Sequence[Row], standing: Sequence[Standing], comparison: Comparison, scale: int) -> str:
+def _table(
+    rows: Sequence[Row], standing: Sequence[Standing], comparison: Comparison, scale: int, how: Inference
+) -> str:
     sets = [*comparison.images]
     images = ", ".join(f"{name} ({len(of_set)})" for name, of_set in comparison.images.items())
     text = f"Scale ×{scale}; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {images}.\n"
+    if how != WHOLE:
+        text += f"Scored in {how}: not to be compared with scores that are made otherwise.\n"
+    for name, left_out in comparison.left_out.items():
+        text += f"{name}: {left_out_note(left_out)}.\n"
     text += "The best student is in bold.\n\n" + markdown(rows, sets, comparison.metrics)
     if any(len(each.group.runs) > 1 for each in standing):
         text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)
@@ -191,17 +229,20 @@ def _table(rows: Sequence[Row], standing: Sequence[Standing], comparison: Compar
 
 def _provenance(
     runs: Sequence[Run],
-    teacher: Network | None,
+    contenders: Mapping[str, Network],
     teacher_file: Path | None,
     sets: Mapping[str, ImageSet],
     comparison: Comparison,
 ) -> dict[str, Any]:
-    """Where the numbers come from: `run.json` of every run, the images, the teacher, the software."""
+    """Where the numbers come from: `run.json` of every run, the weights, the images, the teacher, the software."""
+    teacher = contenders.get(TEACHER)
     return {
         "runs": {run.name: run.facts for run in runs},
+        "fingerprints": {run.name: networks.fingerprint(contenders[run.name]) for run in runs},
         "sets": {
-            name: images.model_dump(mode="json") | {"images": len(comparison.images[name])}
-            for name, images in sets.items()
+            name: sets[name].model_dump(mode="json")
+            | {"images": len(images), "left_out": comparison.left_out.get(name, {})}
+            for name, images in comparison.images.items()
         },
         "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
         **software(),

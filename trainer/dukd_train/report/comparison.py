@@ -1,17 +1,18 @@
 """Several networks on the same images: everyone's score on every image, and the crops at which students differ most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from dukd_cache.degrade import upscale
-from dukd_cache.errors import ImageError
-from dukd_cache.networks import Network
 from dukd_cache.progress import progress
 from dukd_train.report.crops import Crop, most_different_crop
 from dukd_train.scoring.evaluate import ImagePair
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8
-from dukd_train.scoring.scores import Score, Scorer, mean_score
+from dukd_train.scoring.scores import Score, Scorer, common_means, left_out
+from dukd_train.scoring.skipped import Skipped, conclude, image_errors, skipping
+from dukd_train.scoring.super_resolver import SuperResolver
 
 BICUBIC, TEACHER = "bicubic", "teacher"
 """Contenders beside the runs; no run gets one of these names."""
@@ -29,19 +30,38 @@ class Comparison:
     crops: tuple[Crop, ...]
     """Those at which the shown students differ most come first."""
 
+    skipped: Skipped = field(default_factory=dict)
+    """Images that could not be used, called set/name: they are none of `images`."""
+
+    @cached_property
+    def means(self) -> Mapping[str, Mapping[str, Score]]:
+        """By set and contender, over the same images for all: those of `left_out` are missing."""
+        return {name: dict(zip(self.scores, common_means(self._everyone(name)), strict=True)) for name in self.images}
+
+    @cached_property
+    def left_out(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """By set and metric, the images that anyone answers exactly; sets and metrics without one are missing."""
+        found = {name: left_out(self._everyone(name), images) for name, images in self.images.items()}
+        return {name: images for name, images in found.items() if images}
+
     def mean(self, name: str, set_name: str) -> Score:
-        """The mean over the images of a set."""
-        return mean_score(self.scores[name][set_name])
+        """The mean over the images of a set; see `means`."""
+        return self.means[set_name][name]
+
+    def _everyone(self, set_name: str) -> list[tuple[Score, ...]]:
+        return [of_sets[set_name] for of_sets in self.scores.values()]
 
 
 def compare_networks(
-    contenders: Mapping[str, Network],
+    contenders: Mapping[str, SuperResolver],
     shown: Sequence[str],
     pairs: Mapping[str, Sequence[ImagePair]],
     scorer: Scorer,
     pictures: int,
 ) -> Comparison:
     """Score every network, and bicubic, on every image; whole answers are kept for one image at a time.
+
+    An image that cannot be used is skipped for everyone.
 
     Args:
         contenders: students and perhaps the teacher, by name.
@@ -51,39 +71,41 @@ def compare_networks(
         pictures: at most so many crops are kept, of different images.
 
     Raises:
-        ImageError: an image cannot be used.
+        ImageError: no image can be used.
     """
     scores: dict[str, dict[str, list[Score]]] = {
         name: {set_name: [] for set_name in pairs} for name in (BICUBIC, *contenders)
     }
+    images: dict[str, list[str]] = {set_name: [] for set_name in pairs}
     crops: list[Crop] = []
+    skipped: Skipped = {}
     with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
         for set_name, set_pairs in pairs.items():
             for pair in set_pairs:
-                answers, truth = _answers(contenders, pair)
-                for name, found in _scores(scorer, answers, truth, pair).items():
-                    scores[name][set_name].append(found)
-                visible = {name: answers[name] for name in (BICUBIC, *shown, TEACHER) if name in answers}
-                crops.append(most_different_crop(f"{set_name}/{pair.name}", visible, shown, truth, pair.scale))
-                crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
+                picture = f"{set_name}/{pair.name}"
+                with skipping(picture, skipped), image_errors(pair.hr, pair.lr):
+                    answers, truth = _answers(contenders, pair)
+                    of_image = {name: scorer(answer, truth, pair.scale) for name, answer in answers.items()}
+                    visible = {name: answers[name] for name in (BICUBIC, *shown, TEACHER) if name in answers}
+                    crops.append(most_different_crop(picture, visible, shown, truth, pair.scale))
+                    crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
+                    images[set_name].append(pair.name)
+                    for name, found in of_image.items():
+                        scores[name][set_name].append(found)
                 advance(1)
+    if not any(images.values()):
+        conclude(skipped.values(), len(skipped), "compared")
     return Comparison(
         metrics=tuple(scorer.measures),
-        images={set_name: tuple(pair.name for pair in set_pairs) for set_name, set_pairs in pairs.items()},
-        scores={name: {at: tuple(found) for at, found in of.items()} for name, of in scores.items()},
+        images={set_name: tuple(names) for set_name, names in images.items() if names},
+        scores={name: {at: tuple(found) for at, found in of.items() if found} for name, of in scores.items()},
         crops=tuple(crops),
+        skipped=skipped,
     )
 
 
-def _answers(contenders: Mapping[str, Network], pair: ImagePair) -> tuple[dict[str, U8], U8]:
+def _answers(contenders: Mapping[str, SuperResolver], pair: ImagePair) -> tuple[dict[str, U8], U8]:
     """What everyone makes of an LR image, by name, and the truth."""
     scene = pair.read()
     answers = {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
     return {BICUBIC: upscale(scene.lr, pair.scale)} | answers, scene.hr
-
-
-def _scores(scorer: Scorer, answers: Mapping[str, U8], truth: U8, pair: ImagePair) -> dict[str, Score]:
-    try:
-        return {name: scorer(answer, truth, pair.scale) for name, answer in answers.items()}
-    except ImageError as error:
-        raise ImageError(f"{pair.hr}: {error}") from error

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from dukd_cache.picture import MIN_HEIGHT, Tile, sheet
 from dukd_train.scoring.metrics import U8, luma, psnr_y
+from dukd_train.scoring.scores import decibels
 
 F64 = npt.NDArray[np.float64]
 
@@ -82,7 +83,9 @@ def crops_sheet(crops: Sequence[Crop], title: str) -> Image.Image:
     rows: list[tuple[str, Sequence[Tile]]] = []
     for crop in crops:
         tiles = [Tile(crop.context, f"at ({crop.left}, {crop.top})")]
-        tiles += [Tile(image, f"{name}\n{psnr_y(image, crop.truth, 0):.2f} dB") for name, image in crop.answers.items()]
+        tiles += [
+            Tile(image, f"{name}\n{decibels(psnr_y(image, crop.truth, 0))}") for name, image in crop.answers.items()
+        ]
         rows.append((crop.picture, [*tiles, Tile(crop.truth, "truth")]))
     return sheet(rows, title)
 

@@ -1,7 +1,7 @@
 """Training curves: loss and validation PSNR against the step, of groups of runs, mean and band over the seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,12 @@ def panels(groups: Sequence[Group]) -> list[Panel]:
     """
     losses = {group.name: [run.loss() for run in group.runs] for group in groups}
     scores = {group.name: [run.validation() for run in group.runs] for group in groups}
-    sets = dict.fromkeys(name for of_group in scores.values() for curves in of_group for name in curves)
+    sets = [*dict.fromkeys(key for of_group in scores.values() for curves in of_group for key in curves)]
+    several = {name for name, _ in sets if sum(other == name for other, _ in sets) > 1}
     found = [Panel(title, "L1", _lines(part, losses)) for part, title in TITLES.items()]
-    found += [Panel(f"{name}: PSNR-Y", "dB", _lines(name, scores)) for name in sets]
+    for name, made in sets:  # scores that were made in different ways are not to be seen on the same axes
+        title = f"{name}: PSNR-Y" + (f"\n{made or 'made in an unknown way'}" if name in several else "")
+        found.append(Panel(title, "dB", _lines((name, made), scores)))
     return [panel for panel in found if panel.lines]
 
 
@@ -95,8 +98,8 @@ def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, st
     return pictures
 
 
-def _lines(name: str, curves: Mapping[str, Sequence[Mapping[str, Curve]]]) -> dict[str, Line]:
-    """Of one quantity, by group, where every run of the group has it."""
+def _lines(name: Hashable, curves: Mapping[str, Sequence[Mapping[Any, Curve]]]) -> dict[str, Line]:
+    """Of one quantity, by group, over the runs of the group that have it."""
     found: dict[str, Line] = {}
     for group, of_runs in curves.items():
         of_seeds = [of_run[name] for of_run in of_runs if name in of_run]

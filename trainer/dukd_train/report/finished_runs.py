@@ -13,7 +13,7 @@ from dukd_train.journal import CURVE
 from dukd_train.run_folder import CONFIG, FACTS, WEIGHTS
 from dukd_train.settings import config
 from dukd_train.settings.config import ImageSet, TrainConfig
-from dukd_train.validation import VALIDATION
+from dukd_train.validation import MADE, VALIDATION
 
 Curve = list[tuple[int, float]]
 """(step, value)."""
@@ -56,15 +56,19 @@ class Run:
                     curves.setdefault(part, []).append(_point(self.folder / CURVE, row, part))
         return curves
 
-    def validation(self) -> dict[str, Curve]:
-        """PSNR-Y in dB by validation set.
+    def validation(self) -> dict[tuple[str, str], Curve]:
+        """PSNR-Y in dB by validation set and how it was made (see `validation.made`; empty where that is not known).
+
+        Points without a mean are left out.
 
         Raises:
             RunError: `validation.csv` is damaged.
         """
-        curves: dict[str, Curve] = {}
+        curves: dict[tuple[str, str], Curve] = {}
         for row in _rows(self.folder / VALIDATION):
-            curves.setdefault(row.get("set", ""), []).append(_point(self.folder / VALIDATION, row, "psnr_y"))
+            if row.get("psnr_y") != "":
+                curve = curves.setdefault((row.get("set", ""), row.get(MADE) or ""), [])
+                curve.append(_point(self.folder / VALIDATION, row, "psnr_y"))
         return curves
 
 

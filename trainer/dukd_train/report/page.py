@@ -1,6 +1,7 @@
 """A report as one HTML page that needs nothing else: no script, no other file, no network."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +17,17 @@ from dukd_train.report.curves import Panel, curve_pictures
 from dukd_train.report.groups import BASELINES, Group, apart, differing_settings
 from dukd_train.report.plotting import data_uri, styles
 from dukd_train.report.spreads import MINUS
-from dukd_train.report.standings import ImageDifferences, Standing, image_differences, image_means
-from dukd_train.report.tables import GAIN_DIGITS, Row, digits
+from dukd_train.report.standings import (
+    GAIN_DIGITS,
+    ImageDifferences,
+    Standing,
+    best_groups,
+    image_differences,
+    image_means,
+)
+from dukd_train.report.tables import Row, digits
 from dukd_train.scoring.metrics import U8, psnr_y
-from dukd_train.scoring.scores import LABELS, is_better
+from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
 from dukd_train.settings import config
 
 
@@ -94,18 +102,23 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fixed": _fixed, "signed": _signed, "duration": _duration, "heat": _heat}
+    environment.filters |= {
+        "score": _score,
+        "decibels": decibels,
+        "signed": _signed,
+        "duration": _duration,
+        "heat": _heat,
+    }
     return environment.get_template("report.html.jinja").render(
         scale=standings[0].group.runs[0].scale,
         sets=comparison.images,
-        best_of={name: _best(standings, name) for name in comparison.images},
+        best_of={name: best_groups(standings, name) for name in comparison.images},
+        notes={name: left_out_note(images) for name, images in comparison.left_out.items()},
         metrics=comparison.metrics,
         labels=LABELS,
         is_best=lambda standing, name, metric: (
-            not any(
-                is_better(metric, other.scores[name][metric].mean, standing.scores[name][metric].mean)
-                for other in standings
-            )
+            not math.isnan(mean := standing.scores[name][metric].mean)
+            and not any(is_better(metric, other.scores[name][metric].mean, mean) for other in standings)
         ),
         rows=rows,
         references=[row for row in rows if not row.competes],
@@ -129,10 +142,6 @@ def render(
     )
 
 
-def _best(standings: Sequence[Standing], set_name: str) -> Standing:
-    return max(standings, key=lambda standing: standing.scores[set_name]["psnr_y"].mean)
-
-
 def _differences(groups: Sequence[Group], comparison: Comparison, against: str) -> dict[str, SetDifferences]:
     found: dict[str, SetDifferences] = {}
     for name, of_groups in image_differences(groups, against, comparison).items():
@@ -144,16 +153,23 @@ def _differences(groups: Sequence[Group], comparison: Comparison, against: str) 
         found[name] = SetDifferences(
             of_groups,
             charts.difference_charts(of_groups, images, against),
-            sorted(rows, key=lambda row: -sum(row.differences)),
-            max((abs(value) for each in of_groups for value in each.values), default=0.0),
+            sorted(rows, key=_greatest_gain_first),
+            max((abs(value) for each in of_groups for value in each.values if not math.isnan(value)), default=0.0),
         )
     return found
+
+
+def _greatest_gain_first(row: ImageRow) -> tuple[bool, float]:
+    """For sorting; images that are left out come last."""
+    gain = sum(row.differences)
+    return (True, 0.0) if math.isnan(gain) else (False, -gain)
 
 
 def _crop_figure(crop: Crop, groups: Sequence[Group]) -> CropFigure:
     owners = {run.name: (group, run) for group in groups for run in group.runs}
     psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items()}
-    best = max(psnrs[name] for name in crop.answers if name not in (BICUBIC, TEACHER))
+    students = [psnrs[name] for name in crop.answers if name not in (BICUBIC, TEACHER)]
+    best = max(students) if len({*students}) > 1 else None  # of equals none is the best
     tiles = []
     for name, answer in crop.answers.items():
         group, run = owners.get(name, (None, None))
@@ -170,12 +186,12 @@ def _png(pixels: U8) -> str:
     return data_uri(buffer.getvalue(), "image/png")
 
 
-def _fixed(value: float, places: int) -> str:
-    return f"{value:.{places}f}"
+def _score(value: float, metric: str, more: int = 0) -> str:
+    return shown(metric, value, digits(metric) + more)
 
 
 def _signed(value: float, places: int) -> str:
-    return f"{value:+.{places}f}".replace("-", MINUS)
+    return MISSING if math.isnan(value) else f"{value:+.{places}f}".replace("-", MINUS)
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from dukd_train.scoring.scores import MISSING
+
 MINUS = "−"
 
 
@@ -17,7 +19,7 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Infinite or NaN where a value is."""
+        """NaN where a value is: it is of no use without the others."""
         return fmean(self.values)
 
     @property
@@ -30,7 +32,7 @@ class Spread:
     def text(self, digits: int, signed: bool = False) -> str:
         """`29.94 ± 0.02`; `+0.02 ± 0.01` if signed."""
         if not math.isfinite(self.mean):
-            return str(self.mean)
+            return MISSING if math.isnan(self.mean) else str(self.mean)
         mean = f"{self.mean:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
         return mean if self.deviation is None else f"{mean} ± {self.deviation:.{digits}f}"
 

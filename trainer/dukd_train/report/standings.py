@@ -1,5 +1,6 @@
 """Where each group of runs stands: its scores over the seeds, its gains over the baselines, image by image too."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -9,6 +10,9 @@ from dukd_train.report.comparison import BICUBIC, Comparison
 from dukd_train.report.groups import BASELINES, Group, baseline
 from dukd_train.report.spreads import Spread
 from dukd_train.scoring.scores import Score
+
+GAIN_DIGITS = 3
+"""After the point of a gain in dB, which is smaller than what it is a difference of. What is 0 in them is a tie."""
 
 Spreads = Mapping[str, Spread]
 """Metric → its score, or a difference of scores, over the seeds. PSNR in dB."""
@@ -37,11 +41,26 @@ class ImageDifferences:
 
     group: str
     values: tuple[float, ...]
+    """NaN for an image that the means leave out, as someone answers it exactly."""
 
     @property
     def wins(self) -> int:
-        """Images at which the group is better."""
-        return sum(value > 0 for value in self.values)
+        """Images at which the group is better, by more than tables show as 0."""
+        return sum(value > 0 for value in self._told_apart)
+
+    @property
+    def ties(self) -> int:
+        """Images at which it is neither better nor worse."""
+        return sum(value == 0 for value in self._told_apart)
+
+    @property
+    def compared(self) -> int:
+        """Images that are not left out."""
+        return len(self._told_apart)
+
+    @property
+    def _told_apart(self) -> list[float]:
+        return [round(value, GAIN_DIGITS) for value in self.values if not math.isnan(value)]
 
 
 def standings(groups: Sequence[Group], comparison: Comparison) -> list[Standing]:
@@ -58,6 +77,13 @@ def standings(groups: Sequence[Group], comparison: Comparison) -> list[Standing]
         )
         for group in groups
     ]
+
+
+def best_groups(standings: Sequence[Standing], set_name: str) -> list[Standing]:
+    """Those of the highest mean PSNR-Y: several where gains show no difference, none where there is no mean."""
+    means = {standing.group.name: standing.scores[set_name]["psnr_y"].mean for standing in standings}
+    highest = max((mean for mean in means.values() if not math.isnan(mean)), default=math.nan)
+    return [standing for standing in standings if round(highest - means[standing.group.name], GAIN_DIGITS) == 0]
 
 
 def choose_baseline(name: str | None, groups: Sequence[Group], contenders: Sequence[str]) -> str:
@@ -87,8 +113,9 @@ def image_differences(
             ImageDifferences(
                 group.name,
                 tuple(
-                    ours - theirs
-                    for ours, theirs in zip(
+                    math.nan if image in comparison.left_out.get(name, {}).get("psnr_y", ()) else ours - theirs
+                    for image, ours, theirs in zip(
+                        images,
                         image_means(group.name, groups, comparison, name),
                         image_means(against, groups, comparison, name),
                         strict=True,
@@ -98,7 +125,7 @@ def image_differences(
             for group in groups
             if group.name != against
         ]
-        for name in comparison.images
+        for name, images in comparison.images.items()
     }
 
 

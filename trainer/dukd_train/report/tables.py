@@ -10,13 +10,8 @@ from itertools import product
 
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.groups import BASELINES
-from dukd_train.report.standings import Standing
-from dukd_train.scoring.scores import LABELS, Score, is_better, plain_score
-
-GAIN_DIGITS = 3
-"""After the point of a gain in dB, which is smaller than what it is a difference of."""
-
-_MISSING = "–"
+from dukd_train.report.standings import GAIN_DIGITS, Standing
+from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, is_better, plain_score, shown
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Row:
 
 def digits(metric: str) -> int:
     """How many a score has after its point."""
-    return 2 if metric in ("psnr_y", "psnr") else 4
+    return 2 if metric in ENDLESS else 4
 
 
 def markdown(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
@@ -47,10 +42,10 @@ def markdown(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -
     lines = [[*headings, *_score_headings(sets, metrics)]]
     for row in rows:
         cells = [row.name, row.method, row.student, _count(row.parameters), _count(row.steps), row.seed]
-        lines.append([_MISSING if cell is None else str(cell) for cell in cells])
+        lines.append([MISSING if cell is None else str(cell) for cell in cells])
         for name, metric in product(sets, metrics):
             value = row.scores[name][metric]
-            text = f"{value:.{digits(metric)}f}"
+            text = shown(metric, value, digits(metric))
             lines[-1].append(f"**{text}**" if row.competes and value == _best(rows, name, metric) else text)
     return _aligned(lines, left=3)
 
@@ -73,7 +68,7 @@ def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
     for standing in standings:
         gains = [standing.gains.get(method, {}).get(name) for name in sets for method in methods]
         if any(gains):
-            cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else _MISSING for gain in gains)
+            cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else MISSING for gain in gains)
             lines.append([standing.group.name, *cells])
     return _aligned(lines, left=1)
 
@@ -84,7 +79,7 @@ def comma_separated(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[
     lines[0] += [f"{name} {metric}" for name, metric in product(sets, metrics)]
     for row in rows:
         lines.append([row.name, row.method, row.student, row.parameters, row.steps, row.seed])
-        lines[-1] += [f"{row.scores[name][metric]:.6f}" for name, metric in product(sets, metrics)]
+        lines[-1] += [_number(row.scores[name][metric]) for name, metric in product(sets, metrics)]
     return _csv(lines)
 
 
@@ -96,7 +91,7 @@ def images_csv(comparison: Comparison) -> str:
         for at, image in enumerate(images):
             scores = [comparison.scores[name][set_name][at] for name in names]
             values = (score[metric] for score, metric in product(scores, comparison.metrics))
-            lines.append([set_name, image, *(f"{value:.6f}" for value in values)])
+            lines.append([set_name, image, *map(_number, values)])
     return _csv(lines)
 
 
@@ -111,10 +106,10 @@ def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
 
 
 def _best(rows: Sequence[Row], name: str, metric: str) -> float:
-    """The score of the students that no other is better than; NaN where there is no student."""
+    """The score of the students that no other is better than; NaN where there is none."""
     best = math.nan
     for row in rows:
-        if row.competes and (math.isnan(best) or is_better(metric, row.scores[name][metric], best)):
+        if row.competes and is_better(metric, row.scores[name][metric], best):
             best = row.scores[name][metric]
     return best
 
@@ -123,6 +118,11 @@ def _csv(lines: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
+
+
+def _number(value: float) -> str:
+    """Empty where there is none, `inf` for the PSNR of an exact answer."""
+    return "" if math.isnan(value) else f"{value:.6f}"
 
 
 def _count(number: int | None) -> str | None:

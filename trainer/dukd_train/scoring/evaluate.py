@@ -1,8 +1,8 @@
 """A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from dukd_cache.degrade import upscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder, Scene, find_images, read_scene, refuse_shared_lr
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.scores import Score, Scorer, mean_score, plain_score, usual_score
+from dukd_train.scoring.metrics import psnr
+from dukd_train.scoring.scores import ENDLESS, Score, Scorer, common_means, left_out, plain_score, usual_score
+from dukd_train.scoring.skipped import Skipped, image_errors, skipping
 from dukd_train.scoring.super_resolver import SuperResolver
 
 
@@ -28,19 +30,35 @@ class Evaluation:
     """The scores of a network on a set of images."""
 
     images: tuple[ImageScore, ...]
+    """None where all were skipped: then there are no means."""
+    skipped: Skipped = field(default_factory=dict)
+    """Why an image was not scored, by its name."""
 
     @property
     def means(self) -> ImageScore:
-        """The means over the images."""
-        network, bicubic = (image.network for image in self.images), (image.bicubic for image in self.images)
-        return ImageScore("mean", mean_score(network), mean_score(bicubic))
+        """The means over the images, but for those of `left_out`; NaN where none remains."""
+        return ImageScore("mean", *common_means(self._everyone))
+
+    @property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """By metric, the images that the network or bicubic answers exactly: no mean has them."""
+        return left_out(self._everyone, [image.name for image in self.images]) if self.images else {}
 
     def to_json(self) -> dict[str, Any]:
-        """`{"mean": {"network": {"psnr_y": …, "ssim_y": …}, "bicubic": …}, "images": {name: …}}`, JSON-able.
+        """`{"mean": {"network": {"psnr_y": …, "ssim_y": …}, "bicubic": …}, "images": {name: …}, …}`, JSON-able.
 
-        An infinite PSNR becomes null.
+        `left_out` and `skipped` are as here. An infinite PSNR becomes null.
         """
-        return {"mean": _plain(self.means), "images": {image.name: _plain(image) for image in self.images}}
+        return {
+            "mean": _plain(self.means) if self.images else None,
+            "left_out": {metric: [*names] for metric, names in self.left_out.items()},
+            "images": {image.name: _plain(image) for image in self.images},
+            "skipped": {name: str(error) for name, error in self.skipped.items()},
+        }
+
+    @property
+    def _everyone(self) -> tuple[list[Score], list[Score]]:
+        return [image.network for image in self.images], [image.bicubic for image in self.images]
 
 
 @dataclass(frozen=True)
@@ -63,22 +81,22 @@ class ImagePair:
         return read_scene(self.hr, self.lr, self.scale)
 
 
-def pair_images(hr: Path, scale: int, lr: LrFolder | None = None) -> list[ImagePair]:
+def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipped | None = None) -> list[ImagePair]:
     """All images below `hr`, each with its LR file where an LR folder is given. Pixels are not read yet.
+
+    Args:
+        skipped: gets the images without an LR file, which are left out; without it they are an error.
 
     Raises:
         ImageError: `hr` holds no image, an LR file is missing, or would serve two images.
         SettingError: the LR folder's template names something else than stem and scale.
     """
-    pairs = [
-        ImagePair(
-            name=path.relative_to(hr).with_suffix("").as_posix(),
-            hr=path,
-            lr=lr.find(path.relative_to(hr), scale) if lr else None,
-            scale=scale,
-        )
-        for path in find_images(hr)
-    ]
+    pairs: list[ImagePair] = []
+    for path in find_images(hr):
+        name = path.relative_to(hr)
+        stem = name.with_suffix("").as_posix()
+        with skipping(stem, skipped):
+            pairs.append(ImagePair(stem, path, lr.find(name, scale) if lr else None, scale))
     refuse_shared_lr((pair.hr.relative_to(hr).as_posix(), pair.lr) for pair in pairs)
     return pairs
 
@@ -87,7 +105,9 @@ def evaluate(
     network: SuperResolver,
     pairs: Sequence[ImagePair],
     score: Scorer = usual_score,
-    on_image: Callable[[ImageScore], None] = lambda _scored: None,
+    on_image: Callable[[str], None] = lambda _name: None,
+    *,
+    skip: bool = False,
 ) -> Evaluation:
     """Score a network on image pairs, one image at a time.
 
@@ -95,48 +115,63 @@ def evaluate(
         network: enlarges by the scale of the pairs.
         pairs: see `pair_images`; pixels are read when their turn comes. The border left out is their scale.
         score: how; PSNR-Y and SSIM-Y by default.
-        on_image: told of each image when it is scored.
+        on_image: told of each image when it is scored or skipped.
+        skip: go on without images that cannot be used; else they are an error.
 
     Raises:
         ImageError: there is no pair, or an image of one cannot be used.
     """
+    _refuse_none(pairs)
     images: list[ImageScore] = []
-    for pair, scene in _read(pairs):
-        with _named(pair):
+    skipped: Skipped = {}
+    for pair in pairs:
+        with skipping(pair.name, skipped if skip else None), image_errors(pair.hr, pair.lr):
+            scene = pair.read()
             answer = score(super_resolve(network, scene.lr), scene.hr, pair.scale)
             bicubic = score(upscale(scene.lr, pair.scale), scene.hr, pair.scale)
-        images.append(ImageScore(pair.name, answer, bicubic))
-        on_image(images[-1])
-    return Evaluation(tuple(images))
+            images.append(ImageScore(pair.name, answer, bicubic))
+        on_image(pair.name)
+    return Evaluation(tuple(images), skipped)
 
 
-def network_mean(network: SuperResolver, pairs: Sequence[ImagePair], score: Scorer = usual_score) -> Score:
-    """The network's means in `evaluate`, without the time that scoring the bicubic enlargement takes.
+class MeanScorer:
+    """The means of `evaluate` for one network after another, without scoring the bicubic enlargement each time."""
 
-    Raises:
-        ImageError: as `evaluate`.
-    """
-    scores: list[Score] = []
-    for pair, scene in _read(pairs):
-        with _named(pair):
-            scores.append(score(super_resolve(network, scene.lr), scene.hr, pair.scale))
-    return mean_score(scores)
+    def __init__(self, pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None:
+        self._pairs, self._score = pairs, score
+        self._bicubic_is_exact: dict[str, bool] = {}
+
+    def __call__(self, network: SuperResolver) -> Score:
+        """The network's means over the set.
+
+        Raises:
+            ImageError: as `evaluate`.
+        """
+        _refuse_none(self._pairs)
+        scores: list[Score] = []
+        for pair in self._pairs:
+            with image_errors(pair.hr, pair.lr):
+                scene = pair.read()
+                found = self._score(super_resolve(network, scene.lr), scene.hr, pair.scale)
+                scores.append(_endless(found) if self._says_nothing(pair, scene) else found)
+        return common_means([scores])[0]
+
+    def _says_nothing(self, pair: ImagePair, scene: Scene) -> bool:
+        """Whether bicubic answers the image exactly: then no mean has it, whatever the network makes of it."""
+        if pair.name not in self._bicubic_is_exact:
+            exact = math.isinf(psnr(upscale(scene.lr, pair.scale), scene.hr, pair.scale))
+            self._bicubic_is_exact[pair.name] = exact
+        return self._bicubic_is_exact[pair.name]
 
 
-def _read(pairs: Sequence[ImagePair]) -> Iterator[tuple[ImagePair, Scene]]:
+def _endless(score: Score) -> Score:
+    """`score` with the PSNR of an exact answer."""
+    return {metric: math.inf if metric in ENDLESS else value for metric, value in score.items()}
+
+
+def _refuse_none(pairs: Sequence[ImagePair]) -> None:
     if not pairs:
         raise ImageError("no images to evaluate on")
-    for pair in pairs:
-        yield pair, pair.read()
-
-
-@contextmanager
-def _named(pair: ImagePair) -> Iterator[None]:
-    """An `ImageError` in the block says of which image it is."""
-    try:
-        yield
-    except ImageError as error:
-        raise ImageError(f"{pair.hr}: {error}") from error
 
 
 def _plain(scored: ImageScore) -> dict[str, dict[str, float | None]]:

@@ -38,6 +38,17 @@ class Inference:
     """The mean over the eight flips and turns of the image."""
     precision: Precision = "fp32"
 
+    def facts(self) -> dict[str, int | str | bool]:
+        """What makes a difference to scores, JSON-able: the overlap only where there are tiles."""
+        tiles = {"tile": self.tile} | ({"tile_overlap": self.tile_overlap} if self.tile else {})
+        return {**tiles, "self_ensemble": self.self_ensemble, "precision": self.precision}
+
+    def __str__(self) -> str:
+        """`whole images`; `tiles of 48 pixels that overlap by 8, self-ensemble, bf16`."""
+        tiles = f"tiles of {self.tile} pixels that overlap by {self.tile_overlap}" if self.tile else "whole images"
+        more = ["self-ensemble"] * self.self_ensemble + [self.precision] * (self.precision != "fp32")
+        return ", ".join([tiles, *more])
+
 
 WHOLE = Inference()
 """What scores are defined by."""

@@ -2,16 +2,41 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import WeightsError
 from dukd_cache.images import LrFolder
+from dukd_cache.networks import Network
 from dukd_cache.progress import progress
+from dukd_train.provenance import device_name, software
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
-from dukd_train.scoring.inference import WHOLE, Inference, prepared
-from dukd_train.scoring.scores import LABELS, USUAL, MetricName, scorer, shown
+from dukd_train.scoring.inference import WHOLE, Inference, device_of, prepared
+from dukd_train.scoring.scores import LABELS, USUAL, MetricName, left_out_note, scorer, shown
+from dukd_train.scoring.skipped import Skipped, conclude
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a weights file."""
+
+    sets: Mapping[str, Evaluation]
+    """By name."""
+    made: Mapping[str, Any]
+    """How, JSON-able: weights, images, tiles, precision, device, versions. Compare with what was made alike."""
+    how: Inference
+
+    def end(self) -> None:
+        """Name the images that were skipped.
+
+        Raises:
+            ImageError: there is one.
+        """
+        every = [error for each in self.sets.values() for error in each.skipped.values()]
+        conclude(every, len(every) + sum(len(each.images) for each in self.sets.values()), "scored")
 
 
 def score_weights(
@@ -22,7 +47,7 @@ def score_weights(
     device: str,
     metrics: Sequence[MetricName] = USUAL,
     how: Inference = WHOLE,
-) -> dict[str, Evaluation]:
+) -> Scored:
     """Score the network in `weights` on the images below each folder of `sets`, by name.
 
     Args:
@@ -32,7 +57,7 @@ def score_weights(
 
     Raises:
         WeightsError: the file holds no SR network, or one of another scale than `scale`.
-        ImageError: an image cannot be used.
+        ImageError: a folder cannot be used. (Images that cannot be are skipped.)
         SettingError: a metric or the device is not to be had.
     """
     where = choose_device(device)
@@ -41,23 +66,61 @@ def score_weights(
     if scale not in (None, network.scale):
         raise WeightsError(f"{weights}: expected a network of scale {scale}, found one of scale {network.scale}")
     asked = prepared(network, how)
-    pairs = {name: pair_images(hr, network.scale, lr.get(name)) for name, hr in sets.items()}
+    unpaired: dict[str, Skipped] = {name: {} for name in sets}
+    pairs = {name: pair_images(hr, network.scale, lr.get(name), unpaired[name]) for name, hr in sets.items()}
+    found: dict[str, Evaluation] = {}
     with progress("scoring", sum(map(len, pairs.values())), "images") as advance:
-        return {name: evaluate(asked, each, score, lambda _scored: advance(1)) for name, each in pairs.items()}
+        for name, each in pairs.items():
+            scored = evaluate(asked, each, score, lambda _name: advance(1), skip=True)
+            found[name] = Evaluation(scored.images, unpaired[name] | scored.skipped)
+    return Scored(found, _made(weights, network, sets, lr, how), how)
 
 
-def scores_json(scores: Mapping[str, Evaluation]) -> str:
-    """Of one set, `{"mean": …, "images": …}` (see `Evaluation.to_json`); of several, `{"sets": {name: that}}`."""
-    plain = {name: evaluation.to_json() for name, evaluation in scores.items()}
+def scores_json(scores: Scored) -> str:
+    """`made`, and of one set what `Evaluation.to_json` says; of several, `sets: {name: that}`."""
+    plain = {name: evaluation.to_json() for name, evaluation in scores.sets.items()}
     content = {"sets": plain} if len(plain) > 1 else next(iter(plain.values()))
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content | {"made": scores.made}, indent=2, ensure_ascii=False) + "\n"
 
 
-def tables(scores: Mapping[str, Evaluation]) -> str:
-    """A table for each set, under its name where there are several."""
-    if len(scores) == 1:
-        return "\n".join(map(_table, scores.values()))
-    return "\n\n".join(f"{name}\n{_table(evaluation)}" for name, evaluation in scores.items())
+def tables(scores: Scored) -> str:
+    """A table for each set, under its name where there are several; below it, in what its numbers are not the usual."""
+    several = len(scores.sets) > 1
+    texts = [
+        "\n".join([*([name] if several else []), _table(evaluation), *_notes(evaluation, scores.how)])
+        for name, evaluation in scores.sets.items()
+        if evaluation.images
+    ]
+    return "\n\n".join(texts)
+
+
+def _made(
+    weights: Path, network: Network, sets: Mapping[str, Path], lr: Mapping[str, LrFolder], how: Inference
+) -> dict[str, Any]:
+    folders = {
+        name: {"hr": str(hr), "lr": f"{lr[name].root}/{lr[name].template}" if name in lr else "bicubic"}
+        for name, hr in sets.items()
+    }
+    return {
+        "weights": {
+            "file": str(weights),
+            "fingerprint": networks.fingerprint(network),
+            "architecture": network.architecture,
+            "scale": network.scale,
+        },
+        **how.facts(),
+        "border": network.scale,
+        "images": folders,
+        "device": device_name(device_of(network)),
+        **software(),
+    }
+
+
+def _notes(scores: Evaluation, how: Inference) -> list[str]:
+    notes = [left_out_note(scores.left_out)]
+    if how != WHOLE:
+        notes.append(f"scored in {how}: not to be compared with scores that are made otherwise")
+    return [note for note in notes if note]
 
 
 def _table(scores: Evaluation) -> str:

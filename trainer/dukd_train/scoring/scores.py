@@ -5,10 +5,13 @@
 | `psnr_y`, `ssim_y` | of luma, as super-resolution tables have them | by default |
 | `psnr`, `ssim` | of RGB | on request |
 | `lpips`, `dists` | learned distances, smaller is better: `dukd_train.scoring.perceptual` | on request |
+
+A picture that equals the truth has an infinite PSNR, with which no mean can be had. So a mean leaves out the images
+that anyone whom it is compared with answers exactly, and it leaves them out for everyone: see `common_means`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, get_args
@@ -30,7 +33,13 @@ Measure = Callable[[U8, U8, int], float]
 USUAL: tuple[MetricName, ...] = ("psnr_y", "ssim_y")
 """What tables of super-resolution report."""
 
+ENDLESS: frozenset[str] = frozenset({"psnr_y", "psnr"})
+"""Infinite for a picture that equals the truth."""
+
 SMALLER_IS_BETTER: frozenset[str] = frozenset({"lpips", "dists"})
+
+MISSING = "–"
+"""In tables: no number can be had."""
 
 LABELS: Mapping[str, str] = {
     "psnr_y": "PSNR-Y",
@@ -41,6 +50,9 @@ LABELS: Mapping[str, str] = {
     "dists": "DISTS",
 }
 """Headings of tables."""
+
+_NAMED = 5
+"""Images that a note names."""
 
 _MEASURES: Mapping[str, Measure] = {
     "psnr_y": metrics.psnr_y,
@@ -104,21 +116,65 @@ def metric_names(text: str) -> tuple[MetricName, ...]:
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Whether `value` of `metric` is nearer to the truth."""
+    """Whether `value` of `metric` is nearer to the truth. A number is better than none (NaN)."""
+    if math.isnan(than):
+        return not math.isnan(value)
     return value < than if metric in SMALLER_IS_BETTER else value > than
 
 
-def shown(metric: str, value: float) -> str:
-    """A score as tables print it: hundredths and thousandths of a dB, or four digits."""
-    return f"{value:.3f}" if metric in ("psnr_y", "psnr") else f"{value:.4f}"
+def shown(metric: str, value: float, digits: int | None = None) -> str:
+    """A score as tables print it: with three digits of a dB, four of others; `exact` for an infinite PSNR."""
+    if math.isnan(value):
+        return MISSING
+    usual = 3 if metric in ENDLESS else 4
+    return "exact" if math.isinf(value) else f"{value:.{usual if digits is None else digits}f}"
 
 
-def mean_score(scores: Iterable[Score]) -> Score:
-    """The mean of each score: PSNRs are averaged in dB, as in all published tables."""
-    listed = list(scores)
-    return {metric: fmean(score[metric] for score in listed) for metric in listed[0]}
+def decibels(psnr: float) -> str:
+    """`29.94 dB`, `exact` or `–`."""
+    text = shown("psnr_y", psnr, 2)
+    return f"{text} dB" if math.isfinite(psnr) else text
+
+
+def common_means(everyone: Sequence[Sequence[Score]]) -> list[Score]:
+    """Everyone's mean of each score over the same images: those at which nobody's is infinite; NaN if there is none.
+
+    PSNRs are averaged in dB, as in all published tables.
+
+    Args:
+        everyone: of each network the scores of the images, in one order; at least one image, all of the same metrics.
+    """
+    metrics = list(everyone[0][0])
+    counted = {metric: _counted(everyone, metric) for metric in metrics}
+    return [
+        {metric: fmean([scores[at][metric] for at in counted[metric]] or [math.nan]) for metric in metrics}
+        for scores in everyone
+    ]
+
+
+def left_out(everyone: Sequence[Sequence[Score]], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of each metric the images `names` that `common_means` leaves out; {} where it leaves out none."""
+    found = {
+        metric: tuple(name for at, name in enumerate(names) if at not in _counted(everyone, metric))
+        for metric in everyone[0][0]
+    }
+    return {metric: images for metric, images in found.items() if images}
+
+
+def left_out_note(images: Mapping[str, Sequence[str]]) -> str:
+    """`PSNR-Y means leave out 1 image that is answered exactly: flat`; empty where none is left out."""
+    labels = "/".join(LABELS[metric] for metric in images)
+    names = dict.fromkeys(name for of_metric in images.values() for name in of_metric)
+    few = ", ".join([*names][:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    which = "1 image that is" if len(names) == 1 else f"{len(names)} images that are"
+    return f"{labels} means leave out {which} answered exactly: {few}" if names else ""
 
 
 def plain_score(score: Score) -> dict[str, float | None]:
-    """For JSON, which knows no infinity: null in its place."""
+    """For JSON, which knows neither infinity nor NaN: null in their place."""
     return {metric: value if math.isfinite(value) else None for metric, value in score.items()}
+
+
+def _counted(everyone: Sequence[Sequence[Score]], metric: str) -> list[int]:
+    """Numbers of the images at which nobody's score is infinite."""
+    return [at for at in range(len(everyone[0])) if not any(math.isinf(scores[at][metric]) for scores in everyone)]

@@ -95,16 +95,19 @@ def _job(point: Point, out: Path, slots: JobSlots) -> Job:
 
 
 def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) -> str:
-    table = ""
+    table, compared = "", None
     finished = [job.folder for job in jobs if job.state is State.FINISHED]
     if not sets:
         print("sweep: no report: the settings have no validation set; give --hr", file=sys.stderr)
     elif finished:
-        table = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
-        table += f"\n{out / REPORT / PAGE}"
-    if failed := [job for job in jobs if job.state is State.FAILED]:
-        if table:
-            print(table)
+        compared = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
+        table = f"{compared.table}\n{out / REPORT / PAGE}"
+    failed = [job for job in jobs if job.state is State.FAILED]
+    if table and (failed or (compared and compared.skipped)):
+        print(table)
+    if failed:
         named = ", ".join(f"{job.name} ({job.log})" for job in failed)
         raise RunError(f"{len(failed)} of {len(jobs)} runs failed: {named}")
+    if compared:
+        compared.end()
     return table

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dukd_train.observers import Observer, Row, Start
-from dukd_train.scoring.scores import Score
+from dukd_train.scoring.scores import Score, decibels, is_better, shown
 
 _SECONDS_BETWEEN_LINES = 10.0
 _REFRESHES_PER_SECOND = 4
@@ -71,10 +71,11 @@ class _Terminal(Observer):
         texts = []
         for name, score in scores.items():
             psnr = score["psnr_y"]
-            if name not in self._best or psnr > self._best[name][0]:
+            if name not in self._best or is_better("psnr_y", psnr, than=self._best[name][0]):
                 self._best[name] = (psnr, step)
             best, when = self._best[name]
-            texts.append(f"{name} {psnr:.2f} dB" + (f" (best {best:.2f} at {when})" if when < step else ""))
+            former = f" (best {shown('psnr_y', best, 2)} at {when})" if when < step else ""
+            texts.append(f"{name} {decibels(psnr)}{former}")
         self._scores = f"step {step}: {', '.join(texts)}" if texts else ""
 
     def ended(self, step: int) -> None:
@@ -103,7 +104,7 @@ class _Lines(Observer):
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         if scores:
-            found = ", ".join(f"{name} {score['psnr_y']:.2f} dB" for name, score in scores.items())
+            found = ", ".join(f"{name} {decibels(score['psnr_y'])}" for name, score in scores.items())
             self._print(f"step {step}: {found}")
 
     def ended(self, step: int) -> None:

@@ -1,6 +1,7 @@
 """What trackers of experiments are told, by name: the same names in all of them."""
 
 from collections.abc import Mapping
+from math import isfinite
 
 from dukd_train.observers import Row
 from dukd_train.scoring.scores import Score
@@ -14,5 +15,10 @@ def row_values(row: Row) -> dict[str, float]:
 
 
 def score_values(scores: Mapping[str, Score]) -> dict[str, float]:
-    """`Set5/psnr_y`, …"""
-    return {f"{name}/{metric}": value for name, score in scores.items() for metric, value in score.items()}
+    """`Set5/psnr_y`, …; no score that is not a number, which JSON cannot hold."""
+    return {
+        f"{name}/{metric}": value
+        for name, score in scores.items()
+        for metric, value in score.items()
+        if isfinite(value)
+    }

@@ -1,0 +1,59 @@
+"""Images that cannot be used: the others are done, then these are named, and the command ends with exit code 2."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dukd_cache.errors import DukdError, ImageError
+
+Skipped = dict[str, DukdError]
+"""What is wrong with an image, by its name."""
+
+
+@contextmanager
+def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
+    """In the block memory that runs out is an `ImageError`, and every `ImageError` begins with the name of a file.
+
+    Args:
+        path: named where the error names neither this nor the `other` file.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageError(f"{path}: out of memory") from error
+    except ImageError as error:
+        if str(error).startswith((str(path), str(other or path))):
+            raise
+        raise ImageError(f"{path}: {error}") from error
+
+
+@contextmanager
+def skipping(name: str, skipped: Skipped | None) -> Iterator[None]:
+    """An `ImageError` ends the block and is put into `skipped` under the image's name; raised where that is None."""
+    try:
+        yield
+    except ImageError as error:
+        if skipped is None:
+            raise
+        skipped[name] = error
+
+
+def conclude(skipped: Iterable[DukdError], total: int, done: str) -> None:
+    """Name all that was skipped on standard error, and end the command.
+
+    Args:
+        skipped: what was wrong, image by image.
+        total: images in all.
+        done: what the others were: scored, compared, enlarged.
+
+    Raises:
+        DukdError: there is one; where there was a single image in all, that one.
+    """
+    errors = list(skipped)
+    if errors and total == 1:
+        raise errors[0]
+    for error in errors:
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+    if errors:
+        raise ImageError(f"{len(errors)} of {total} images could not be {done}: they are named above")
