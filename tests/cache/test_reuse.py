@@ -356,25 +356,12 @@ def test_a_changed_build_moves_and_removes_its_own_files_only(
     asked = build_job(photos, tmp_path / "whole", teacher_file, store=store, codec=None)
     old = replace(asked, out=tmp_path / "c", base=2)
     job.run(old)
-    mine = [
-        "base.png",
-        "base-notes.txt",
-        "base-000001.txt",
-        "base-000099.tar",
-        "base-000099.json",
-        "base-0.json",
-        "zoom_in.zip",
-        "base/mine/x.txt",
-        "base/input/notes.txt",
-        "base/input/c/99/0/0/0",
-        "base/input/c/0/notes.txt",
-        "zarr.json.bak",
-        "notes/movie.mkv.partial",
-        "movie.mkv.partial",
-        "building.json.txt",
-        "previous/mine.txt",
-        "previous/000/mine.txt",
-    ]
+    mine = (
+        *("base.png", "base-notes.txt", "base-000001.txt", "base-000099.tar", "base-000099.json", "base-0.json"),
+        *("base/mine/x.txt", "base/input/notes.txt", "base/input/c/99/0/0/0", "base/input/c/0/notes.txt"),
+        *("notes/movie.mkv.partial", "movie.mkv.partial", "building.json.txt", "zarr.json.bak", "zoom_in.zip"),
+        *("previous/mine.txt", "previous/000/mine.txt"),
+    )
     for name in mine:
         (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "c" / name).write_text("the user's")
