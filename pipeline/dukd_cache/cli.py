@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.console import run_app
+from dukd_cache.console import address, path, run_app
 
 if TYPE_CHECKING:
     from dukd_cache.job import BuildJob
@@ -72,10 +72,14 @@ class Device(StrEnum):
 
 _CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
 
-HrFolder = Annotated[Path, typer.Option("--hr", help="Folder of HR images; its subfolders count too.")]
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
-OutAddress = Annotated[str, typer.Option("--out", help="Folder to write to, or an address: s3://bucket/cache.")]
-CacheAddress = Annotated[str, typer.Argument(help="Folder of a finished cache, or its address: s3://bucket/cache.")]
+HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images; its subfolders count too.")]
+OutFolder = Annotated[Path, typer.Option("--out", parser=path, help="Folder to write to.")]
+OutAddress = Annotated[
+    str, typer.Option("--out", parser=address, help="Folder to write to, or an address: s3://bucket/cache.")
+]
+CacheAddress = Annotated[
+    str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
+]
 
 
 def build_job(
@@ -83,13 +87,15 @@ def build_job(
     out: OutAddress,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Weights of the teacher: a network that spandrel knows, or EDSR."),
+        typer.Option(parser=path, help="Weights of the teacher: a network that spandrel knows, or EDSR."),
     ] = None,
     scale: Annotated[
         int | None,
         typer.Option(help="Only without --teacher: makes a cache of LR/HR pairs, to train from scratch."),
     ] = None,
-    lr: Annotated[Path | None, typer.Option(help="Folder of LR images. Default: made by MATLAB's bicubic.")] = None,
+    lr: Annotated[
+        Path | None, typer.Option(parser=path, help="Folder of LR images. Default: made by MATLAB's bicubic.")
+    ] = None,
     lr_template: Annotated[str, typer.Option(help="Name of an LR file.")] = "{stem}x{scale}",
     patch: Annotated[int, typer.Option(help="Side of an LR patch, in pixels.")] = 48,
     zoom_out_patch: Annotated[
@@ -125,7 +131,9 @@ def build_job(
     ] = OnBadImage.fail,
     reuse: Annotated[
         list[str] | None,
-        typer.Option(help="Another cache, finished or not, whose answers may serve. Can be given again."),
+        typer.Option(
+            parser=address, help="Another cache, finished or not, whose answers may serve. Can be given again."
+        ),
     ] = None,
 ) -> "BuildJob":
     """What the options of `build`, which `plan` shares, ask for."""
@@ -220,7 +228,7 @@ def inspect(
     cache: CacheAddress,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Write a contact sheet: input, teacher and truth of each view.")
+        Path | None, typer.Option(parser=path, help="Write a contact sheet: input, teacher and truth of each view.")
     ] = None,
     sample: Annotated[
         int | None,
@@ -228,7 +236,9 @@ def inspect(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."),
+        typer.Option(
+            parser=path, help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."
+        ),
     ] = None,
     device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = Device.auto,
 ) -> None:
@@ -251,7 +261,8 @@ def inspect(
 def verify(
     cache: CacheAddress,
     teacher: Annotated[
-        Path | None, typer.Option(help="Ask these weights again about some records and compare the answers.")
+        Path | None,
+        typer.Option(parser=path, help="Ask these weights again about some records and compare the answers."),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.auto,
@@ -282,8 +293,10 @@ def verify(
 
 @app.command(epilog="Example: `dukd-cache convert cache cache.zarr --store zarr`")
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder or address of a finished cache.")],
-    out: Annotated[str, typer.Argument(metavar="DST", help="Folder or address to write to.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", parser=address, help="Folder or address of a finished cache.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="DST", parser=address, help="Folder or address to write to.")],
     store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
     codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
     shard_size: Annotated[

@@ -1,18 +1,24 @@
-"""How both commands end: a user's mistake is one line and exit code 2, a signal one line and 130 or 143.
+"""How both commands read places, and how they end: a user's mistake is one line and exit code 2, a signal one line and
+130 or 143.
 
 What the system refuses (a full disk, a folder without write permission) counts as something the user can mend, too.
 """
 
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
 from dukd_cache.errors import DukdError
+from dukd_cache.places.addresses import local_path, parsed
 from dukd_cache.progress import speaks
+
+T = TypeVar("T")
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -21,6 +27,23 @@ _GO_ON = "the same command goes on where this one stopped"
 
 class _Terminated(BaseException):
     """SIGTERM: not an Exception, so that nothing on the way takes it for a failure of its own."""
+
+
+def path(text: str) -> Path:
+    """Reads an option or argument that names a file or folder of this machine."""
+    return _read(local_path, text)
+
+
+def address(text: str) -> str:
+    """Reads one that names a place which may be elsewhere: that of a cache."""
+    return str(_read(parsed, text))
+
+
+def _read(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except DukdError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dukd_cache.console import run_app
+from dukd_cache.console import path, run_app
 from dukd_cache.progress import speaks
 
 app = typer.Typer(
@@ -35,14 +35,14 @@ ComparedImages = Annotated[
     list[str] | None,
     typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
 ]
-ComparedTeacher = Annotated[Path | None, typer.Option(help="Weights to score beside the students.")]
+ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
 @app.command(epilog="Example: `dukd-train run --config configs/edsr_x4.yaml --set method=kd --out runs/kd`")
 def run(
-    config: Annotated[Path, typer.Option(help="YAML file of settings.")],
-    out: Annotated[Path, typer.Option(help="Run folder.")],
+    config: Annotated[Path, typer.Option(parser=path, help="YAML file of settings.")],
+    out: Annotated[Path, typer.Option(parser=path, help="Run folder.")],
     section: Section = None,
     change: Change = None,
     allow_changes: Annotated[
@@ -70,7 +70,9 @@ def run(
     epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`",
 )
 def evaluate(
-    weights: Annotated[Path, typer.Option(help="A student, a teacher, any SR network that spandrel knows.")],
+    weights: Annotated[
+        Path, typer.Option(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
+    ],
     hr: Annotated[
         list[str], typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
     ],
@@ -84,7 +86,7 @@ def evaluate(
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
     from dukd_train.scoring.image_sets import lr_folders, named_sets
@@ -109,8 +111,8 @@ def evaluate(
     epilog="Example: `dukd-train compare runs/kd runs/dukd --hr Set14/HR --teacher SwinIR_x4.pth --out report`"
 )
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, of one scale.")],
-    out: Annotated[Path, typer.Option(help="Folder of the report; an earlier report there is replaced.")],
+    runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs, of one scale.")],
+    out: Annotated[Path, typer.Option(parser=path, help="Folder of the report; an earlier report there is replaced.")],
     hr: ComparedImages = None,
     teacher: ComparedTeacher = None,
     pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
@@ -145,9 +147,15 @@ def compare(
 
 @app.command(epilog="Example: `dukd-train upscale runs/kd/student.safetensors photos large`")
 def upscale(
-    weights: Annotated[Path, typer.Argument(help="A student, a teacher, any SR network that spandrel knows.")],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="An image, or a folder of images and subfolders.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file for an image, or a folder; names are kept.")],
+    weights: Annotated[
+        Path, typer.Argument(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", parser=path, help="An image, or a folder of images and subfolders.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=path, help="A file for an image, or a folder; names are kept.")
+    ],
     suffix: Annotated[
         str | None,
         typer.Option(
@@ -179,9 +187,11 @@ def upscale(
 
 @app.command(epilog="Example: `dukd-train export runs/kd/student.safetensors --to onnx`")
 def export(
-    weights: Annotated[Path, typer.Argument(help="A student, a teacher, any SR network that spandrel knows.")],
+    weights: Annotated[
+        Path, typer.Argument(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
+    ],
     to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export) or safetensors.")],
-    out: Annotated[Path | None, typer.Option(help="Default: beside the weights, with their stem.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a network for other software: RGB float32 [N,3,H,W] in [0,1], any N, H and W, to [N,3,sH,sW].
@@ -218,14 +228,14 @@ def schema(
     "--out sweeps/methods`"
 )
 def sweep(
-    config: Annotated[Path, typer.Option(help="YAML file of settings.")],
+    config: Annotated[Path, typer.Option(parser=path, help="YAML file of settings.")],
     grid: Annotated[
         list[str],
         typer.Option(
             help="A setting and its values: key=a,b,c, or a YAML list in brackets. Several: all combinations."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the sweep; each run gets a folder in it.")],
+    out: Annotated[Path, typer.Option(parser=path, help="Folder of the sweep; each run gets a folder in it.")],
     section: Section = None,
     change: Change = None,
     jobs: Annotated[

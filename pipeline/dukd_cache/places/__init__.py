@@ -9,16 +9,7 @@ if TYPE_CHECKING:
     from dukd_cache.places.folder import Folder
 
 Address = str | Path
-"""A folder (`cache`, `file:///data/cache`), or what fsspec opens: `s3://bucket/cache`, `gs://…`, `memory://…`."""
-
-LOCAL = ("file://", "local://")
-"""With these, too, an address names a folder."""
-
-
-def is_elsewhere(address: Address) -> bool:
-    """Whether it names something else than a folder of this machine."""
-    text = str(address)
-    return isinstance(address, str) and "://" in text and not text.startswith(LOCAL)
+"""A folder, as a path or as text (`~/cache`, `file:///data/cache`), or what fsspec opens: `s3://bucket/cache`, `gs://…`."""
 
 
 class Place(Protocol):

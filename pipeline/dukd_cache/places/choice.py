@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dukd_cache.places import LOCAL, Address, Place, is_elsewhere
+from dukd_cache.places import Address, Place
+from dukd_cache.places.addresses import parsed, refuse_squeezed
 from dukd_cache.places.folder import Folder
 
 
@@ -12,10 +13,10 @@ def place_at(address: Address) -> Place:
     Raises:
         PlaceError: an address of an unknown kind, or one whose library is not installed.
     """
-    text = str(address)
-    if is_elsewhere(address):
-        from dukd_cache.places.objects import Objects  # waits for fsspec: a folder does not need it
+    found = parsed(address) if isinstance(address, str) else address
+    if isinstance(found, Path):
+        refuse_squeezed(found)
+        return Folder(found)
+    from dukd_cache.places.objects import Objects  # waits for fsspec: a folder does not need it
 
-        return Objects(text)
-    kind = next((kind for kind in LOCAL if text.startswith(kind)), "")
-    return Folder(Path(text.removeprefix(kind)))
+    return Objects(found)

@@ -25,6 +25,19 @@ def test_equals_signs_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert named_sets(["a=b", "./c=d", "/e/f=g"]) == {"a=b": Path("a=b"), "c=d": Path("c=d"), "f=g": Path("/e/f=g")}
 
 
+def test_paths_are_read_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert named_sets(["a=~/b", "~/c", "file:///d/e"]) == {
+        "a": Path("/home/someone/b"),
+        "c": Path("/home/someone/c"),
+        "e": Path("/d/e"),
+    }
+    with pytest.raises(SettingError, match="--hr: s3://b/hr: expected a file or folder of this machine"):
+        named_sets(["s3://b/hr"])
+    with pytest.raises(SettingError, match=r"--lr: s3:/b: did you mean s3://b\?"):
+        lr_folders(["a=s3:/b"], ["a"], "{stem}")
+
+
 def test_a_name_stands_for_one_set() -> None:
     with pytest.raises(SettingError, match=r"there is another set Set5 \(a/Set5\); give names: --hr NAME=b/Set5"):
         named_sets(["a/Set5", "b/Set5"])

@@ -77,10 +77,32 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
     made = validated({"cache": "~/c", "validation": {"sets": {"A": {"hr": "x/hr", "lr": "/y"}}}})
     assert made.cache == "/home/someone/c"
     assert validated({"cache": "s3://bucket/c"}).cache == "s3://bucket/c"
+    assert validated({"cache": "file:///data/c"}).cache == validated({"cache": "file:/data/c"}).cache == "/data/c"
     assert made.validation.sets["A"] == ImageSet(hr=tmp_path / "x" / "hr", lr=Path("/y"))
     (tmp_path / "c.yaml").write_text(config.dump(made))
     monkeypatch.chdir("/")
     assert config.load(tmp_path / "c.yaml", None, []) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("cache=s3:/bucket/c", "setting cache: s3:/bucket/c: did you mean s3://bucket/c?"),
+        (
+            "student.init=https://host/x.pth",
+            "setting student.init: https://host/x.pth: expected a file or folder of this",
+        ),
+        (
+            "validation.sets={A: {hr: 's3://b/hr'}}",
+            "setting validation.sets.A.hr: s3://b/hr: expected a file or folder of",
+        ),
+    ],
+)
+def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("cache: c")
+    with pytest.raises(SettingError) as caught:
+        config.load(tmp_path / "c.yaml", None, [change])
+    assert str(caught.value).startswith(says)
 
 
 @pytest.mark.parametrize(

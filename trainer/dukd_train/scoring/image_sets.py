@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import PlaceError, SettingError
 from dukd_cache.images import LrFolder
+from dukd_cache.places.addresses import local_path
 
 
 def named_sets(hr: Sequence[str]) -> dict[str, Path]:
     """`name=path`, or a path whose folder gives the name, each → path by name.
 
     Raises:
-        SettingError: two sets of one name.
+        SettingError: two sets of one name, or a path that is none of this machine.
     """
     sets: dict[str, Path] = {}
     for word in hr:
-        name, path = _parts(word)
+        name, path = _parts("--hr", word)
         name = name or set_name(path)
         if name in sets:
             raise SettingError(f"--hr {word}: there is another set {name} ({sets[name]}); give names: --hr NAME={path}")
@@ -27,11 +28,11 @@ def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[st
     """LR folders by set, from `name=path`; a lone set's needs no name. Sets that are not named have none.
 
     Raises:
-        SettingError: a set that there is not, or it is not clear whose a folder is.
+        SettingError: a set that there is not, it is not clear whose a folder is, or it is none of this machine.
     """
     folders: dict[str, LrFolder] = {}
     for word in lr:
-        name, path = _parts(word)
+        name, path = _parts("--lr", word)
         if not name and len(sets) > 1:
             raise SettingError(f"--lr {word}: say which set's LR images these are: --lr {sets[0]}={path}")
         name = name or sets[0]
@@ -49,9 +50,12 @@ def set_name(hr: Path) -> str:
     return place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name
 
 
-def _parts(word: str) -> tuple[str, Path]:
+def _parts(option: str, word: str) -> tuple[str, Path]:
     """Name (may be empty) and path. What exists as it stands is a path, whatever signs it holds."""
     name, equals, path = word.partition("=")
     if not equals or "/" in name or Path(word).exists():
-        return "", Path(word)
-    return name, Path(path)
+        name, path = "", word
+    try:
+        return name, local_path(path)
+    except PlaceError as error:
+        raise SettingError(f"{option}: {error}") from error

@@ -3,12 +3,13 @@
 Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR configuration).
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,9 +20,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import PlaceError, SettingError
 from dukd_cache.manifest import View
-from dukd_cache.places import is_elsewhere
+from dukd_cache.places import Address
+from dukd_cache.places.addresses import local_path, parsed
 from dukd_train.scoring.scores import USUAL, MetricName
 from dukd_train.settings import mistakes, yaml_file
 from dukd_train.settings.schema import schema_of
@@ -39,24 +41,22 @@ def _nothing_is_empty(given: object) -> object:
     return {} if given is None else given
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-def _text(given: object) -> object:
-    return str(given) if isinstance(given, Path) else given
-
-
-def _located(address: str) -> str:
-    return address if is_elsewhere(address) else str(_absolute(Path(address)))
+def _absolute(given: object, parse: Callable[[str], Address]) -> object:
+    if not isinstance(given, str | Path):
+        return given
+    try:
+        found = parse(str(given))
+    except PlaceError as error:
+        raise ValueError(str(error)) from error
+    return found if isinstance(found, str) else str(found.absolute())
 
 
 Value = TypeVar("Value")
 ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
-Location = Annotated[Path, AfterValidator(_absolute)]
+Location = Annotated[Path, BeforeValidator(partial(_absolute, parse=local_path))]
 """Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
 CacheAddress = Annotated[
-    str, BeforeValidator(_text), AfterValidator(_located), Field(json_schema_extra={"format": "path"})
+    str, BeforeValidator(partial(_absolute, parse=parsed)), Field(json_schema_extra={"format": "path"})
 ]
 """An address elsewhere (`s3://…`) as it is; a folder as any other location."""
 

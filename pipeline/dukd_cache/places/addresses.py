@@ -1,0 +1,87 @@
+"""What people write for a place, in options and settings: `cache`, `~/cache`, `file:///data/cache`, `s3://bucket/cache`.
+
+All options and settings of both commands that name a place go through here.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from dukd_cache.errors import PlaceError
+from dukd_cache.places import Address
+
+_OF_THIS_MACHINE = ("file", "local")
+
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
+"""`s3:…`; one letter is no kind but a drive of Windows."""
+
+_KINDS = ("abfs", "abfss", "az", "ftp", "gcs", "gs", "hdfs", "http", "https", "memory", "s3", "s3a", "sftp", "ssh")
+"""After these a colon begins an address, however many slashes were lost."""
+
+
+def parsed(text: str) -> Address:
+    """A folder or file of this machine as a path, anything elsewhere as an address that fsspec opens.
+
+    `~` and `~name` are home folders. A `file:` address may have none, one or three slashes, and has `%20` for a space.
+
+    Raises:
+        PlaceError: it is empty, an address with a slash too few, or a file of another machine; there is no such home.
+    """
+    if not text.strip() or "\0" in text:
+        raise PlaceError(f"{text!r}: expected a path or an address")
+    found = _KIND.fullmatch(text)
+    kind, rest = (found[1].lower(), found[2]) if found else ("", "")
+    if kind in _OF_THIS_MACHINE:
+        return _at_home(_path_of(text, rest))
+    if rest.startswith("//"):
+        return f"{kind}:{rest}"
+    if "://" in text:  # of several kinds: `simplecache::s3://bucket/cache`
+        return text
+    if kind in _KINDS or rest.startswith("/"):
+        raise PlaceError(f"{text}: did you mean {kind}://{rest.lstrip('/')}?")
+    return _at_home(text)
+
+
+def local_path(text: str) -> Path:
+    """As `parsed`, where only a file or folder of this machine will do.
+
+    Raises:
+        PlaceError: as there; or it is elsewhere.
+    """
+    found = parsed(text)
+    if isinstance(found, str):
+        raise PlaceError(f"{text}: expected a file or folder of this machine: copy it here, and give its path")
+    return found
+
+
+def refuse_squeezed(path: Path) -> None:
+    """A path has one slash where an address has two: `Path("s3://bucket")` would be a folder named `s3:`.
+
+    Raises:
+        PlaceError: `path` looks like that.
+    """
+    found = _KIND.fullmatch(str(path))
+    if found and (found[2].startswith("/") or found[1] in _KINDS):
+        raise PlaceError(f"{path}: an address is given as text, not as a path: {found[1]}://{found[2].lstrip('/')}")
+
+
+def _path_of(text: str, rest: str) -> str:
+    """What an address names that begins with `file:`; `rest` follows that."""
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host.lower() not in ("", "localhost") and not host.startswith("~"):
+            raise PlaceError(f"{text}: names a file of the machine {host!r}: expected file:///path, or a path")
+        rest = f"{host}{slash}{path}" if host.startswith("~") else f"/{path}"
+    if not rest.strip("/"):
+        raise PlaceError(f"{text}: expected file:///path, or a path")
+    return unquote(rest)
+
+
+def _at_home(text: str) -> Path:
+    if not text.startswith("~"):
+        return Path(text)
+    path = os.path.expanduser(text)  # what is no home it leaves as it is
+    if path == text and not os.path.lexists(text):
+        raise PlaceError(f"{text}: there is no home folder {text.partition('/')[0]}")
+    return Path(path)
