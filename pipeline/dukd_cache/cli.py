@@ -70,6 +70,16 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+_CALLED_HERE = {
+    **dict.fromkeys(("cache", "create", "generate", "make", "run"), "build"),
+    **dict.fromkeys(("dry-run", "estimate", "forecast"), "plan"),
+    **dict.fromkeys(("info", "ls", "show", "stat", "stats"), "inspect"),
+    **dict.fromkeys(("check", "fsck", "repair", "test", "validate"), "verify"),
+    **dict.fromkeys(("copy", "cp", "export"), "convert"),
+    **dict.fromkeys(("downsample", "downscale", "lr", "resize"), "degrade"),
+}
+"""What commands may be called by those who know other programs."""
+
 _CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
 
 HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images; its subfolders count too.")]
@@ -120,7 +130,7 @@ def build_job(
         bool,
         typer.Option("--compile", help="torch.compile the teacher: attention gains most. Needs a C++ compiler."),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches the teacher answers at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Patches the teacher answers at once.")] = 16,
     shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
     seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
     on_bad_image: Annotated[
@@ -334,4 +344,4 @@ def degrade(
 
 def main() -> None:
     """Entry point."""
-    run_app(app, "dukd-cache")
+    run_app(app, "dukd-cache", _CALLED_HERE)

@@ -6,7 +6,7 @@ What the system refuses (a full disk, a folder without write permission) counts 
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from dukd_cache.errors import DukdError
 from dukd_cache.places.addresses import local_path, parsed
 from dukd_cache.progress import speaks
+from dukd_cache.words import explain
 
 T = TypeVar("T")
 
@@ -46,15 +47,18 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         raise typer.BadParameter(str(error)) from error
 
 
-def run_app(app: typer.Typer, name: str) -> NoReturn:
-    """Run `app` on the command line's words and exit."""
+def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoReturn:
+    """Run `app` on the command line's words and exit.
+
+    `called_here` says what a command of another name is called here.
+    """
     before = [(number, signal.signal(number, _stop)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         code = app(prog_name=name, standalone_mode=False)
     except DukdError as error:
         _end(name, str(error), 2)
     except TyperException as error:
-        _end(name, getattr(error, "format_message", error.__str__)(), 2)
+        _end(name, explain(error, called_here), 2)
     except OSError as error:
         _end(name, f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     except typer.Abort:

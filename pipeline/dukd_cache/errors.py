@@ -11,8 +11,9 @@
 The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class DukdError(Exception):
@@ -49,6 +50,20 @@ def unknown_name(kind: str, given: str, valid: Iterable[str]) -> str:
     near = get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     hint = next((f" did you mean {name!r}?" for name in names if near and name.lower() == near[0]), "")
     return f"unknown {kind} {given!r}:{hint} (valid: {', '.join(names)})"
+
+
+def wanted(detail: Mapping[str, Any]) -> str:
+    """What pydantic expected of a number or a word, by one of a `ValidationError`'s errors: `a number above 0`."""
+    kind, bounds = str(detail["type"]), detail.get("ctx", {})
+    for word in ("gt", "ge", "lt", "le"):
+        if word in bounds:
+            said = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}[word]
+            number = "a whole number" if isinstance(bounds[word], int) else "a number"
+            return f"{number} {said} {bounds[word]}"
+    if "expected" in bounds:
+        return str(bounds["expected"])
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "path": "a path"}
+    return kinds.get(kind.partition("_")[0], str(detail["msg"]))
 
 
 def one_line(error: Exception) -> str:

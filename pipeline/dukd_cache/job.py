@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import SettingError, wanted
 from dukd_cache.folder import check
 from dukd_cache.forecast import Forecast, measure
 from dukd_cache.images import FileFacts, LrFolder, SourceImage, find_images
@@ -190,7 +190,7 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise SettingError(f"--{option}: {first['msg']}, got {first['input']}") from error
+        raise SettingError(f"--{option}: expected {wanted(first)}, got {first['input']}") from error
 
 
 def _header(job: BuildJob, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:

@@ -282,7 +282,7 @@ class TestMistakes:
             (("--dtype", "int8"), ["--dtype", "'int8'", "uint8", "float16", "float32"]),
             (("--precision", "fp8"), ["--precision", "'fp8'", "fp32"]),
             (("--device", "tpu"), ["--device", "'tpu'", "auto", "cpu", "cuda"]),
-            (("--patch", "many"), ["--patch", "integer"]),
+            (("--patch", "many"), ["--patch", "a whole number"]),
             (("--patch", "0"), ["--patch", "got 0"]),
             (("--base", "-1"), ["--base", "got -1"]),
             (("--zoom-out-patch", "0"), ["--zoom-out-patch", "got 0"]),
@@ -309,7 +309,29 @@ class TestMistakes:
         refused(dukd_cache("build", "--hr", hr), "--out")
         refused(dukd_cache("build", "--hr", hr, "--out", tmp_path / "c"), "--teacher", "--scale")
         refused(dukd_cache("degrade", "--hr", hr, "--out", tmp_path / "c", "--scale", 5), "--scale")
-        refused(dukd_cache("bild"), "bild")
+        refused(dukd_cache("bild"), "unknown command 'bild': did you mean 'build'? (valid: build, convert, degrade,")
+        refused(dukd_cache("check"), "unknown command 'check': did you mean 'verify'?")
+        refused(dukd_cache("build", "--bse", 3), "unknown option '--bse': did you mean '--base'? (valid: --base, ")
+
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (("--base", -1), "--base: expected a whole number of at least 0, got -1"),
+            (("--patch", 0), "--patch: expected a whole number above 0, got 0"),
+            (("--patch", 5000), "--patch: expected a whole number of at most 1024, got 5000"),
+            (("--seed", "x"), "--seed: expected a whole number, got 'x'"),
+            (("--scale", 2.5), "--scale: expected a whole number, got 2.5"),
+            (("--batch-size", 0), "--batch-size: expected a whole number of at least 1, got 0"),
+            (("--batch-size", 10**26), f"--batch-size: expected a whole number of at most 4096, got {10**26}"),
+            (("--precision", "fp15"), "unknown --precision 'fp15': did you mean 'fp16'? (valid: bf16, fp16, fp32)"),
+            (("--store", "hdf5"), "unknown --store 'hdf5': (valid: webdataset, zarr)"),
+        ],
+    )
+    def test_numbers_and_words(
+        self, dukd_cache: Command, hr: Path, teacher_file: Path, tmp_path: Path, words: tuple[object, ...], line: str
+    ) -> None:
+        ended = dukd_cache("build", "--hr", hr, "--teacher", teacher_file, "--out", tmp_path / "c", *words)
+        assert (ended.code, ended.errors) == (2, [f"dukd-cache: {line}"])
 
     def test_a_gpu_that_is_not_there(self, dukd_cache: Command, hr: Path, teacher_file: Path, tmp_path: Path) -> None:
         if torch.cuda.is_available():

@@ -97,7 +97,7 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
         ),
         ("--config {config} --section students --out {tmp}", "{tmp}: holds something that is no run"),
         ("--config {config} --section students", "Missing option '--out'"),
-        ("--config {config} --out {tmp}/run --stepps 3", "No such option: --stepps"),
+        ("--config {config} --out {tmp}/run --stepps 3", "unknown option '--stepps': did you mean '--set'? (valid: "),
         ("--config {config} --out {tmp}/run more", "Got unexpected extra argument"),
     ],
 )
@@ -116,10 +116,17 @@ def test_mistakes_end_with_one_line(
 
 
 def test_unknown_command(command: Command) -> None:
-    code, _, error = command("trian")
-    assert code == 2
-    assert error.startswith("dukd-train: No such command 'trian'")
-    assert error.count("\n") == 1
+    valid = "(valid: compare, eval, export, run, schema, sweep, upscale)"
+    assert command("trian") == (2, "", f"dukd-train: unknown command 'trian': did you mean 'run'? {valid}\n")
+    for theirs, here in {
+        "train": "run",
+        "test": "eval",
+        "evalute": "eval",
+        "infer": "upscale",
+        "onnx": "export",
+    }.items():
+        _, _, error = command(theirs)
+        assert error == f"dukd-train: unknown command {theirs!r}: did you mean {here!r}? {valid}\n"
 
 
 def test_an_interrupted_run_says_that_it_goes_on(

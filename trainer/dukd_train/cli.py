@@ -15,6 +15,17 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+_CALLED_HERE = {
+    **dict.fromkeys(("distill", "fit", "resume", "start", "train"), "run"),
+    **dict.fromkeys(("benchmark", "evaluate", "score", "test", "val", "validate"), "eval"),
+    **dict.fromkeys(("plot", "report", "table"), "compare"),
+    **dict.fromkeys(("enlarge", "infer", "inference", "predict", "sr"), "upscale"),
+    **dict.fromkeys(("convert", "onnx", "save"), "export"),
+    **dict.fromkeys(("config", "options", "settings"), "schema"),
+    **dict.fromkeys(("grid", "hparams", "multirun", "tune"), "sweep"),
+}
+"""What commands may be called by those who know other programs."""
+
 Metrics = Annotated[
     str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
 ]
@@ -259,4 +270,4 @@ def sweep(
 
 def main() -> None:
     """Entry point."""
-    run_app(app, "dukd-train")
+    run_app(app, "dukd-train", _CALLED_HERE)

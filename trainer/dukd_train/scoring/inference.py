@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dukd_cache.devices import autocast
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import SettingError, unknown_name
 from dukd_cache.manifest import Precision
 from dukd_cache.networks import Network
 from dukd_train.scoring.metrics import U8
@@ -107,7 +107,7 @@ def precision_of(text: str) -> Precision:
     """
     known: dict[str, Precision] = {name: name for name in get_args(Precision)}
     if text not in known:
-        raise SettingError(f"precision {text!r}: expected {', '.join(known)}")
+        raise SettingError(unknown_name("precision", text, known))
     return known[text]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import DukdError, ImageError, SettingError
+from dukd_cache.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.images import SUFFIXES, find_images, read_size
 from dukd_cache.networks import Network
 from dukd_cache.progress import progress
@@ -75,7 +75,7 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
         ImageError: there is no image.
     """
     if suffix not in (None, SAME) and f".{suffix}" not in FORMATS:
-        raise SettingError(f"--format {suffix}: expected {', '.join(name[1:] for name in FORMATS)} or {SAME}")
+        raise SettingError(unknown_name("--format", str(suffix), [*(name[1:] for name in FORMATS), SAME]))
     is_file = out.suffix.lower() in FORMATS and not out.is_dir()
     if source.is_dir():
         if is_file or out.is_file():
