@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dukd_cache.errors import unknown_name, wanted
+from dukd_cache.errors import DukdError, unknown_name, wanted
 
 
 def explain(error: Any, called_here: Mapping[str, str]) -> str:
@@ -21,6 +21,9 @@ def explain(error: Any, called_here: Mapping[str, str]) -> str:
         return unknown_name("option", error.option_name, [*options, "--help"])
     if (missing := re.match(r"No such command '(.*?)'", error.message)) and hasattr(command, "commands"):
         return _unknown_command(missing[1], command.commands, called_here)
+    if isinstance(error.__cause__, DukdError):  # raised by what reads a value
+        parameter = getattr(error, "param", None)
+        return f"{max(parameter.opts, key=len)}: {error.__cause__}" if parameter else str(error.__cause__)
     details: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
     if details and getattr(error, "param", None) is not None:
         return _bad_value(error.param, details[0])
