@@ -254,10 +254,13 @@ def inspect(
 ) -> None:
     """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
     from dukd_cache import inspection
+    from dukd_cache.files import try_file
     from dukd_cache.measuring import measured
     from dukd_cache.reader import Cache
 
     opened = Cache(cache)
+    if picture:
+        try_file(picture)
     numbers = measured(opened, sample, teacher, device.value)
     if as_json:
         print(json.dumps({**inspection.facts(opened), **numbers.facts}, indent=1))

@@ -1,5 +1,6 @@
-"""Files that are either whole under their name or not there."""
+"""Files that are either whole under their name or not there, and places that are tried before the work."""
 
+import errno
 import hashlib
 import os
 import re
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from dukd_cache.errors import CacheError, SettingError
 from dukd_cache.processes import machine, start_of
 
 PARTIAL = ".partial"
@@ -53,6 +56,10 @@ def finished_file(path: Path) -> Iterator[Path]:
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) == partial:  # a name that its user never gave
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -112,6 +119,64 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def try_file(path: Path, make_parents: bool = False) -> None:
+    """Fail before the work as writing the file `path` would fail after it. Nothing is left behind.
+
+    `make_parents`: folders above it that are missing will be made.
+
+    Raises:
+        SettingError: it is a folder.
+        OSError: it cannot be written, and names it.
+    """
+    if path.is_dir():
+        raise SettingError(f"{path}: expected a file, found a folder")
+    if _is_stream(path):
+        return
+    with _renamed_errors(path):
+        _try(_nearest(path.parent) if make_parents else path.parent)
+
+
+def try_folder(folder: Path) -> None:
+    """Fail before the work as making `folder` and writing into it would fail after it. Nothing is left behind.
+
+    Raises:
+        CacheError: it is a file.
+        OSError: it cannot be made or written to, and names it.
+    """
+    with _renamed_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise CacheError(f"{folder}: expected a folder, found a file")
+        _try(_nearest(folder))
+
+
+def _try(folder: Path) -> None:
+    """Write a file that has no name."""
+    with TemporaryFile(dir=folder, buffering=0) as tried:
+        tried.write(b"dukd")
+
+
+def _nearest(folder: Path) -> Path:
+    """`folder`, or the first one above it that exists."""
+    for place in (folder, *folder.parents):
+        try:
+            place.stat()
+        except FileNotFoundError:
+            if place.is_symlink():
+                raise OSError(errno.ENOENT, "a link that leads nowhere") from None
+        else:
+            break
+    return place
+
+
+@contextmanager
+def _renamed_errors(path: Path) -> Iterator[None]:
+    """What the system refuses in the block is told of `path`, the name that a user gave."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def user_folder() -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from dukd_cache.errors import SettingError
-from dukd_cache.files import finished_file
+from dukd_cache.files import finished_file, try_folder
 from dukd_cache.images import find_images, read_scene
 from dukd_cache.progress import progress
 
@@ -16,7 +16,9 @@ def degrade_folder(hr: Path, out: Path, scale: int) -> int:
     Raises:
         ImageError: an image cannot be read, or none is there.
         SettingError: two images would become one file.
+        OSError, CacheError: `out` cannot be written to.
     """
+    try_folder(out)
     paths = find_images(hr)
     targets: dict[Path, Path] = {}
     for path in paths:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from dukd_cache.errors import CacheError
-from dukd_cache.manifest import Dtype, Precision, View
+from dukd_cache.manifest import Dtype, Precision, TeacherInfo, View
+from dukd_cache.places import Address
 from dukd_cache.reader import Cache
 from dukd_cache.record import Record
 from dukd_cache.teacher import Teacher
@@ -42,16 +43,25 @@ def ask_again(
     known = cache.manifest.teacher
     if known is None:
         raise CacheError(f"{cache.root}: a cache of pairs, no teacher was asked")
-    for name in ("fingerprint", "precision"):
-        there, given = getattr(known, name), getattr(teacher.info, name)
-        if there != given:
-            raise CacheError(f"{cache.root}: its teacher has {name} {there:.12}, {teacher.info.file} has {given:.12}")
+    refuse_another(cache.root, known, teacher)
     problems: list[Problem] = []
     for view, indices in _drawn(cache, sample).items():
         for start in range(0, len(indices), _BATCH):
             problems += _compared(cache, teacher, view, indices[start : start + _BATCH])
             on_records(len(indices[start : start + _BATCH]))
     return problems
+
+
+def refuse_another(root: Address, known: TeacherInfo, given: Teacher) -> None:
+    """Check that the cache at `root`, whose teacher is `known`, was asked of `given`.
+
+    Raises:
+        CacheError: it was not, or in another precision.
+    """
+    for name in ("fingerprint", "precision"):
+        there, found = getattr(known, name), getattr(given.info, name)
+        if there != found:
+            raise CacheError(f"{root}: its teacher has {name} {there:.12}, {given.info.file} has {found:.12}")
 
 
 def _drawn(cache: Cache, sample: int) -> dict[View, list[int]]:

@@ -1,6 +1,7 @@
 """What a user asks of `dukd-cache verify`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError
@@ -10,6 +11,9 @@ from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
 from dukd_cache.verify import Problem, verify
 
+if TYPE_CHECKING:
+    from dukd_cache.teacher import Teacher
+
 
 def run(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
     """All that is wrong with the cache at `root`; with `weights`, also what that teacher answers otherwise.
@@ -18,23 +22,32 @@ def run(root: Address, weights: Path | None, sample: int, device: str) -> list[P
         DukdError: the cache cannot be checked, or not against this teacher.
     """
     found = manifest.read_despite_damage(place_at(root))
+    asked = _teacher(root, found, weights, device) if weights is not None and found else None
     total = sum(shard.records for shard in found.shards) if found else 0
     with progress("checking", total, "records") as advance:
         problems = verify(root, on_records=advance)
     if weights is not None:
-        problems += _asked_again(root, weights, sample, device)
+        problems += _asked_again(Cache(root), asked, sample)
     return problems
 
 
-def _asked_again(root: Address, weights: Path, sample: int, device: str) -> list[Problem]:
+def _teacher(root: Address, found: manifest.Manifest, weights: Path, device: str) -> "Teacher":
+    """The cache's own; looked at before its bytes are, which may take hours."""
     from dukd_cache import teacher  # waits for torch: checking files does not need it
     from dukd_cache.devices import choose_device
+    from dukd_cache.reask import refuse_another
+
+    if found.teacher is None:
+        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
+    asked = teacher.load(weights, choose_device(device), found.teacher.precision)
+    refuse_another(root, found.teacher, asked)
+    return asked
+
+
+def _asked_again(cache: Cache, asked: "Teacher | None", sample: int) -> list[Problem]:
     from dukd_cache.reask import ask_again
 
-    cache = Cache(root)
-    if cache.manifest.teacher is None:
-        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
-    asked = teacher.load(weights, choose_device(device), cache.manifest.teacher.precision)
+    assert asked is not None  # the manifest could be read: the cache is open
     sample = min(sample, sum(map(cache.count, cache.views)))
     with progress("asking the teacher again", sample, "records") as advance:
         return ask_again(cache, asked, sample, on_records=advance)

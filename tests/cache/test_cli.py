@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tests.cache.samples import files_of, photo, save_photos
 
-from dukd_cache import cli, networks
+from dukd_cache import cli, job, measuring, networks
 from dukd_cache.degrade import downscale
 from dukd_cache.images import find_images, read_rgb, read_scene
 from dukd_cache.manifest import MANIFEST
@@ -373,6 +373,24 @@ def test_a_picture_that_cannot_be_written(dukd_cache: Command, small_cache: Path
     assert ended.code == 2
     assert len(ended.errors) == 1
     assert str(tmp_path / "missing/sheet.png") in ended.errors[0]
+
+
+def test_a_picture_is_tried_before_anything_is_measured(
+    dukd_cache: Command, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "measured", lambda *_args: pytest.fail("measured"))
+    refused(dukd_cache("inspect", small_cache, "--picture", tmp_path), f"{tmp_path}: expected a file, found a folder")
+    missing = tmp_path / "missing/sheet.png"
+    refused(dukd_cache("inspect", small_cache, "--picture", missing), f"{missing}: No such file or directory")
+
+
+def test_where_to_write_is_tried_before_the_work(
+    dukd_cache: Command, photos: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "prepare", lambda *_args: pytest.fail("prepared"))
+    ended = dukd_cache("build", "--hr", photos, "--teacher", teacher_file, "--out", "/proc/none/cache")
+    refused(ended, "/proc/none/cache: ")
+    refused(dukd_cache("degrade", "--hr", photos, "--scale", 2, "--out", "/proc/none/lr"), "/proc/none/lr: ")
 
 
 def test_a_damaged_cache_is_named(dukd_cache: Command, photos: Path, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.left_overs import left_over
 
-from dukd_cache.files import finished_file, is_systems, remove_left_overs, write_atomically
+from dukd_cache.errors import CacheError, SettingError
+from dukd_cache.files import finished_file, is_systems, remove_left_overs, try_file, try_folder, write_atomically
 
 
 class Unplugged(BaseException):
@@ -133,3 +134,47 @@ def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
     assert (tmp_path / "a.bin").read_bytes() == b"\r\n\x00\xff"
     write_atomically(tmp_path / "a.bin", b"")
     assert (tmp_path / "a.bin").read_bytes() == b""
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    for target in (tmp_path / "none" / "a.txt", tmp_path / "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises((FileNotFoundError, IsADirectoryError)) as caught:
+            write_atomically(target, b"x")
+        assert caught.value.filename == str(target)
+        assert ".partial" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_is_tried_leaves_nothing(tmp_path: Path) -> None:
+    try_folder(tmp_path)
+    try_folder(tmp_path / "a" / "b")
+    try_file(tmp_path / "a.txt")
+    try_file(tmp_path / "a" / "b.txt", make_parents=True)
+    (tmp_path / "old.txt").write_text("old")
+    try_file(tmp_path / "old.txt")
+    try_file(Path(os.devnull))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.txt": "old"}
+
+
+def test_what_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    unwritable = Path("/proc/none")  # also for root
+    kinds: list[tuple[Path, type[Exception]]] = [
+        (tmp_path / "file", CacheError),
+        (tmp_path / "file" / "below", OSError),
+        (tmp_path / "dangling", OSError),
+        (tmp_path / "dangling" / "below", OSError),
+        (tmp_path / ("x" * 300), OSError),
+        (unwritable, OSError),
+    ]
+    for folder, kind in kinds:
+        for attempt in (try_folder, lambda folder: try_file(folder / "a.txt", make_parents=True)):
+            with pytest.raises((kind, OSError)) as caught:
+                attempt(folder)
+            assert str(folder) in str(caught.value)
+    with pytest.raises(SettingError, match="expected a file, found a folder"):
+        try_file(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        try_file(tmp_path / "none" / "a.txt")

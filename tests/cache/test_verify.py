@@ -16,7 +16,7 @@ from tests.cache.samples import build_job, everything, files_of, same, save_phot
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
-from dukd_cache import job, manifest, networks, teacher
+from dukd_cache import job, manifest, networks, teacher, verification
 from dukd_cache.errors import CacheError, DukdError
 from dukd_cache.manifest import CODECS, VIEWS, Store
 from dukd_cache.places.folder import Folder
@@ -286,6 +286,15 @@ class TestTeacher:
         job.run(build_job(photos, tmp_path / "pairs", None))
         ended = dukd_cache("verify", tmp_path / "pairs", "--teacher", tmp_path / "other.safetensors")
         refused(ended, "a cache of pairs")
+
+    def test_a_wrong_teacher_is_told_before_hours_of_checking(
+        self, many_shards: dict[Store, Path], tmp_path: Path, dukd_cache: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(verification, "verify", lambda *_args, **_options: pytest.fail("checked the records"))
+        networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 1}), tmp_path / "other.safetensors", {})
+        root = many_shards["zarr"]
+        refused(dukd_cache("verify", root, "--teacher", tmp_path / "other.safetensors"), "has fingerprint")
+        refused(dukd_cache("verify", root, "--teacher", tmp_path / "none.pth"), "none.pth")
 
 
 class TestCommand:

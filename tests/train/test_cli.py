@@ -115,6 +115,23 @@ def test_mistakes_end_with_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_where_scores_go_is_tried_before_any_image_is_scored(
+    command: Command, teacher_file: Path, hr_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "load", lambda *_args: pytest.fail("loaded"))
+    words = ("eval", "--weights", teacher_file, "--hr", hr_folder, "--json")
+    code, _, told = command(*words, tmp_path)
+    assert (code, told) == (2, f"dukd-train: {tmp_path}: expected a file, found a folder\n")
+    (tmp_path / "file").touch()
+    code, _, told = command(*words, tmp_path / "file" / "scores.json")
+    assert (code, told) == (2, f"dukd-train: {tmp_path / 'file' / 'scores.json'}: Not a directory\n")
+    for rest in (("export", teacher_file, "--to", "safetensors"), ("upscale", teacher_file, hr_folder)):
+        out = ("--out", "/proc/none/x.safetensors") if rest[0] == "export" else ("/proc/none",)
+        code, _, told = command(*rest, *out)
+        assert code == 2
+        assert told.startswith(f"dukd-train: {out[-1]}: ")
+
+
 def test_unknown_command(command: Command) -> None:
     valid = "(valid: compare, eval, export, run, schema, sweep, upscale)"
     assert command("trian") == (2, "", f"dukd-train: unknown command 'trian': did you mean 'run'? {valid}\n")

@@ -51,7 +51,10 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     batches = Batches(rows, order, config.augment, CPU)
     training = Training(config, student, batches, weights, World(CPU), cache.digest, 0.0)
     out.mkdir()
-    averaged, _ = train(training, out, None, Validator(config.validation, 2, torch.device("cpu")), CurveFile(out))
+    kept: list[Network] = []
+    validator = Validator(config.validation, 2, torch.device("cpu"))
+    train(training, out, None, validator, CurveFile(out), lambda averaged, _seconds: kept.append(averaged))
+    (averaged,) = kept
     return training, averaged
 
 

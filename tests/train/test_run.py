@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from tests.train.conftest import SWINIR
 from tests.train.interruptions import stop_at
 
 from dukd_cache import __version__, networks
-from dukd_cache.errors import CacheError, DukdError, SettingError
+from dukd_cache.errors import CacheError, DukdError, ImageError, SettingError
 from dukd_cache.reader import Cache
 from dukd_train import checkpoint
 from dukd_train.errors import RunError
 from dukd_train.learner import Learner
+from dukd_train.observers import Observer
 from dukd_train.run import run
 from dukd_train.settings import config
 from dukd_train.settings.config import TrainConfig
@@ -248,6 +250,51 @@ def test_missing_views_are_named_with_the_option_that_makes_them(
 def test_impossible_settings(settings_of: Settings, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert refusal(settings_of(**changes), tmp_path / "run").startswith(message)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_validation_image_is_told_before_the_first_step(
+    settings_of: Settings, tmp_path: Path, validation_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_training(monkeypatch)
+    bad = tmp_path / "images"
+    shutil.copytree(validation_folder, bad)
+    (bad / "z.png").write_text("no image")
+    message = refusal(settings_of(validation={"sets": {"V": {"hr": bad}}}), tmp_path / "run", ImageError)
+    assert message.startswith(f"{bad / 'z.png'}: not a readable image")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failing_validation_costs_neither_training_nor_student(
+    settings_of: Settings,
+    tmp_path: Path,
+    validation_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An image disappears during the training, and is there again for the same command later."""
+    images = tmp_path / "images"
+    shutil.copytree(validation_folder, images)
+    asked = settings_of(steps=4, validation={"every": 2, "sets": {"V": {"hr": images}}})
+    (image,) = images.iterdir()
+    content = image.read_bytes()
+
+    class Removes(Observer):
+        def stepped(self, step: int) -> None:  # noqa: ARG002
+            image.write_bytes(content[:100])
+
+    with pytest.raises(ImageError, match=image.name):
+        run(asked, tmp_path / "run", [Removes()])
+    assert f"{tmp_path / 'run'}: step 2: no scores: {image}: " in capsys.readouterr().err
+    saved = networks.load(tmp_path / "run" / "student.safetensors")
+    assert saved.metadata["steps"] == "4"
+    assert not (tmp_path / "run" / "run.json").exists()
+
+    image.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        forbid_training(patch)
+        run(asked, tmp_path / "run")
+    assert networks.fingerprint(networks.load(tmp_path / "run" / "student.safetensors")) == networks.fingerprint(saved)
+    with (tmp_path / "run" / "validation.csv").open(newline="") as stream:
+        assert [row["step"] for row in csv.DictReader(stream)] == ["4"]
 
 
 def test_no_cache(settings_of: Settings, tmp_path: Path) -> None:

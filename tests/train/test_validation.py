@@ -17,7 +17,7 @@ from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.observers import Start
-from dukd_train.scoring.evaluate import evaluate, pair_images
+from dukd_train.scoring.evaluate import ImagePair, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import USUAL, MetricName
 from dukd_train.settings.config import ImageSet, TrainConfig, Validation
@@ -165,3 +165,41 @@ def test_where_there_is_no_mean_the_cell_is_empty(tmp_path: Path, network: Netwo
 def test_psnr_y_cannot_be_left_out() -> None:
     with pytest.raises(SettingError, match=r"validation\.metrics: expected psnr_y among them"):
         validator({}, metrics=("ssim_y",))
+
+
+def test_every_image_is_tried_before_training(tmp_path: Path, hr_folder: Path) -> None:
+    """What would end a training whose steps are done."""
+    good = next(iter(sorted(hr_folder.iterdir()))).read_bytes()
+    pixels = np.full((64, 56, 3), 99, np.uint8)
+
+    def refusal(name: str, content: bytes | np.ndarray, lr: np.ndarray | None = None) -> str:
+        folder, lr_folder = tmp_path / name / "hr", tmp_path / name / "lr"
+        folder.mkdir(parents=True)
+        lr_folder.mkdir()
+        (folder / "a.png").write_bytes(good)
+        Image.fromarray(downscale(np_of(Image.open(folder / "a.png")), 2)).save(lr_folder / "ax2.png")
+        if isinstance(content, bytes):
+            (folder / "b.png").write_bytes(content)
+        else:
+            Image.fromarray(content).save(folder / "b.png")
+        if lr is not None:
+            Image.fromarray(lr).save(lr_folder / "bx2.png")
+        asked = validator({"V": ImageSet(hr=folder, lr=lr_folder if lr is not None else None)})
+        with pytest.raises(ImageError) as caught:
+            asked.check()
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).count("b") >= 1
+        return str(caught.value)
+
+    assert "not a readable image" in refusal("text", b"some text")
+    assert "unreadable or truncated" in refusal("cut", good[: len(good) // 2])
+    assert "expected at least 11 pixels a side within a border of 2" in refusal("small", pixels[:14])
+    assert "expected 28×32 pixels" in refusal("narrow", pixels, pixels[:32, :27])
+    assert "smaller than the scale" in refusal("one", pixels[:1])
+
+
+def test_a_sound_set_is_read_once_for_many_runs(hr_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: set[Any] = set()
+    validator({"A": ImageSet(hr=hr_folder)}).check(known)
+    monkeypatch.setattr(ImagePair, "read_truth", lambda _pair: pytest.fail("read again"))
+    validator({"B": ImageSet(hr=hr_folder)}).check(known)

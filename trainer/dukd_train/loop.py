@@ -1,10 +1,13 @@
 """The training loop: batches in, gradients, one optimizer step, averaged weights out."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from dukd_cache.errors import DukdError
 from dukd_cache.networks import Network
 from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
@@ -37,17 +40,23 @@ class Training:
     """POSIX time when the run began."""
 
 
+Keep = Callable[[Network, float], None]
+"""Keeps the averaged student of a run whose last step is done, and that took so many seconds."""
+
+
 def train(
-    run: Training, out: Path, last: Checkpoint | None, validator: Validator, observers: Observer
-) -> tuple[Network, float]:
-    """Train on from the checkpoint `last`, or from the start; return the averaged student and the seconds.
+    run: Training, out: Path, last: Checkpoint | None, validator: Validator, observers: Observer, keep: Keep
+) -> None:
+    """Train on from the checkpoint `last`, or from the start, until `keep` has the averaged student and it is scored.
 
     A checkpoint is older than the row and the scores of its step: they are told again where a run goes on. SIGINT and
-    SIGTERM act when the step that is under way is done and saved.
+    SIGTERM act when the step that is under way is done and saved. A validation that fails on the way is told, and left
+    out: its images may be there again for the next one.
 
     Raises:
         RunError: the checkpoint is of another student.
         DivergedError: a loss or a weight is not finite; what was saved before stays.
+        DukdError, OSError: the last validation failed. The student is kept, and the same command validates it again.
     """
     config, learner = run.config, Learner(run.config, run.student, run.weights, run.world)
     start = done = last.step if last else 0
@@ -71,8 +80,18 @@ def train(
     def tell() -> None:
         if losses and due(config.log_every):
             observers.logged(_row(run, losses, pace, done))
+        if done == config.steps:
+            keep(learner.averaged, pace.seconds())
         if due(config.validation.every):
+            validate()
+
+    def validate() -> None:
+        try:
             observers.scored(done, validator.score(learner.averaged))
+        except (DukdError, OSError) as error:
+            if done == config.steps:
+                raise
+            print(f"{out}: step {done}: no scores: {error}", file=sys.stderr, flush=True)
 
     try:
         observers.started(Start(config, out, start, config.steps, learner.averaged))
@@ -97,7 +116,6 @@ def train(
         raise DivergedError(f"{out}: {error}; {_advice(config)}") from None
     finally:
         observers.ended(done)
-    return learner.averaged, pace.seconds()
 
 
 def _rate(config: TrainConfig, step: int) -> float:

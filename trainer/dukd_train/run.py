@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError
-from dukd_cache.files import write_atomically
+from dukd_cache.files import try_folder, write_atomically
 from dukd_cache.lock import locked
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
@@ -72,6 +72,7 @@ def run(
             if world.leads:
                 _tell(out, "finished already")
             return facts
+        world.from_leader(lambda: _try(out, made.validator, set()))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
         last = world.from_leader(lambda: _take_up(config, out, cache, allow_changes, held))
         if start and not last and world.leads:
@@ -81,25 +82,40 @@ def run(
         training = Training(config, student, batches, made.weights, world, cache.digest, begun)
         files = [CurveFile(out), ValidationFile(out), *made.keepers]
         everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
-        averaged, seconds = train(training, out, last, made.validator, Observers(everyone))
-        facts = _facts(config, cache, averaged, seconds) | made_with(world.device, begun)
-        facts |= start.facts() if start else {}
+        facts = dict[str, Any]()
+
+        def keep(averaged: Network, seconds: float) -> None:
+            facts.update(_facts(config, cache, averaged, seconds) | made_with(world.device, begun))
+            facts.update(start.facts() if start else {})
+            if world.leads:
+                networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
+
+        train(training, out, last, made.validator, Observers(everyone), keep)
         if world.leads:
-            networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
             write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
         return facts
 
 
-def check(config: TrainConfig, out: Path) -> int:
+def check(config: TrainConfig, out: Path, known: set[Hashable]) -> int:
     """Refuse what `run` would refuse before its first step, but for weights to start from; return the scale.
 
+    `known` holds the validation sets whose images were read before, and learns those of this run.
+
     Raises:
-        DukdError: anything the user can mend.
+        DukdError, OSError: anything the user can mend.
     """
     made = _prepare(config, World(choose_device(config.device)))
-    if _finished(config, out, made.cache) is None and out.is_dir():
-        run_folder.claim(out, config, allow=False)
+    if _finished(config, out, made.cache) is None:
+        _try(out, made.validator, known)
+        if out.is_dir():
+            run_folder.claim(out, config, allow=False)
     return made.student.scale
+
+
+def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
+    """Find out now what the run would find out when its steps are done."""
+    try_folder(out)
+    validator.check(known)
 
 
 def _prepare(config: TrainConfig, world: World) -> _Prepared:

@@ -4,8 +4,8 @@ config.yaml                      all settings; as comments, those that were chan
 curve.csv, validation.csv        losses and scores against the step
 checkpoint-001200.pt, .sha256    the last two states of an unfinished or finished run
 best.safetensors                 the averaged weights of the best validation
-student.safetensors              the averaged weights, when it is finished
-run.json                         what it was; written last: a run without it is not finished
+student.safetensors              the averaged weights, when all steps are done
+run.json                         what it was; written last, after the scores: a run without it is not finished
 training.lock                    only while a process trains, or after it was killed
 """
 

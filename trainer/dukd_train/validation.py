@@ -4,7 +4,7 @@ Beside them it says how they were made, as that may change while a run is stoppe
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.journal import append_row, columns_of, keep_rows_before
 from dukd_train.observers import Observer, Start
-from dukd_train.scoring.evaluate import ImagePair, MeanScorer, pair_images
+from dukd_train.scoring.evaluate import ImagePair, MeanScorer, check_pairs, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import MetricName, Score, scorer
 from dukd_train.settings.config import Validation
@@ -40,9 +40,24 @@ class Validator:
     def __init__(self, validation: Validation, scale: int, device: torch.device) -> None:
         if _SHOWN not in validation.metrics:
             raise SettingError(f"setting validation.metrics: expected {_SHOWN} among them, as curves show it")
-        self._how = inference(validation)
-        score = scorer(validation.metrics, device)
-        self._means = {name: MeanScorer(pairs, score) for name, pairs in _pairs(validation, scale).items()}
+        self._how, self._metrics = inference(validation), validation.metrics
+        self._score = scorer(validation.metrics, device)
+        self._pairs = _pairs(validation, scale)
+        self._means = {name: MeanScorer(pairs, self._score) for name, pairs in self._pairs.items()}
+
+    def check(self, known: set[Hashable] | None = None) -> None:
+        """Read every image once, so that none ends a training whose steps are done.
+
+        `known` holds the sets that were read before, and learns those of this validator.
+
+        Raises:
+            ImageError: an image cannot be used.
+        """
+        known = set() if known is None else known
+        for pairs in self._pairs.values():
+            if (asked := (self._metrics, *pairs)) not in known:
+                check_pairs(pairs, self._score)
+                known.add(asked)
 
     def score(self, network: Network) -> dict[str, Score]:
         """The mean score of each set; `network` is asked where its parameters are, and left in eval mode."""

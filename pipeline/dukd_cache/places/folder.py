@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dukd_cache import lock
 from dukd_cache.errors import CacheError
-from dukd_cache.files import finished_file, make_folder, remove_left_overs, sync_folder
+from dukd_cache.files import finished_file, make_folder, remove_left_overs, sync_folder, try_folder
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class Folder:
         return lock.locked(self.path)
 
     def refuse_if_locked(self) -> None:
-        """Tell early what `locked` would tell later."""
+        """Tell early what `locked` would tell later, or the first write after it."""
         lock.refuse_if_locked(self.path)
+        try_folder(self.path)
 
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.at(name))

@@ -13,7 +13,7 @@ import torch
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import is_systems
+from dukd_cache.files import is_systems, try_folder
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.provenance import device_name, software
@@ -163,6 +163,7 @@ def check_out(out: Path) -> None:
 
     Raises:
         SettingError: naming what is there.
+        OSError: it, or the folder it lies in, cannot be written to.
     """
     if out.exists() and not out.is_dir():
         raise SettingError(f"{out}: expected a folder for the report, found a file")
@@ -170,6 +171,8 @@ def check_out(out: Path) -> None:
     foreign = [name for name in names if name not in FILES or PAGE not in names]
     if foreign:
         raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
+    for folder in (out, out.parent):  # it is made beside itself
+        try_folder(folder)
 
 
 def _pairs(images: ImageSet, scale: int, skipped: Skipped) -> list[ImagePair]:

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.degrade import upscale
+from dukd_cache.degrade import crop_to_scale, upscale
 from dukd_cache.errors import ImageError
-from dukd_cache.images import LrFolder, Scene, find_images, read_scene, refuse_shared_lr
+from dukd_cache.images import LrFolder, Scene, find_images, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.prefetch import spread
+from dukd_cache.progress import progress
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import psnr
+from dukd_train.scoring.metrics import U8, psnr
 from dukd_train.scoring.scores import ENDLESS, Score, Scorer, common_means, left_out, plain_score, usual_score
 from dukd_train.scoring.skipped import Skipped, image_errors, skipping
 from dukd_train.scoring.super_resolver import SuperResolver
+
+_LARGE_ENOUGH = 64
+"""Side of an image, less its border, that every metric can look at."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,18 @@ class ImagePair:
         """
         return read_scene(self.hr, self.lr, self.scale)
 
+    def read_truth(self) -> U8:
+        """The pixels of `read().hr`; what is wrong with the pair is told, but no LR image is made, which takes long.
+
+        Raises:
+            ImageError: as `read`.
+        """
+        if self.lr:
+            return self.read().hr
+        pixels = read_rgb(self.hr)
+        with image_errors(self.hr):
+            return crop_to_scale(pixels, self.scale)
+
 
 def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipped | None = None) -> list[ImagePair]:
     """All images below `hr`, each with its LR file where an LR folder is given. Pixels are not read yet.
@@ -99,6 +116,27 @@ def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipp
             pairs.append(ImagePair(stem, path, lr.find(name, scale) if lr else None, scale))
     refuse_shared_lr((pair.hr.relative_to(hr).as_posix(), pair.lr) for pair in pairs)
     return pairs
+
+
+def check_pairs(pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None:
+    """Read every image once, so that what would end `evaluate` after hours of training is told before them.
+
+    Raises:
+        ImageError: there is no pair, an image of one cannot be used, or is too small for a metric.
+    """
+    if not pairs:
+        raise ImageError("no images to evaluate on")
+    with progress("checking the images to score on", len(pairs), "images") as advance:
+        for pair, corner in zip(pairs, spread(_corner, pairs), strict=True):
+            with image_errors(pair.hr):
+                score(corner, corner, pair.scale)
+            advance(1)
+
+
+def _corner(pair: ImagePair) -> U8:
+    """As much of a readable truth as tells whether it is large enough for every metric."""
+    side = _LARGE_ENOUGH + 2 * pair.scale
+    return pair.read_truth()[:side, :side].copy()
 
 
 def evaluate(

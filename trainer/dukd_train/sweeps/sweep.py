@@ -6,20 +6,20 @@ A sweep's folder holds a run folder for each point of the grid, `settings/` and 
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import write_atomically
+from dukd_cache.files import try_folder, write_atomically
 from dukd_cache.reader import Cache
 from dukd_train import run_folder
 from dukd_train.errors import RunError
 from dukd_train.report.compare import PAGE, check_out, compare
 from dukd_train.run import check
-from dukd_train.scoring.evaluate import pair_images
+from dukd_train.scoring.evaluate import check_pairs, pair_images
 from dukd_train.settings import config as settings
 from dukd_train.sweeps.grid import Point
 from dukd_train.sweeps.job_slots import JobSlots, choose_slots
@@ -61,10 +61,11 @@ def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWa
 
 def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
     """Refuse at once what would fail hours later; return whether there are images to compare the students on."""
-    scales: set[int] = set()
+    scales, known = set[int](), set[Hashable]()
+    try_folder(out)
     for point in points:
         try:
-            scales.add(check(point.config, out / point.name))
+            scales.add(check(point.config, out / point.name, known))
         except DukdError as error:
             raise SettingError(f"{point.name}: {error}") from error
     if len(scales) > 1:
@@ -72,7 +73,7 @@ def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
     (scale,) = scales
     check_out(out / REPORT)
     for folder in (wanted.hr or {}).values():
-        pair_images(folder, scale)
+        check_pairs(pair_images(folder, scale))
     if wanted.teacher and (found := networks.load(wanted.teacher).scale) != scale:
         raise WeightsError(f"{wanted.teacher}: expected a network of scale {scale}, found scale {found}")
     return bool(wanted.hr) or any(point.config.validation.sets for point in points)

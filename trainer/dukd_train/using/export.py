@@ -14,7 +14,7 @@ import torch
 
 from dukd_cache import __version__, networks
 from dukd_cache.errors import DukdError, SettingError, one_line, unknown_name
-from dukd_cache.files import make_folder, write_atomically
+from dukd_cache.files import make_folder, try_file, write_atomically
 from dukd_cache.networks import Network
 from dukd_train.using.export_formats import FORMATS, Answer, FormatName
 
@@ -67,6 +67,7 @@ def run(job: ExportJob) -> Exported:
         WeightsError: the weights hold no SR network.
     """
     out = target_of(job)
+    try_file(out, make_parents=True)
     network = networks.load(job.weights)
     what = f"{network.architecture} as {job.format}"
     with _silence():

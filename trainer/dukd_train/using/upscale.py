@@ -8,6 +8,7 @@ from pathlib import Path
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, ImageError, SettingError, unknown_name
+from dukd_cache.files import try_folder
 from dukd_cache.images import SUFFIXES, find_images, read_size
 from dukd_cache.networks import Network
 from dukd_cache.progress import progress
@@ -56,6 +57,8 @@ def run(job: UpscaleJob) -> Upscaled:
     wanted = {source: target for source, target in targets.items() if job.overwrite or not target.exists()}
     if not wanted and not job.source.is_dir():
         raise SettingError(f"{job.out}: exists already; --overwrite makes it anew")
+    for folder in {target.parent for target in wanted.values()}:
+        try_folder(folder)
     network = networks.load(job.weights).to(choose_device(job.device))
     failed = _enlarge(network, job.how, wanted) if wanted else []
     if failed and not job.source.is_dir():
