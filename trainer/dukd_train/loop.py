@@ -76,6 +76,7 @@ def train(
         if run.world.leads:
             state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, pending, **learner.state())
             checkpoint.save(state, out)
+            observers.saved(done)
 
     def tell() -> None:
         if losses and due(config.log_every):

@@ -67,6 +67,9 @@ class Observer:
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """The averaged student's scores after `step` steps, by validation set."""
 
+    def saved(self, step: int) -> None:
+        """The run folder holds a new checkpoint, of `step` steps, whose row and scores are not told yet."""
+
     def ended(self, step: int) -> None:
         """No more is told, as `step` steps are done: all of them, or fewer where an error or a signal ended it."""
 
@@ -92,6 +95,10 @@ class Observers(Observer):
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         for observer in self._observers:
             observer.scored(step, scores)
+
+    def saved(self, step: int) -> None:
+        for observer in self._observers:
+            observer.saved(step)
 
     def ended(self, step: int) -> None:
         with ExitStack() as everyone:  # also where one of them fails

@@ -19,7 +19,7 @@ from dukd_cache.lock import locked
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.reader import Cache
-from dukd_train import checkpoint, run_folder
+from dukd_train import checkpoint, run_folder, spare
 from dukd_train.best import BestWeights, criterion
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.data.batches import Batches
@@ -74,13 +74,15 @@ def run(
             return facts
         world.from_leader(lambda: _try(out, made.validator, set()))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
-        last = world.from_leader(lambda: _take_up(config, out, cache, allow_changes, held))
+        copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
+        last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
         if start and not last and world.leads:
             print(start, file=sys.stderr, flush=True)
         batches = world.together(lambda: _batches(config, made, world))
         begun = last.begun if last else time.time()
         training = Training(config, student, batches, made.weights, world, cache.digest, begun)
-        files = [CurveFile(out), ValidationFile(out), *made.keepers]
+        files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
+        files += [spare.SpareCopy(copies)] if copies else []
         everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
         facts = dict[str, Any]()
 
@@ -93,6 +95,8 @@ def run(
         train(training, out, last, made.validator, Observers(everyone), keep)
         if world.leads:
             write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+            if copies:
+                spare.remove(copies)
         return facts
 
 
@@ -139,16 +143,20 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
     return facts
 
 
-def _take_up(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool, held: ExitStack) -> Checkpoint | None:
+def _take_up(
+    config: TrainConfig, out: Path, cache: Cache, copies: Path | None, allow_changes: bool, held: ExitStack
+) -> Checkpoint | None:
     """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
 
-    It is locked until `held` ends.
+    Where it holds none, the newest of the spare `copies` is put there. It is locked until `held` ends.
 
     Raises:
         CacheError: another process trains there.
         RunError: it holds something else, or nothing that is whole.
     """
     held.enter_context(locked(out, run_folder.LOCK, "training"))
+    if copies and spare.take_up(copies, out):
+        run_folder.record(out, config, [], 0)  # of the same training, but its files may lie elsewhere now
     changes = run_folder.claim(out, config, allow_changes)
     found = checkpoint.newest(out)
     done = found.checkpoint.step if found else 0

@@ -10,6 +10,7 @@ training.lock                    only while a process trains, or after it was ki
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 from dukd_cache.files import is_systems, write_atomically
 from dukd_train.errors import RunError
+from dukd_train.observers import Observer, Start
 from dukd_train.settings import config as settings
 from dukd_train.settings.config import TrainConfig
 
@@ -76,6 +78,26 @@ def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
         if not allow and not _within(change.name, free):
             raise RunError(f"{out}: holds a run with {change}; choose another --out, or go on with --allow-changes")
     return found
+
+
+class Possession(Observer):
+    """Ends a training whose run folder is no longer its own: removed (DVC does that), and perhaps another training's.
+
+    Raises:
+        RunError: that happened, in `stepped`.
+    """
+
+    def started(self, start: Start) -> None:
+        self._lock = start.folder / LOCK
+        self._ours = self._lock.stat()
+
+    def stepped(self, step: int) -> None:
+        try:
+            if os.path.samestat(self._ours, self._lock.stat()):
+                return
+        except FileNotFoundError:
+            pass
+        raise RunError(f"{self._lock.parent}: was removed or taken by another training; this one ended at step {step}")
 
 
 def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> None:
