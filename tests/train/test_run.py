@@ -176,7 +176,7 @@ def test_another_config_is_refused(
 
 def test_a_folder_of_something_else_is_refused(settings_of: Settings, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    message = f"{tmp_path}: holds something that is no run; choose another --out"
+    message = f"{tmp_path}: holds something that is no run (notes.txt); choose another --out"
     assert refusal(settings_of(**CHEAP), tmp_path, RunError) == message
     assert content(tmp_path) == {"notes.txt": b"mine"}
     message = f"{tmp_path / 'notes.txt'}: expected a folder, found a file"

@@ -108,14 +108,18 @@ def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> 
     write_atomically(path, ("".join(earlier + now) + settings.dump(config)).encode())
 
 
+def names(out: Path) -> list[str]:
+    """What lies in `out`, but for the lock and what systems drop."""
+    return [file.name for file in out.iterdir() if file.name != LOCK and not is_systems(file.name)]
+
+
 def _changes(out: Path, config: TrainConfig) -> list[Change]:
     path = out / CONFIG
     if path.is_file():
         there = settings.load(path, None, [])
         return list(_differences("", there.model_dump(mode="json"), config.model_dump(mode="json")))
-    for file in out.iterdir():
-        if file.name != LOCK and not is_systems(file.name):
-            raise RunError(f"{out}: holds something that is no run ({file.name}); choose another --out")
+    for name in names(out):
+        raise RunError(f"{out}: holds something that is no run ({name}); choose another --out")
     return []
 
 

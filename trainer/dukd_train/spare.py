@@ -39,7 +39,7 @@ def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> P
 def take_up(place: Path, out: Path) -> bool:
     """Put the newest copy into the run folder `out`, where there is none yet; return whether there was one."""
     copies = sorted((path for path in place.glob("[0-9]*") if path.name.isdigit()), key=lambda path: int(path.name))
-    if not copies or any(path.name != run_folder.LOCK for path in out.iterdir()):
+    if not copies or run_folder.names(out):
         return False
     shutil.copytree(copies[-1], out, copy_function=_copy, dirs_exist_ok=True)
     return True
