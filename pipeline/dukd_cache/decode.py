@@ -113,6 +113,8 @@ def opened(path: Path) -> Iterator[ImageFile]:
         raise ImageError(f"{path}: not a readable image ({_looks_like(path)})") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: more than {MAX_PIXELS} pixels: cut it into parts") from error
+    except MemoryError as error:
+        raise ImageError(f"{path}: out of memory") from error
     except Exception as error:  # decoders raise anything of bytes that they cannot make sense of
         if isinstance(error, OSError) and error.errno:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error

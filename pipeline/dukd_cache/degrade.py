@@ -18,6 +18,9 @@ _MARGIN = 4
 """Source pixels (times the scale when shrinking) mirrored at each border: twice the cubic's reach of 2."""
 
 
+_LINES = 256
+
+
 def crop_to_scale(hr: U8, scale: int) -> U8:
     """The part of `hr` [H,W,3] from its top left corner whose sides divide by `scale`.
 
@@ -48,7 +51,20 @@ def upscale(image: U8, scale: int) -> U8:
 
 
 def _resize_axis(image: U8, axis: int, up: int, down: int) -> U8:
-    """One axis of `image` [H,W,3] resized by up/down and rounded half up to 8 bits."""
+    """One axis of `image` [H,W,3] resized by up/down and rounded half up to 8 bits.
+
+    Lines along it do not know of each other, so they are resized some at a time: in float64 an image takes much memory.
+    """
+    shape = list(image.shape)
+    shape[axis] = shape[axis] * up // down
+    resized = np.empty(shape, np.uint8)
+    for start in range(0, image.shape[1 - axis], _LINES):
+        lines = (slice(None), slice(start, start + _LINES))[:: 1 if axis == 0 else -1]
+        resized[lines] = _resize_lines(image[lines], axis, up, down)
+    return resized
+
+
+def _resize_lines(image: U8, axis: int, up: int, down: int) -> U8:
     margin = _MARGIN * down
     padding = [(0, 0)] * 3
     padding[axis] = (margin, margin)

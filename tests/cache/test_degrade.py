@@ -1,8 +1,10 @@
 """Bicubic shrinking and enlarging: against published images, an exact reference, and symmetries."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.cache.samples import U8, photo
 
+from dukd_cache import degrade
 from dukd_cache.degrade import crop_to_scale, downscale, upscale
 from dukd_cache.errors import ImageError
 
@@ -130,3 +133,11 @@ def test_impossible_sizes_are_image_errors_with_the_numbers() -> None:
         downscale(image_of(0, 10, 8), 4)
     with pytest.raises(ImageError, match=r"9×3 pixels.* scale 4"):
         crop_to_scale(image_of(0, 9, 3), 4)
+
+
+@pytest.mark.parametrize("resize", [downscale, upscale])
+def test_lines_taken_some_at_a_time_are_the_same(resize: Callable[[U8, int], U8], monkeypatch: Any) -> None:
+    image = photo(48, 36)
+    expected = resize(image, 3)
+    monkeypatch.setattr(degrade, "_LINES", 7)
+    assert np.array_equal(resize(image, 3), expected)

@@ -12,10 +12,10 @@ from dukd_cache.errors import SettingError
 from dukd_cache.reader import Cache
 from dukd_train.data import residency
 from dukd_train.data.decoded import decoded
-from dukd_train.data.memory import free_memory
 from dukd_train.data.residency import Free, choose, open_rows, workers
 from dukd_train.data.rows import ResidentRows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
+from dukd_train.memory import free_memory
 from dukd_train.settings.config import Data
 
 GB = 10**9

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dukd_cache.picture import MIN_HEIGHT
+from dukd_train.report import crops
 from dukd_train.report.crops import SIDE, crops_sheet, most_different_crop
 from dukd_train.scoring.metrics import U8
 
@@ -86,3 +87,13 @@ def test_the_sheet_shows_everyone_enlarged_in_order() -> None:
         lefts.append(int(np.flatnonzero(same.any(axis=0))[0]))
     assert lefts == sorted(lefts)
     assert np.all(pixels == (0, 140, 140), axis=2)[:, lefts[-1] + MIN_HEIGHT :].sum() == 2 * MIN_HEIGHT**2
+
+
+def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = grey()
+    answers = {"bicubic": truth, "one": disturbed(truth, 70, 90), "two": truth}
+    whole = most_different_crop("p", answers, ["one", "two"], truth, 4)
+    monkeypatch.setattr(crops, "_STRIP", 9)
+    found = most_different_crop("p", answers, ["one", "two"], truth, 4)
+    assert (found.top, found.left) == (whole.top, whole.left) == (70, 90)
+    assert found.difference == pytest.approx(whole.difference, rel=1e-9)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dukd_cache.errors import ImageError
+from dukd_train.scoring import metrics
 from dukd_train.scoring.metrics import U8, luma, psnr, psnr_y, ssim, ssim_y
 
 
@@ -69,14 +70,14 @@ def test_ssim_of_two_flat_images_is_the_luminance_term() -> None:
 
 @pytest.mark.parametrize("border", [0, 2, 3, 4])
 def test_scores_agree_with_scikit_image(border: int) -> None:
-    metrics = pytest.importorskip("skimage.metrics")
+    scikit = pytest.importorskip("skimage.metrics")
     image, truth = noisy_pair()
     inner = np.s_[border : 41 - border, border : 53 - border]
     image_y, truth_y = luma(image)[inner], luma(truth)[inner]
-    psnr = metrics.peak_signal_noise_ratio(truth_y, image_y, data_range=255)
+    psnr = scikit.peak_signal_noise_ratio(truth_y, image_y, data_range=255)
     assert psnr_y(image, truth, border) == pytest.approx(psnr, abs=1e-9)
     # truncate=3.5 makes its Gaussian 11 wide; it averages over the inner windows only, as we do
-    ssim = metrics.structural_similarity(
+    ssim = scikit.structural_similarity(
         truth_y,
         image_y,
         data_range=255,
@@ -115,12 +116,12 @@ def test_a_border_that_leaves_too_little_is_refused() -> None:
 
 @pytest.mark.parametrize("border", [0, 4])
 def test_scores_of_rgb_agree_with_scikit_image(border: int) -> None:
-    metrics = pytest.importorskip("skimage.metrics")
+    scikit = pytest.importorskip("skimage.metrics")
     image, truth = noisy_pair()
     inner = np.s_[border : 41 - border, border : 53 - border]
-    expected = metrics.peak_signal_noise_ratio(truth[inner], image[inner], data_range=255)
+    expected = scikit.peak_signal_noise_ratio(truth[inner], image[inner], data_range=255)
     assert psnr(image, truth, border) == pytest.approx(expected, abs=1e-9)
-    expected = metrics.structural_similarity(
+    expected = scikit.structural_similarity(
         truth[inner],
         image[inner],
         channel_axis=2,
@@ -149,3 +150,12 @@ def test_of_grey_images_every_channel_counts_the_same() -> None:
     image, truth = (np.repeat(each[..., :1], 3, axis=2) for each in noisy_pair())
     assert psnr(image, truth, 2) == psnr(image[..., [1, 2, 0]], truth, 2)
     assert ssim(image, truth, 2) == pytest.approx(ssim(image[:, ::-1], truth[:, ::-1], 2), abs=1e-12)
+
+
+@pytest.mark.parametrize("score", [psnr_y, ssim_y, psnr, ssim])
+def test_strips_make_no_difference(score: Callable[[U8, U8, int], float], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, truth = noisy_pair()
+    expected = score(image, truth, 2)
+    for rows in (1, 7, 36, 37):
+        monkeypatch.setattr(metrics, "_STRIP", rows)
+        assert score(image, truth, 2) == pytest.approx(expected, abs=1e-11)

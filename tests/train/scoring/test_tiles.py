@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.networks import Network
 from dukd_train.scoring.inference import window_of
+from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.tiles import AUTO_SIDE, Span, Tiled, seen_beyond, spans, tile_side
 
 
@@ -26,6 +27,15 @@ from dukd_train.scoring.tiles import AUTO_SIDE, Span, Tiled, seen_beyond, spans,
 )
 def test_spans(length: int, side: int, overlap: int, multiple: int, expected: list[Span]) -> None:
     assert spans(length, side, overlap, multiple) == expected
+
+
+def test_tiles_that_are_flipped_end_at_windows_counted_from_the_end() -> None:
+    found = spans(45, 40, 5, 8, flipped=True)
+    assert found == [Span(0, 0, 24, 29), Span(16, 24, 45, 45)]
+    assert all((45 - span.stop) % 8 == 0 for span in found)
+    with pytest.raises(SettingError, match="expected at least 95"):
+        Tiled(Nearest(), 94, 32, 16, flipped=True)  # whatever the sides of the image
+    assert spans(63, 95, 32, 16, flipped=True)
 
 
 def test_tiles_within_their_overlap_are_refused() -> None:
@@ -96,6 +106,17 @@ def test_windows_lie_as_in_the_whole_image() -> None:
     assert (astray - network(image)).abs().max() > 1e-3
 
 
+def test_an_ensemble_of_windows_is_that_of_the_whole_image() -> None:
+    settings = {"embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 8, "mlp_ratio": 1}
+    network = built("SwinIR", 2, settings | {"upsampler": "pixelshuffledirect"})
+    image = picture(45, 70)
+    whole = SelfEnsemble(network)(image)
+    tiled = Tiled(SelfEnsemble(network), 63, 24, 8, flipped=True)(image)
+    assert (tiled - whole).abs().max() < 1e-4
+    astray = Tiled(SelfEnsemble(network), 63, 24, 8)(image)
+    assert (astray - whole).abs().max() > 1e-3
+
+
 def test_pooling_over_the_whole_image_is_noticed() -> None:
     network = built("RCAN", 2, {"n_feats": 8, "n_resgroups": 1, "n_resblocks": 1, "reduction": 4})
     assert seen_beyond(network, 40) > 0.01
@@ -134,7 +155,7 @@ def test_auto_takes_small_images_whole_and_large_ones_in_tiles() -> None:
 
 def test_out_of_memory_is_one_line_where_nothing_smaller_may_be_tried() -> None:
     for side, room in ((0, 100), (64, 100), ("auto", 10)):
-        with pytest.raises(SettingError, match="out of memory with tiles of"):
+        with pytest.raises(ImageError, match="out of memory with tiles of"):
             Tiled(Nearest(room=room), side, 4)(picture(90, 80))  # type: ignore[arg-type]
 
 

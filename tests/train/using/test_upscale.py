@@ -1,9 +1,11 @@
 """`dukd-train upscale` on files and folders: what goes where, what is left alone, what is refused."""
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import read_rgb
 from dukd_train import cli
 from dukd_train.scoring.inference import super_resolve
+from dukd_train.using import pictures
 from dukd_train.using.upscale import targets_of
 
 
@@ -167,3 +170,44 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
 def test_a_single_file_goes_into_a_folder_or_under_a_name(photos: Path, tmp_path: Path, out: str) -> None:
     (target,) = targets_of(photos / "a.png", tmp_path / out, None).values()
     assert target == tmp_path / ("x/a.png" if out == "x" else "x/y.jpg")
+
+
+def test_what_another_command_makes_meanwhile_is_left_alone(upscale: Upscale, photos: Path, tmp_path: Path) -> None:
+    """The other one makes `b.png` while this one is at `a.png`."""
+    other = tmp_path / "large" / "b.png"
+
+    def made_meanwhile(*words: Any, **others: Any) -> None:
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"theirs")
+        pictures.upscale_file(*words, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dukd_train.using.upscale.upscale_file", made_meanwhile)
+        code, printed, _ = upscale(photos, tmp_path / "large")
+    assert (code, printed.splitlines()[-1]) == (
+        0,
+        f"{tmp_path}/large: 2 enlarged, 1 were there already (--overwrite makes them anew)",
+    )
+    assert other.read_bytes() == b"theirs"
+
+
+def test_two_at_once_fill_one_folder(teacher_file: Path, photos: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        save(photos / f"{number}.png", number)
+    word = [sys.executable, "-m", "dukd_train", "upscale", str(teacher_file), str(photos), str(tmp_path / "large")]
+    running = [subprocess.Popen([*word, "--device", "cpu"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    made = [int(process.communicate()[0].partition(": ")[2].partition(" ")[0]) for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert 15 <= sum(made) <= 30
+    assert len(files(tmp_path / "large")) == 15
+
+
+def test_a_name_that_the_system_refuses_does_not_cost_the_others(
+    upscale: Upscale, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "sub").write_text("a file where a folder has to be")
+    code, _, error = upscale(photos, tmp_path / "large")
+    assert code == 2
+    assert error.splitlines()[-2].startswith(f"{tmp_path}/large/sub")
+    assert {"a.png", "b.png"} <= {*files(tmp_path / "large")}

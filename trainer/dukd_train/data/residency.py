@@ -11,10 +11,10 @@ from dukd_cache.errors import SettingError
 from dukd_cache.manifest import View
 from dukd_cache.reader import Cache
 from dukd_train.data.decoded import Decoded, decoded
-from dukd_train.data.memory import free_device_memory, free_memory
 from dukd_train.data.rows import Rows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
 from dukd_train.losses import Target
+from dukd_train.memory import free_device_memory, free_memory
 from dukd_train.settings.config import Data
 
 

@@ -19,6 +19,9 @@ F64 = npt.NDArray[np.float64]
 SIDE = 64
 """Of a crop, in HR pixels; smaller in pictures that are."""
 
+_STRIP = 256
+"""Rows."""
+
 _CONTEXT_WIDTH = 288
 _MARK, _MARK_EDGE = (255, 230, 0), (0, 0, 0)
 
@@ -60,18 +63,20 @@ def most_different_crop(
     height, width = truth.shape[:2]
     side = min(SIDE, height - 2 * border, width - 2 * border)
     inner = np.s_[border : height - border, border : width - border]
-    lumas_KHW = np.stack([luma(answers[name][inner]) for name in compared])
-    deviations_KHW = lumas_KHW - lumas_KHW.mean(axis=0)
-    variances = [_box_means(each**2, side) - _box_means(each, side) ** 2 for each in deviations_KHW]
-    spread = np.mean(variances, axis=0)
-    row, column = np.unravel_index(int(spread.argmax()), spread.shape)
-    top, left = int(row) + border, int(column) + border
+    difference, top, left = max(  # strip by strip: in floating point whole pictures would take much memory
+        (
+            _greatest_spread([answers[name][inner][row : row + _STRIP + side - 1] for name in compared], side, row)
+            for row in range(0, height - 2 * border - side + 1, _STRIP)
+        ),
+        key=lambda found: found[0],
+    )
+    top, left = top + border, left + border
     inside = np.s_[top : top + side, left : left + side]
     return Crop(
         picture=picture,
         left=left,
         top=top,
-        difference=float(np.sqrt(max(0.0, spread.max()))),
+        difference=difference,
         answers={name: answer[inside].copy() for name, answer in answers.items()},
         truth=truth[inside].copy(),
         context=_context(truth, left, top, side),
@@ -88,6 +93,16 @@ def crops_sheet(crops: Sequence[Crop], title: str) -> Image.Image:
         ]
         rows.append((crop.picture, [*tiles, Tile(crop.truth, "truth")]))
     return sheet(rows, title)
+
+
+def _greatest_spread(strips: Sequence[U8], side: int, top: int) -> tuple[float, int, int]:
+    """Of the same rows of pictures, from `top` on: the greatest difference in a square, and its row and column."""
+    lumas_KHW = np.stack([luma(strip) for strip in strips])
+    deviations_KHW = lumas_KHW - lumas_KHW.mean(axis=0)
+    variances = [_box_means(each**2, side) - _box_means(each, side) ** 2 for each in deviations_KHW]
+    spread = np.mean(variances, axis=0)
+    row, column = np.unravel_index(int(spread.argmax()), spread.shape)
+    return float(np.sqrt(max(0.0, spread.max()))), top + int(row), int(column)
 
 
 def _box_means(plane: F64, side: int) -> F64:

@@ -7,20 +7,25 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dukd_cache.devices import autocast
-from dukd_cache.errors import SettingError, unknown_name
+from dukd_cache.errors import ImageError, SettingError, unknown_name
 from dukd_cache.manifest import Precision
 from dukd_cache.networks import Network
+from dukd_train.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
-from dukd_train.scoring.super_resolver import SuperResolver
+from dukd_train.scoring.super_resolver import SuperResolver, device_of
 from dukd_train.scoring.tiles import AUTO_SIDE, Tile, Tiled, seen_beyond
 
 TILE_OVERLAP = 32
 """LR pixels: the receptive field of an EDSR of 14 blocks."""
+
+_BYTES = 7
+"""Of main memory for a pixel of an answer: 3 of its levels, 4 of the picture that Pillow makes of them."""
 
 _VISIBLE = 0.5
 """Levels of 255: less is lost in rounding."""
@@ -81,8 +86,9 @@ def prepared(network: Network, how: Inference) -> SuperResolver:
     autocast(device_of(network), how.precision)
     if how.precision == "fp16" and not network.descriptor.supports_half:
         raise SettingError(f"precision fp16: numbers in {network.architecture} may become too large; use bf16 or fp32")
-    tiled = Tiled(_Placed(network, how.precision), how.tile, how.tile_overlap, window_of(network))
-    return SelfEnsemble(tiled) if how.self_ensemble else tiled
+    placed = _Placed(network, how.precision)
+    asked = SelfEnsemble(placed) if how.self_ensemble else placed
+    return Tiled(asked, how.tile, how.tile_overlap, window_of(network), flipped=how.self_ensemble)
 
 
 def seams(network: Network, how: Inference) -> str | None:
@@ -121,21 +127,34 @@ def may_tile(how: Inference, width: int, height: int) -> bool:
 def super_resolve(network: SuperResolver, lr: U8) -> U8:
     """The answer to one LR image u8 [H,W,3], clamped and rounded: u8 [scale·H,scale·W,3].
 
-    Runs on the device of the network's parameters, without gradients.
+    Runs on the device of the network's parameters, without gradients. Of tiles no more than one is held in floating
+    point: each becomes bytes at its place in the answer.
+
+    Raises:
+        ImageError: memory cannot hold it.
     """
-    lr_1CHW = torch.tensor(lr, device=device_of(network)).permute(2, 0, 1)[None].float() / 255.0
+    height, width = (network.scale * side for side in lr.shape[:2])
+    _refuse_too_large(height, width)
+    answer: U8 = np.empty((height, width, 3), np.uint8)
+
+    def put(rows: slice, columns: slice, part_1Cqq: Tensor) -> None:
+        levels_1Cqq = part_1Cqq.float().mul(255.0).clamp_(0.0, 255.0).round_()
+        answer[rows, columns] = levels_1Cqq[0].permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+
+    tiled = network if isinstance(network, Tiled) else Tiled(network, 0, 0)
     with torch.no_grad():
-        answer_1Cqq = network(lr_1CHW)
-    levels_HWC = answer_1Cqq[0].permute(1, 2, 0).float().clamp(0.0, 1.0).mul(255.0).round()
-    answer: U8 = levels_HWC.to(torch.uint8).cpu().numpy()
+        tiled.fill(torch.tensor(lr).permute(2, 0, 1)[None], put)
     return answer
 
 
-def device_of(network: SuperResolver) -> torch.device:
-    """Where a network's parameters are; the CPU for what has none, or takes images from anywhere."""
-    module = network if isinstance(network, nn.Module) else getattr(network, "module", None)
-    parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
-    return next((parameter.device for parameter in parameters), torch.device("cpu"))
+def _refuse_too_large(height: int, width: int) -> None:
+    """Else the system would kill the command, and what it still had to do with it."""
+    needed, there = _BYTES * height * width, obtainable_memory()
+    if needed > there:
+        raise ImageError(
+            f"its {width}×{height} pixels take {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are free: "
+            "cut it into parts"
+        )
 
 
 def window_of(network: Network) -> int:

@@ -2,11 +2,12 @@
 
 Images are u8 [H,W,3] RGB. `border` pixels along each side are left out; in tables the border is the scale.
 The RGB variants are those of BasicSR with `test_y_channel: false`.
+All are computed strip by strip: in floating point, an image would take a hundred bytes a pixel.
 Y stays a real number. Rounding it first, as some code does, adds about 1/6 to the mean squared error: 0.01 dB
 are lost at 30 dB, 0.1 dB at 40 dB.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ PEAK = 255.0
 
 _LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
 """ITU-R BT.601, studio swing, for RGB in [0,1]; black is at 16."""
+
+_STRIP = 128
+"""Rows."""
 
 _WINDOW = 11
 _SIGMA = 1.5
@@ -40,8 +44,7 @@ def psnr_y(image: U8, truth: U8, border: int) -> float:
     Raises:
         ImageError: the sizes differ, or the border leaves nothing.
     """
-    inner_image, inner_truth = inner_pair(image, truth, border, smallest=1)
-    return _psnr(luma(inner_image), luma(inner_truth))
+    return _psnr(*inner_pair(image, truth, border, smallest=1), luma)
 
 
 def psnr(image: U8, truth: U8, border: int) -> float:
@@ -50,8 +53,7 @@ def psnr(image: U8, truth: U8, border: int) -> float:
     Raises:
         ImageError: the sizes differ, or the border leaves nothing.
     """
-    inner_image, inner_truth = inner_pair(image, truth, border, smallest=1)
-    return _psnr(inner_image.astype(np.float64), inner_truth.astype(np.float64))
+    return _psnr(*inner_pair(image, truth, border, smallest=1), lambda levels: levels.astype(np.float64))
 
 
 def ssim_y(image: U8, truth: U8, border: int) -> float:
@@ -62,8 +64,7 @@ def ssim_y(image: U8, truth: U8, border: int) -> float:
     Raises:
         ImageError: the sizes differ, or the border leaves less than a window.
     """
-    inner_image, inner_truth = inner_pair(image, truth, border, smallest=_WINDOW)
-    return _ssim(luma(inner_image), luma(inner_truth))
+    return _ssim(*inner_pair(image, truth, border, smallest=_WINDOW), luma)
 
 
 def ssim(image: U8, truth: U8, border: int) -> float:
@@ -72,10 +73,10 @@ def ssim(image: U8, truth: U8, border: int) -> float:
     Raises:
         ImageError: the sizes differ, or the border leaves less than a window.
     """
-    inner_image, inner_truth = (
-        inner.astype(np.float64) for inner in inner_pair(image, truth, border, smallest=_WINDOW)
+    inner_image, inner_truth = inner_pair(image, truth, border, smallest=_WINDOW)
+    return float(
+        np.mean([_ssim(inner_image[..., at : at + 1], inner_truth[..., at : at + 1], _only) for at in range(3)])
     )
-    return float(np.mean([_ssim(inner_image[..., at], inner_truth[..., at]) for at in range(3)]))
 
 
 def inner_pair(image: U8, truth: U8, border: int, smallest: int) -> tuple[U8, U8]:
@@ -98,19 +99,45 @@ def inner_pair(image: U8, truth: U8, border: int, smallest: int) -> tuple[U8, U8
     return image[inner], truth[inner]
 
 
-def _psnr(image: F64, truth: F64) -> float:
-    mean_square = float(np.mean((image - truth) ** 2))
-    return float(10.0 * np.log10(PEAK**2 / mean_square)) if mean_square else float("inf")
+def _only(levels: U8) -> F64:
+    """The plane of the only channel."""
+    return levels[..., 0].astype(np.float64)
 
 
-def _ssim(image_HW: F64, truth_HW: F64) -> float:
+def _psnr(image: U8, truth: U8, values: Callable[[U8], F64]) -> float:
+    """Of what `values` makes of the pixels."""
+    squares, count = 0.0, 0
+    for rows in _strips(len(image), 1):
+        difference = values(image[rows]) - values(truth[rows])
+        squares, count = squares + float(np.sum(difference**2)), count + difference.size
+    return float(10.0 * np.log10(PEAK**2 * count / squares)) if squares else float("inf")
+
+
+def _ssim(image: U8, truth: U8, plane: Callable[[U8], F64]) -> float:
+    """Of what `plane` makes of the pixels: [H,W,C] → [H,W]."""
+    total, count = 0.0, 0
+    for rows in _strips(len(image), _WINDOW):
+        likeness = _likeness(plane(image[rows]), plane(truth[rows]))
+        total, count = total + float(np.sum(likeness)), count + likeness.size
+    return total / count
+
+
+def _strips(height: int, window: int) -> Iterator[slice]:
+    """Rows that hold each place of a window of so many rows once."""
+    for top in range(0, height - window + 1, _STRIP):
+        yield slice(top, min(top + _STRIP + window - 1, height))
+
+
+def _likeness(image_HW: F64, truth_HW: F64) -> F64:
+    """SSIM at each place of the window."""
     image_mean, truth_mean = _smooth(image_HW), _smooth(truth_HW)
     image_variance = _smooth(image_HW**2) - image_mean**2
     truth_variance = _smooth(truth_HW**2) - truth_mean**2
     covariance = _smooth(image_HW * truth_HW) - image_mean * truth_mean
     likeness = (2 * image_mean * truth_mean + _C1) * (2 * covariance + _C2)
     bound = (image_mean**2 + truth_mean**2 + _C1) * (image_variance + truth_variance + _C2)
-    return float(np.mean(likeness / bound))
+    found: F64 = likeness / bound
+    return found
 
 
 def _smooth(plane: F64) -> F64:

@@ -14,9 +14,10 @@ from dukd_cache.networks import Network
 from dukd_cache.progress import progress
 from dukd_train.provenance import device_name, software
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
-from dukd_train.scoring.inference import WHOLE, Inference, device_of, prepared
+from dukd_train.scoring.inference import WHOLE, Inference, prepared
 from dukd_train.scoring.scores import LABELS, USUAL, MetricName, left_out_note, scorer, shown
 from dukd_train.scoring.skipped import Skipped, conclude
+from dukd_train.scoring.super_resolver import device_of
 
 
 @dataclass(frozen=True)

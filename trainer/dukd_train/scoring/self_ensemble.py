@@ -18,7 +18,7 @@ SYMMETRIES = tuple(element for element in elements().values() if not element.inv
 
 @dataclass(frozen=True)
 class SelfEnsemble:
-    """A network asked eight times."""
+    """A network asked eight times. Of tiles each is turned by itself, so that one is held and not the whole image."""
 
     network: SuperResolver
 

@@ -13,7 +13,7 @@ Skipped = dict[str, DukdError]
 
 @contextmanager
 def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
-    """In the block memory that runs out is an `ImageError`, and every `ImageError` begins with the name of a file.
+    """In the block what the system refuses is an `ImageError`, and every `ImageError` begins with the name of a file.
 
     Args:
         path: named where the error names neither this nor the `other` file.
@@ -22,6 +22,8 @@ def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise ImageError(f"{path}: out of memory") from error
+    except OSError as error:
+        raise ImageError(f"{error.filename or path}: {error.strerror or error}") from error
     except ImageError as error:
         if str(error).startswith((str(path), str(other or path))):
             raise

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 class SuperResolver(Protocol):
@@ -14,3 +15,10 @@ class SuperResolver(Protocol):
     def __call__(self, image_NCHW: Tensor, /) -> Tensor:
         """RGB in [0,1], float32 [N,C,H,W] → [N,C,scale·H,scale·W]."""
         ...
+
+
+def device_of(network: SuperResolver) -> torch.device:
+    """Where a network's parameters are; the CPU for what has none, or takes images from anywhere."""
+    module = network if isinstance(network, nn.Module) else getattr(network, "module", None)
+    parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

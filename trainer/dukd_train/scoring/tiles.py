@@ -2,20 +2,21 @@
 
 Every tile sees `overlap` pixels of its neighbours on each side, of which its answer is cut away again. Where the
 overlap covers what the network looks at (its receptive field), nothing else differs: tiles end with the image, and
-begin at multiples of the network's window, so that padding and windows lie as they do in the whole image.
+begin at multiples of the network's window, so that padding and windows lie as they do in the whole image. Where it is
+asked about flipped tiles, they end at such multiples, too, counted from the image's end.
 
 Legend of tensor names: N images, C=3, H and W the LR image's sides, T a tile's side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dukd_cache.errors import SettingError
-from dukd_train.scoring.super_resolver import SuperResolver
+from dukd_cache.errors import ImageError, SettingError
+from dukd_train.scoring.super_resolver import SuperResolver, device_of
 
 Tile = int | Literal["auto"]
 """Side of a tile in LR pixels; 0: the whole image; auto: `AUTO_SIDE`, less where memory runs out."""
@@ -25,8 +26,11 @@ AUTO_SIDE = 512
 
 _SMALLEST_AUTO_SIDE = 64
 
-_CPU_OUT_OF_MEMORY = "can't allocate memory"
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 """In what torch says where a CPU's memory runs out; a GPU has an error of its own."""
+
+Put = Callable[[slice, slice, Tensor], None]
+"""Told rows and columns of the answer, in its own pixels, and the part of it [N,C,rows,columns] that belongs there."""
 
 
 def tile_side(text: str) -> Tile:
@@ -51,27 +55,31 @@ class Span(NamedTuple):
     stop: int
 
 
-def spans(length: int, side: int, overlap: int, multiple: int) -> list[Span]:
-    """The tiles along an axis of `length` pixels: their cores cover it once, each start is a multiple of `multiple`.
+def spans(length: int, side: int, overlap: int, multiple: int, flipped: bool = False) -> list[Span]:
+    """The tiles along an axis of `length` pixels: their cores cover it once.
+
+    Each start is a multiple of `multiple`; where tiles are `flipped`, so is what remains behind each stop.
 
     Raises:
         SettingError: tiles of `side` pixels have no core within such an overlap.
     """
-    reach = -(-overlap // multiple) * multiple
-    step = (side - 2 * reach) // multiple * multiple
+    before = -(-overlap // multiple) * multiple
+    after = overlap + (length - overlap) % multiple if flipped else before
+    step = (side - before - after) // multiple * multiple
     if step < 1:
+        smallest = before + after + multiple
         raise SettingError(
-            f"tiles of {side} pixels that overlap by {overlap} on each side: expected at least {2 * reach + multiple}"
+            f"tiles of {side} pixels that overlap by {overlap} on each side: expected at least {smallest}"
         )
     return [
-        Span(max(0, at - reach), at, min(at + step, length), min(at + step + reach, length))
+        Span(max(0, at - before), at, min(at + step, length), min(at + step + after, length))
         for at in range(0, length, step)
     ]
 
 
 @dataclass(frozen=True)
 class Tiled:
-    """A network that answers tile by tile. The answer is put together on the CPU.
+    """A network that answers tile by tile.
 
     Raises:
         SettingError: the tiles are too small for their overlap.
@@ -83,20 +91,41 @@ class Tiled:
     """LR pixels; in tiles that became small for want of memory, at most a quarter of their side."""
     multiple: int = 1
     """Side of the network's windows in LR pixels: spandrel's `size_requirements.multiple_of`."""
+    flipped: bool = False
+    """Whether the network flips what it is asked about: see `SelfEnsemble`."""
 
     def __post_init__(self) -> None:
         if self.side != "auto" and self.side:
-            spans(self.side, self.side, self.overlap, self.multiple)
+            longest_overlap = self.overlap + self.multiple - 1
+            spans(longest_overlap, self.side, self.overlap, self.multiple, self.flipped)
 
     @property
     def scale(self) -> int:
         return self.network.scale
 
     def __call__(self, image_NCHW: Tensor) -> Tensor:
-        """[N,C,H,W] in [0,1] → [N,C,scale·H,scale·W].
+        """[N,C,H,W] in [0,1] → [N,C,scale·H,scale·W], on the CPU.
 
         Raises:
-            SettingError: memory runs out.
+            ImageError: memory runs out.
+        """
+        count, channels, height, width = image_NCHW.shape
+        answer_NCHW = torch.empty(count, channels, self.scale * height, self.scale * width)
+
+        def put(rows: slice, columns: slice, part: Tensor) -> None:
+            answer_NCHW[..., rows, columns] = part
+
+        self.fill(image_NCHW, put)
+        return answer_NCHW
+
+    def fill(self, image_NCHW: Tensor, put: Put) -> None:
+        """The answer to an image, part by part, to `put` wherever it belongs: in any order, more than once if need be.
+
+        Args:
+            image_NCHW: in [0,1]; or uint8, of which each tile becomes that, where the network's parameters are.
+
+        Raises:
+            ImageError: memory runs out.
         """
         height, width = image_NCHW.shape[-2:]
         whole = max(height, width)
@@ -104,45 +133,48 @@ class Tiled:
             side = min(self.side, whole) if self.side else whole
         else:
             side = whole if height * width <= AUTO_SIDE**2 else min(AUTO_SIDE, whole)
-        while (answer_NCHW := self._attempt(image_NCHW, side)) is None:
+        while not self._attempt(image_NCHW, side, put):
             if self.side != "auto" or side <= _SMALLEST_AUTO_SIDE:
-                raise SettingError(f"out of memory with tiles of {side}×{side} pixels: choose a smaller tile, or auto")
+                raise ImageError(f"out of memory with tiles of {side}×{side} pixels: choose a smaller tile, or auto")
             side = max(side // 2, _SMALLEST_AUTO_SIDE)
-        return answer_NCHW
 
-    def _attempt(self, image_NCHW: Tensor, side: int) -> Tensor | None:
-        """The answer, or None where memory runs out; what was computed until then is free again."""
+    def _attempt(self, image_NCHW: Tensor, side: int, put: Put) -> bool:
+        """Whether memory was enough; else what was computed is free again."""
         try:
-            return self._answer(image_NCHW, side)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and _CPU_OUT_OF_MEMORY not in str(error):
+            self._answer(image_NCHW, side, put)
+            return True
+        except (MemoryError, RuntimeError) as error:
+            told = any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
+            if not told and not isinstance(error, MemoryError | torch.OutOfMemoryError):
                 raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return None
+        return False
 
-    def _answer(self, image_NCHW: Tensor, side: int) -> Tensor:
-        if side >= max(image_NCHW.shape[-2:]):
-            return self.network(image_NCHW).cpu()
-        count, channels, height, width = image_NCHW.shape
+    def _answer(self, image_NCHW: Tensor, side: int, put: Put) -> None:
         s = self.scale
-        answer_NCHW = torch.empty(count, channels, s * height, s * width)
+        height, width = image_NCHW.shape[-2:]
         for down, across in self._tiles(height, width, side):
-            tile_NCTT = self.network(image_NCHW[..., down.start : down.stop, across.start : across.stop])
-            inner = tile_NCTT[
-                ...,
-                s * (down.core_start - down.start) : s * (down.core_stop - down.start),
-                s * (across.core_start - across.start) : s * (across.core_stop - across.start),
-            ]
-            answer_NCHW[..., s * down.core_start : s * down.core_stop, s * across.core_start : s * across.core_stop] = (
-                inner
+            tile_NCTT = image_NCHW[..., down.start : down.stop, across.start : across.stop]
+            if tile_NCTT.dtype == torch.uint8:
+                tile_NCTT = tile_NCTT.to(device_of(self.network)).float() / 255.0
+            put(
+                slice(s * down.core_start, s * down.core_stop),
+                slice(s * across.core_start, s * across.core_stop),
+                self.network(tile_NCTT)[
+                    ...,
+                    s * (down.core_start - down.start) : s * (down.core_stop - down.start),
+                    s * (across.core_start - across.start) : s * (across.core_stop - across.start),
+                ],
             )
-        return answer_NCHW
 
     def _tiles(self, height: int, width: int, side: int) -> Iterator[tuple[Span, Span]]:
+        if side >= max(height, width):
+            yield Span(0, 0, height, height), Span(0, 0, width, width)
+            return
         overlap = min(self.overlap, side // 4) if self.side == "auto" else self.overlap
-        across = spans(width, side, overlap, self.multiple)
-        for down in spans(height, side, overlap, self.multiple):
+        across = spans(width, side, overlap, self.multiple, self.flipped)
+        for down in spans(height, side, overlap, self.multiple, self.flipped):
             for each in across:
                 yield down, each
 

@@ -9,8 +9,8 @@ import torch
 from dukd_cache.manifest import View
 from dukd_cache.reader import Cache
 from dukd_train.data.decoded import decoded
-from dukd_train.data.memory import free_device_memory, free_memory
 from dukd_train.losses import PARTS, Target
+from dukd_train.memory import free_device_memory, free_memory
 
 _GIB = 2**30
 

@@ -13,6 +13,7 @@ from dukd_cache.images import SUFFIXES, find_images, read_size
 from dukd_cache.networks import Network
 from dukd_cache.progress import progress
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
+from dukd_train.scoring.skipped import conclude, image_errors
 from dukd_train.using.pictures import FORMATS, upscale_file
 
 SAME = "same"
@@ -48,6 +49,8 @@ class Upscaled:
 def run(job: UpscaleJob) -> Upscaled:
     """Enlarge all images of `job`. One that cannot be used is named on standard error, and the rest go on.
 
+    What another process enlarges meanwhile into the same folder is left alone.
+
     Raises:
         SettingError: where to write is not clear, exists already, or is an input.
         ImageError: a single image cannot be used, or some of a folder could not.
@@ -60,14 +63,9 @@ def run(job: UpscaleJob) -> Upscaled:
     for folder in {target.parent for target in wanted.values()}:
         try_folder(folder)
     network = networks.load(job.weights).to(choose_device(job.device))
-    failed = _enlarge(network, job.how, wanted) if wanted else []
-    if failed and not job.source.is_dir():
-        raise failed[0]
-    if failed:
-        for error in failed:
-            print(error, file=sys.stderr)
-        raise ImageError(f"{len(failed)} of {len(wanted)} images could not be enlarged: they are named above")
-    return Upscaled(len(wanted), len(targets) - len(wanted))
+    made, failed = _enlarge(network, job, wanted) if wanted else (0, [])
+    conclude(failed, len(wanted), "enlarged")
+    return Upscaled(made, len(targets) - made)
 
 
 def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
@@ -120,18 +118,22 @@ def _refuse_clashes(targets: Mapping[Path, Path]) -> None:
             raise SettingError(f"{other} and {source} would both become {target}: rename one, or use --format {SAME}")
 
 
-def _enlarge(network: Network, how: Inference, targets: Mapping[Path, Path]) -> list[DukdError]:
-    """All of them; returns what went wrong."""
-    asked, failed, warned = prepared(network, how), list[DukdError](), False
+def _enlarge(network: Network, job: UpscaleJob, targets: Mapping[Path, Path]) -> tuple[int, list[DukdError]]:
+    """All of them that nobody else has made meanwhile; returns how many, and what went wrong."""
+    how, made, failed, warned = job.how, 0, list[DukdError](), False
+    asked = prepared(network, how)
     with progress("upscaling", len(targets), "images") as advance:
         for source, target in targets.items():
-            try:
-                if not warned and may_tile(how, *read_size(source)):
-                    warned = True
-                    if line := seams(network, how):
-                        print(line, file=sys.stderr)
-                upscale_file(asked, source, target)
-            except DukdError as error:
-                failed.append(error)
+            if job.overwrite or not target.exists():
+                try:
+                    if not warned and may_tile(how, *read_size(source)):
+                        warned = True
+                        if line := seams(network, how):
+                            print(line, file=sys.stderr)
+                    with image_errors(source, target):
+                        upscale_file(asked, source, target)
+                    made += 1
+                except DukdError as error:
+                    failed.append(error)
             advance(1)
-    return failed
+    return made, failed

@@ -1,0 +1,89 @@
+"""What an answer takes of memory: of real processes, and where it runs out."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dukd_cache.errors import ImageError
+from dukd_train.scoring import inference
+from dukd_train.using.upscale import UpscaleJob, run
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from dukd_train.scoring.inference import Inference
+from dukd_train.using.upscale import UpscaleJob, run
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+weights, folder = map(Path, sys.argv[1:])
+for name in ("small", "large"):
+    before = peak()
+    run(UpscaleJob(weights, folder / f"{name}.bmp", folder / f"{name}-out.bmp", None, Inference(128, 8), "cpu", False))
+    print(peak() - before)
+"""
+
+
+def save(path: Path, height: int, width: int) -> Path:
+    Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(path)
+    return path
+
+
+@LINUX
+def test_memory_is_that_of_the_bytes_of_the_answer(teacher_file: Path, tmp_path: Path) -> None:
+    """3 a pixel, 4 more for Pillow; tiles in floating point are of one size. It was 37."""
+    save(tmp_path / "small.bmp", 256, 256)
+    save(tmp_path / "large.bmp", 1000, 1000)
+    words = [sys.executable, "-c", PEAK, str(teacher_file), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    _, more = map(int, done.stdout.split())
+    pixels = 4 * 1000 * 1000
+    assert more < 20 * pixels, f"{more / pixels:.1f} bytes a pixel of the output"
+
+
+@contextmanager
+def at_most(more: int) -> Iterator[None]:
+    """This process can take no more than `more` bytes beside what it has."""
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (has + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@LINUX
+def test_an_image_beyond_memory_does_not_cost_the_others(
+    teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, side in (("a", 20), ("b", 9000), ("c", 20)):
+        save(photos / f"{name}.png", side, side)
+    job = UpscaleJob(teacher_file, photos, tmp_path / "out", None, inference.Inference("auto"), "cpu", False)
+    with at_most(600_000_000), pytest.raises(ImageError, match="1 of 3 images could not be enlarged"):
+        run(job)
+    assert f"{photos}/b.png: out of memory" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_what_the_machine_cannot_hold_is_not_begun(
+    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "obtainable_memory", lambda: 10_000)
+    photo = save(tmp_path / "a.png", 20, 30)
+    job = UpscaleJob(teacher_file, photo, tmp_path / "b.png", None, inference.WHOLE, "cpu", False)
+    with pytest.raises(ImageError, match=r"a\.png: its 60×40 pixels take 0\.0 GB of memory, 0\.0 GB are free: cut it"):
+        run(job)
+    assert not (tmp_path / "b.png").exists()
