@@ -1,5 +1,5 @@
 """How both commands read places, and how they end: a user's mistake is one line and exit code 2, a signal one line and
-130 or 143.
+128 and its number: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP (a terminal that was closed).
 
 What the system refuses (a full disk, a folder without write permission) counts as something the user can mend, too.
 """
@@ -16,18 +16,21 @@ from typer.exceptions import TyperException
 
 from dukd_cache.errors import DukdError
 from dukd_cache.places.addresses import local_path, parsed
-from dukd_cache.progress import speaks
+from dukd_cache.progress import say, speaks
 from dukd_cache.words import explain
 
 T = TypeVar("T")
 
-_INTERRUPTED = 130
-_TERMINATED = 143
+_INTERRUPTED = 128 + signal.SIGINT
+_ENDED = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 _GO_ON = "the same command goes on where this one stopped"
 
 
 class _Terminated(BaseException):
-    """SIGTERM: not an Exception, so that nothing on the way takes it for a failure of its own."""
+    """SIGTERM or SIGHUP: not an Exception, so that nothing on the way takes it for a failure of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
 
 
 def path(text: str) -> Path:
@@ -52,7 +55,7 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
 
     `called_here` says what a command of another name is called here.
     """
-    before = [(number, signal.signal(number, _stop)) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, _stop)) for number in _handled()]
     try:
         code = app(prog_name=name, standalone_mode=False)
     except DukdError as error:
@@ -65,8 +68,8 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
         _end(name, "stopped", _INTERRUPTED)
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    except _Terminated:
-        _end(name, f"terminated; {_GO_ON}", _TERMINATED)
+    except _Terminated as error:
+        _end(name, f"{_ENDED[error.number]}; {_GO_ON}", 128 + error.number)
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -75,14 +78,20 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _handled() -> list[signal.Signals]:
+    """Signals that end a command in good order; `nohup` lets SIGHUP be ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     """Raise once; what is cleaned up on the way out is not to be interrupted again (SIGKILL always works)."""
-    for other in (signal.SIGINT, signal.SIGTERM):
+    for other in (signal.SIGINT, *_ENDED):
         signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated(number)
 
 
 def _end(name: str, message: str, code: int) -> NoReturn:
     if speaks():
-        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        say(f"{name}: {' '.join(message.split())}")
     sys.exit(code)

@@ -36,18 +36,18 @@ def locked(folder: Path, name: str = LOCK, work: str = "build") -> Iterator[None
         os.close(descriptor)
 
 
-def refuse_if_locked(folder: Path) -> None:
+def refuse_if_locked(folder: Path, name: str = LOCK, work: str = "build") -> None:
     """Tell early, before hours of reading, what `locked` would tell later.
 
     Raises:
         CacheError: another process writes into `folder`.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        _lock(descriptor, fcntl.LOCK_SH, folder, "build")
+        _lock(descriptor, fcntl.LOCK_SH, folder, work)
     finally:
         os.close(descriptor)
 

@@ -1,10 +1,14 @@
-"""How far a long command has come: a bar on a terminal, a line now and then elsewhere."""
+"""How far a long command has come: a bar on a terminal, a line now and then elsewhere.
+
+Where nobody can read it any more, as a terminal was closed or a pipe ended, the work goes on.
+"""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -16,12 +20,55 @@ def speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def say(line: str) -> None:
+    """Print a line on standard error."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def can_redraw(stream: IO[str]) -> bool:
+    """Whether what was written to `stream` can be drawn over: on a terminal that knows how to move its cursor.
+
+    Not in a file, whatever asks for colours there (`FORCE_COLOR`, `TTY_COMPATIBLE`), not on one that says it cannot
+    (`TERM=dumb`, `TTY_INTERACTIVE=0`), and not in a notebook, whose `!command` has a terminal that keeps every line.
+    """
+    told = os.environ.get
+    return (
+        stream.isatty()
+        and told("TERM", "").lower() not in ("dumb", "unknown")
+        and "0" not in (told("TTY_COMPATIBLE"), told("TTY_INTERACTIVE"))
+        and "JPY_PARENT_PID" not in os.environ
+    )
+
+
+def standard_error() -> IO[str]:
+    """Standard error for a display, which it cannot end."""
+    return cast(IO[str], _Forgiving(sys.stderr))
+
+
+class _Forgiving:
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """A function to be told of every `n` units done, out of `total`."""
     if not speaks():
         yield lambda _units: None
-    elif sys.stderr.isatty():
+    elif can_redraw(sys.stderr):
         with _bar(title, total, unit) as advance:
             yield advance
     else:
@@ -43,7 +90,7 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(file=standard_error())) as bars:
         task = bars.add_task(title, total=total, rate="")
 
         def advance(count: int) -> None:
@@ -74,8 +121,4 @@ class _Lines:
         rate = self._done / max(seconds, 1e-9)
         left = (self._total - self._done) / rate if rate else 0.0
         tail = f", {left:.0f} s left" if self._done < self._total else f" in {seconds:.0f} s"
-        print(
-            f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s{tail}",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s{tail}")

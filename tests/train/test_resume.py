@@ -148,7 +148,7 @@ def test_a_run_stopped_twice(settings_of: Settings, tmp_path: Path) -> None:
     assert_same_run(stopped, straight)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_when_its_step_is_saved(
     settings_of: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
@@ -164,6 +164,16 @@ def test_a_signal_ends_a_run_when_its_step_is_saved(
     assert command(asked, stopped) == 0
     assert f"{stopped}: going on at step 7 (checkpoint-000007.pt)" in capfd.readouterr().err
     assert_same_run(stopped, straight)
+
+
+def test_a_terminal_that_is_closed_does_not_end_what_nohup_started(settings_of: Settings, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            in_step(3, lambda: signal.raise_signal(signal.SIGHUP), patch)
+            assert command(settings_of(method="scratch", steps=4), tmp_path / "run") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_signal_does_not_wait_for_the_step(settings_of: Settings, tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def run(
     (multistep schedule), also one that is finished.
     """
     from dukd_train.settings import config as settings
+    from dukd_train.stopping import end_with_parent
 
+    end_with_parent()
     asked = settings.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.run import run as train
 
@@ -263,10 +265,12 @@ def sweep(
     Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
     """
     from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.stopping import end_with_parent
     from dukd_train.sweeps.grid import points
     from dukd_train.sweeps.sweep import ReportWanted
     from dukd_train.sweeps.sweep import sweep as train_all
 
+    end_with_parent()
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
     print(train_all(points(config, section, change or [], grid), out, jobs, wanted))
 

@@ -1,6 +1,5 @@
 """The training loop: batches in, gradients, one optimizer step, averaged weights out."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 
 from dukd_cache.errors import DukdError
 from dukd_cache.networks import Network
+from dukd_cache.progress import say
 from dukd_train import checkpoint, schedule
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.data.batches import Batches
@@ -49,9 +49,9 @@ def train(
 ) -> None:
     """Train on from the checkpoint `last`, or from the start, until `keep` has the averaged student and it is scored.
 
-    A checkpoint is older than the row and the scores of its step: they are told again where a run goes on. SIGINT and
-    SIGTERM act when the step that is under way is done and saved. A validation that fails on the way is told, and left
-    out: its images may be there again for the next one.
+    A checkpoint is older than the row and the scores of its step: they are told again where a run goes on. SIGINT,
+    SIGTERM and SIGHUP act when the step that is under way is done and saved. A validation that fails on the way is told
+    and left out: its images may be there again for the next one.
 
     Raises:
         RunError: the checkpoint is of another student.
@@ -92,7 +92,7 @@ def train(
         except (DukdError, OSError) as error:
             if done == config.steps:
                 raise
-            print(f"{out}: step {done}: no scores: {error}", file=sys.stderr, flush=True)
+            say(f"{out}: step {done}: no scores: {error}")
 
     try:
         observers.started(Start(config, out, start, config.steps, learner.averaged))

@@ -1,7 +1,6 @@
 """One run: settings → cache, student and data → training → a run folder (see `run_folder.py`)."""
 
 import json
-import sys
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from dukd_cache.files import try_folder, write_atomically
 from dukd_cache.lock import locked
 from dukd_cache.manifest import View
 from dukd_cache.networks import Network
+from dukd_cache.progress import say
 from dukd_cache.reader import Cache
 from dukd_train import checkpoint, run_folder, spare
 from dukd_train.best import BestWeights, criterion
@@ -77,7 +77,7 @@ def run(
         copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
         last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
         if start and not last and world.leads:
-            print(start, file=sys.stderr, flush=True)
+            say(str(start))
         batches = world.together(lambda: _batches(config, made, world))
         begun = last.begun if last else time.time()
         training = Training(config, student, batches, made.weights, world, cache.digest, begun)
@@ -180,7 +180,7 @@ def _refuse_other_cache(out: Path, config: TrainConfig, trained_on: str, found: 
 
 
 def _tell(out: Path, what: str) -> None:
-    print(f"{out}: {what}", file=sys.stderr, flush=True)
+    say(f"{out}: {what}")
 
 
 def _trackers(logging: Logging) -> list[Observer]:
@@ -240,7 +240,7 @@ def _order(config: TrainConfig, cache: Cache, weights: Mapping[Part, float], wor
 def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
     rows, line = open_rows(made.cache, _targets(made.weights), config.data, world.device, world.here)
     if world.leads:
-        print(line, file=sys.stderr, flush=True)
+        say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
 
 

@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
 from dukd_cache.files import PARTIAL
+from dukd_cache.progress import say
 from dukd_train import run_folder
 from dukd_train.best import BEST
 from dukd_train.observers import Observer, Start
@@ -74,7 +74,7 @@ class SpareCopy(Observer):
                 if other != target:
                     shutil.rmtree(other)
         except OSError as error:
-            print(f"{self._place}: no spare copy of step {step}: {error}", file=sys.stderr, flush=True)
+            say(f"{self._place}: no spare copy of step {step}: {error}")
 
 
 def _copy(source: str, target: str) -> None:

@@ -1,15 +1,18 @@
 """What a sweep knows of its jobs, and what it says of them."""
 
-import io
+import os
 import re
 import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.terminals import terminal
 
+from dukd_cache.lock import locked
+from dukd_train.run_folder import LOCK
 from dukd_train.sweeps import overview
-from dukd_train.sweeps.jobs import Job, State
+from dukd_train.sweeps.jobs import Job, State, _next
 from dukd_train.sweeps.overview import Overview, counts
 
 
@@ -33,6 +36,27 @@ def test_last_words_are_the_last_line_with_something_in_it(tmp_path: Path) -> No
     assert one.last_words() == ""
     one.log.write_bytes(b"first\nlast \xff\n\n")
     assert one.last_words() == "last \ufffd"
+
+
+def test_last_words_are_of_this_sitting_and_say_why(tmp_path: Path) -> None:
+    one = job(tmp_path, "a")
+    one.log.write_text("dukd-train: disk full\n")
+    one._logged = one.log.stat().st_size
+    assert one.last_words() == ""
+    with one.log.open("a") as log:
+        log.write("kd: 10/100 steps\ndukd-train: a/: another training writes here\nkd: 20/100 steps\n")
+    assert one.last_words() == "dukd-train: a/: another training writes here"
+
+
+def test_jobs_whose_folders_are_taken_come_last(tmp_path: Path) -> None:
+    taken, free = job(tmp_path, "a"), job(tmp_path, "b")
+    with locked(taken.folder, LOCK, "training"):
+        assert _next([taken, free], in_vain=False) is free
+        assert _next([taken], in_vain=False) is None
+        assert f"another training writes here (process {os.getpid()})" in taken.held
+        assert _next([taken], in_vain=True) is taken
+    assert _next([taken, free], in_vain=False) is taken
+    assert not taken.held
 
 
 def test_lines_say_what_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,8 +101,8 @@ def test_a_line_now_and_then_has_the_steps_and_the_time(
     )
 
 
-def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path) -> None:
-    screen = io.StringIO()
+def test_a_terminal_has_a_table_of_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
     jobs = [job(tmp_path, "method=kd,seed=0"), job(tmp_path, "method=kd,seed=1")]
     with Overview(Console(file=screen, force_terminal=True, width=100)) as shown:
         jobs[0].state = State.RUNNING

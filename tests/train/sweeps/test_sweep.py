@@ -19,6 +19,7 @@ from dukd_train.errors import RunError
 from dukd_train.observers import Observer
 from dukd_train.run import run
 from dukd_train.run_folder import LOCK
+from dukd_train.sweeps import jobs
 from dukd_train.sweeps.grid import points
 from dukd_train.sweeps.sweep import ReportWanted, sweep
 
@@ -59,7 +60,10 @@ class StopsAfter(Observer):
             raise KeyboardInterrupt
 
 
-def test_a_sweep_with_a_failing_run_and_one_that_goes_on(file: Path, tmp_path: Path, teacher_file: Path) -> None:
+def test_a_sweep_with_a_failing_run_and_one_that_goes_on(
+    file: Path, tmp_path: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_SECONDS_TO_END", 0.5)
     out = tmp_path / "sweep"
     grid = points(file, None, [], ["method=scratch,kd"])
     with pytest.raises(KeyboardInterrupt):
@@ -67,6 +71,10 @@ def test_a_sweep_with_a_failing_run_and_one_that_goes_on(file: Path, tmp_path: P
     with locked(out / "method=kd", LOCK, "training"), pytest.raises(RunError) as caught:
         sweep(grid, out, 2, DEFAULT)
     assert str(caught.value) == f"1 of 2 runs failed: method=kd ({out / 'logs' / 'method=kd.log'})"
+    held = f"{out / 'method=kd'}: another training writes here (process {os.getpid()})"
+    told = capsys.readouterr().err
+    assert f"sweep: method=kd: waiting: {held}" in told
+    assert f"sweep: method=kd: failed, see {out / 'logs' / 'method=kd.log'} (dukd-train: {held}" in told
     assert "another training writes here" in (out / "logs" / "method=kd.log").read_text()
     assert "going on at step " in (out / "logs" / "method=scratch.log").read_text()
     assert "| method=scratch " in (out / "report" / "table.md").read_text()  # the others are compared all the same
@@ -81,7 +89,8 @@ def test_a_sweep_with_a_failing_run_and_one_that_goes_on(file: Path, tmp_path: P
     assert (out / "method=kd" / "run.json").is_file()
 
 
-def test_a_signal_ends_all_and_loses_nothing(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_path: Path, number: int) -> None:
     out = tmp_path / "sweep"
     words = ["sweep", "--config", file, "--grid", "seed=0", "--out", out, "--set", "steps=1000000"]
     words += ["--set", "checkpoint_every=1000000"]
@@ -98,12 +107,19 @@ def test_a_signal_ends_all_and_loses_nothing(file: Path, tmp_path: Path) -> None
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, told = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 143
-    assert told.splitlines()[-1] == "dukd-train: terminated; the same command goes on where this one stopped"
+    if number == signal.SIGHUP:
+        assert process.returncode == 129
+        assert told.splitlines()[-1] == "dukd-train: hung up; the same command goes on where this one stopped"
+    else:
+        deadline = time.monotonic() + 60
+        while (folder / LOCK).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "dukd-train: terminated; the same" in (out / "logs" / "seed=0.log").read_text()
     assert not (folder / LOCK).exists()  # nobody trains there
     assert list(folder.glob("checkpoint-*.pt"))
     assert not (folder / "run.json").exists()

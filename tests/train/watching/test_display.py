@@ -1,12 +1,12 @@
 """The display on a terminal and elsewhere."""
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.terminals import terminal
 
 from dukd_cache import networks
 from dukd_train.observers import Row, Start
@@ -26,8 +26,8 @@ def row(step: int) -> Row:
     return Row(step, 1e-4, 0.075, parts, images_per_second=1234.4, waiting=0.021, seconds=9.0, left=5.0)  # type: ignore[arg-type]
 
 
-def test_a_terminal_shows_everything(settings_of: Settings, tmp_path: Path) -> None:
-    screen = io.StringIO()
+def test_a_terminal_shows_everything(settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
     shown = Display(Console(file=screen, force_terminal=True, width=120, legacy_windows=False))
     shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
     for step in (5, 6):
@@ -67,6 +67,35 @@ def test_lines_elsewhere(
         "kd: step 7: Set5 30.00 dB",
         f"kd: 7/10 steps, {figures} in 15 s",
     ]
+
+
+@pytest.mark.parametrize("asked", [{"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_a_log_has_lines_whatever_asks_for_colours(
+    settings_of: Settings,
+    tmp_path: Path,
+    asked: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal(monkeypatch, **asked)
+    shown = Display()
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
+    shown.stepped(5)
+    shown.ended(5)
+    told = capsys.readouterr().err
+    assert told.startswith("kd: 5/10 steps")
+    assert "\x1b" not in told
+
+
+def test_a_terminal_that_cannot_be_redrawn_has_lines(
+    settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = terminal(monkeypatch, TERM="dumb")
+    shown = Display(Console(file=screen))
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
+    shown.ended(5)
+    assert screen.getvalue() == ""
+    assert capsys.readouterr().err.startswith("kd: 5/10 steps")
 
 
 def test_a_lone_part_is_not_repeated() -> None:

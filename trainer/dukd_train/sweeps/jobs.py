@@ -1,5 +1,6 @@
 """Trainings as processes of their own, several at once: started, watched, stopped together."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,12 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
+from dukd_cache.errors import CacheError
+from dukd_cache.lock import refuse_if_locked
 from dukd_train.journal import CURVE
+from dukd_train.run_folder import LOCK
+from dukd_train.stopping import PARENT
 from dukd_train.sweeps.job_slots import JobSlots
 
 _SECONDS_TO_LOOK = 0.2
 _SECONDS_TO_END = 120.0
 """A training that is asked to end finishes its step and writes a checkpoint."""
+
+_MISTAKE = "dukd-train: "
+"""So begins the line that says why a training ended."""
 
 
 class State(Enum):
@@ -34,6 +42,9 @@ class Job:
         """Done before this sitting."""
         self.began = 0.0
         """Of this sitting, on the monotonic clock."""
+        self.held = ""
+        """Who else trains in its folder, where it waits or has waited in vain for that."""
+        self._logged = 0
         self._settings = settings
         self._process: subprocess.Popen[bytes]
 
@@ -42,15 +53,25 @@ class Job:
         words = ["run", "--config", str(self._settings), "--out", str(self.folder)]
         self.first_step, self.began = self.step(), time.monotonic()
         with self.log.open("ab") as log:
+            self._logged = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dukd_train", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=environment | {PARENT: str(os.getpid())},  # it ends with this process, however that ends
                 start_new_session=True,  # Ctrl-C reaches it through `end` only
             )
         self.state = State.RUNNING
+
+    def may_start(self) -> bool:
+        """Whether nobody else trains in its folder, as one of an earlier sweep may that was killed a moment ago."""
+        try:
+            refuse_if_locked(self.folder, LOCK, "training")
+            self.held = ""
+        except CacheError as error:
+            self.held = str(error)
+        return not self.held
 
     def look(self) -> None:
         """Notice whether it has ended."""
@@ -84,12 +105,13 @@ class Job:
         return int(number) if number.isdigit() else 0
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """The last line of its log in this sitting that says why it ended, or just the last one."""
         try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.log.read_bytes()[self._logged :].decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        return next((line for line in reversed(lines) if line.strip()), "")
+        newest = [line for line in reversed(lines) if line.strip()]
+        return next((line for line in newest if line.startswith(_MISTAKE)), newest[0] if newest else "")
 
 
 def run_all(
@@ -97,16 +119,24 @@ def run_all(
 ) -> None:
     """Run what waits, `slots.jobs` at a time; `watch` is called several times a second.
 
+    Those in whose folders others train come last. These are waited for as long as a training takes to end; then the
+    jobs are started all the same, and say what is in their way.
+
     Whatever ends this early (a signal, an error) ends the jobs first, cleanly: they go on another time.
     """
     waiting = [job for job in jobs if job.state is State.WAITING]
     running: dict[int, Job] = {}
+    busy = time.monotonic()
     try:
         while waiting or running:
             for slot in range(slots.jobs):
-                if slot not in running and waiting:
-                    running[slot] = waiting.pop(0)
-                    running[slot].start(environment | slots.environment(slot))
+                in_vain = not running and time.monotonic() - busy > _SECONDS_TO_END
+                if slot not in running and (job := _next(waiting, in_vain)):
+                    waiting.remove(job)
+                    running[slot] = job
+                    job.start(environment | slots.environment(slot))
+            if any(not job.held for job in running.values()):
+                busy = time.monotonic()
             time.sleep(_SECONDS_TO_LOOK)
             for slot, job in list(running.items()):
                 job.look()
@@ -115,6 +145,11 @@ def run_all(
             watch(jobs)
     finally:
         _end(running.values())
+
+
+def _next(waiting: Sequence[Job], in_vain: bool) -> Job | None:
+    """What may start; the first one where all have waited in vain."""
+    return next((job for job in waiting if job.may_start()), waiting[0] if in_vain and waiting else None)
 
 
 def _end(jobs: Iterable[Job]) -> None:

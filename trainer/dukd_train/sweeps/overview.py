@@ -1,6 +1,5 @@
 """How far a sweep has come: a table that renews itself on a terminal, lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dukd_cache.progress import can_redraw, say, standard_error
 from dukd_train.sweeps.jobs import Job, State
 
 _SECONDS_BETWEEN_LINES = 60.0
@@ -24,9 +24,9 @@ class Overview(AbstractContextManager["Overview"]):
     """Told of the jobs again and again; says on standard error what has changed."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._states: dict[str, State] = {}
+        self._console = console or Console(file=standard_error())
+        self._live = Live(console=self._console, auto_refresh=False) if can_redraw(self._console.file) else None
+        self._states: dict[str, tuple[State, str]] = {}
         self._began = self._looked = self._said = time.monotonic()
         self._before: int | None = None
 
@@ -57,7 +57,7 @@ class Overview(AbstractContextManager["Overview"]):
         elif now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now
             steps = [f"{job.name} {done[job.name]}/{job.steps}" for job in jobs if job.state is State.RUNNING]
-            print(f"sweep: {heading}: {'; '.join(steps)}", file=sys.stderr, flush=True)
+            say(f"sweep: {heading}: {'; '.join(steps)}")
 
     def _left(self, steps: int, done: int, now: float) -> str:
         """At the speed of this sitting, all jobs together."""
@@ -66,19 +66,21 @@ class Overview(AbstractContextManager["Overview"]):
         return f", {timedelta(seconds=round(seconds))} left" if seconds else ""
 
     def _tell_changes(self, jobs: Sequence[Job]) -> bool:
-        changed = [job for job in jobs if self._states.get(job.name, State.WAITING) is not job.state]
+        changed = [job for job in jobs if self._states.get(job.name, (State.WAITING, "")) != (job.state, job.held)]
         for job in changed:
             known = job.name in self._states
-            self._states[job.name] = job.state
+            self._states[job.name] = (job.state, job.held)
             text = f"{job.name}: {job.state.value}"
             if job.state is State.FINISHED:
                 text += f" in {timedelta(seconds=round(time.monotonic() - job.began))}" if known else " before"
+            elif job.state is State.WAITING and job.held:
+                text += f": {job.held}"
             elif job.state is State.FAILED:
                 text += f", see {job.log} ({job.last_words()})"
             if self._live:
                 self._live.console.print(Text(text))
             else:
-                print(f"sweep: {text}", file=sys.stderr, flush=True)
+                say(f"sweep: {text}")
         return bool(changed)
 
 

@@ -5,7 +5,6 @@ A sweep's folder holds a run folder for each point of the grid, `settings/` and 
 """
 
 import os
-import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, SettingError, WeightsError
 from dukd_cache.files import try_folder, write_atomically
+from dukd_cache.progress import say
 from dukd_cache.reader import Cache
 from dukd_train import run_folder
 from dukd_train.errors import RunError
@@ -52,7 +52,7 @@ def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWa
     first = points[0].config
     slots = choose_slots(jobs, len(points), choose_device(first.device), Cache(first.cache))
     everyone = [_job(point, out, slots) for point in points]
-    print(f"sweep: {len(everyone)} runs, {slots.jobs} at once, {slots.threads} threads each", file=sys.stderr)
+    say(f"sweep: {len(everyone)} runs, {slots.jobs} at once, {slots.threads} threads each")
     with Overview() as overview:
         overview.show(everyone)
         run_all(everyone, slots, dict(os.environ), overview.show)
@@ -99,7 +99,7 @@ def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) 
     table, compared = "", None
     finished = [job.folder for job in jobs if job.state is State.FINISHED]
     if not sets:
-        print("sweep: no report: the settings have no validation set; give --hr", file=sys.stderr)
+        say("sweep: no report: the settings have no validation set; give --hr")
     elif finished:
         compared = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
         table = f"{compared.table}\n{out / REPORT / PAGE}"

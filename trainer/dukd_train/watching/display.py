@@ -1,6 +1,5 @@
 """What a user looks at while a student trains: a display that renews itself on a terminal, lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dukd_cache.progress import can_redraw, say, standard_error
 from dukd_train.observers import Observer, Row, Start
 from dukd_train.scoring.scores import Score, decibels, is_better, shown
 
@@ -21,11 +21,11 @@ class Display(Observer):
     """On standard error: steps, loss and its parts, speed, time left, share of time without data, scores."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(file=standard_error())
         self._shown = Observer()
 
     def started(self, start: Start) -> None:
-        self._shown = _Terminal(self._console) if self._console.is_terminal else _Lines()
+        self._shown = _Terminal(self._console) if can_redraw(self._console.file) else _Lines()
         self._shown.started(start)
 
     def stepped(self, step: int) -> None:
@@ -111,7 +111,7 @@ class _Lines(Observer):
         self._print(f"{step}/{self._steps} steps{self._row} in {time.monotonic() - self._began:.0f} s")
 
     def _print(self, text: str) -> None:
-        print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+        say(f"{self._title}: {text}")
 
 
 def losses(row: Row) -> str:
