@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from dukd_cache import constructors, edsr, rcan, weights_file
 from dukd_cache.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
 from dukd_cache.network import SCALES, Network, described, unfit_for_sr
 from dukd_cache.progress import speaks
+from dukd_cache.setting_types import checked
 from dukd_cache.weights_file import Candidate, State
 
 __all__ = ["SCALES", "Network", "architectures", "build", "file_at", "fingerprint", "load", "save"]
@@ -72,8 +73,8 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
         raise SettingError(f"{name}: {scale_keyword!r} follows from the scale ({scale}); leave it out")
     for key in settings:
         if key not in defaults:
-            raise SettingError(unknown_name(f"setting of {name}", str(key), defaults))
-    chosen = defaults | dict(settings)
+            raise SettingError(_unknown_setting(name, str(key), settings.keys(), defaults))
+    chosen = defaults | {key: checked(name, constructor, key, defaults[key], given) for key, given in settings.items()}
     for key, value in chosen.items():
         if value is constructors.REQUIRED:
             raise SettingError(f"{name}: setting {key!r} has no default; give it")
@@ -220,6 +221,18 @@ def _tell(line: str) -> None:
     if line not in _told and speaks():
         _told.add(line)
         print(line, file=sys.stderr, flush=True)
+
+
+def _unknown_setting(name: str, key: str, given: Collection[str], valid: Iterable[str]) -> str:
+    """One line for a setting that `name` does not have, where all that is `given` may be of another architecture."""
+    known = {
+        other: constructors.defaults(constructor) for other, (_, constructor) in constructors.constructors().items()
+    }
+    owner = next((other for other in ("EDSR", *known) if known[other].keys() >= set(given)), None)
+    if owner is None:
+        return unknown_name(f"setting of {name}", key, valid)
+    cure = "--set student.settings={} drops what a file has"
+    return f"unknown setting of {name} {key!r}, one of {owner}'s: {cure} (valid: {', '.join(sorted(valid))})"
 
 
 def _rebuild(recipe: str, tensors: State) -> Network:

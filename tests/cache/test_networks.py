@@ -426,7 +426,7 @@ def test_every_bad_file_is_one_line_that_names_it(mistake: str, tmp_path: Path) 
         ("EDSR", 2, {"scale": 2}, "EDSR: 'scale' follows from the scale"),
         ("SAFMN", 2, {"dim": 8, "upscaling_factor": 2}, "SAFMN: 'upscaling_factor' follows from the scale"),
         ("EDSR", 2, {"chanels": 8}, "unknown setting of EDSR 'chanels': did you mean 'channels'"),
-        ("EDSR", 2, {"channels": "many"}, "EDSR cannot be built with these settings"),
+        ("EDSR", 2, {"channels": "many"}, "setting .channels. of EDSR: expected a whole number, got .many."),
         ("EDSR", 2, {"blocks": 0}, "EDSR cannot be built with these settings .channels and blocks must be positive"),
         ("SAFMN", 2, {}, "SAFMN: setting 'dim' has no default"),
         ("SwinIR", 2, SWINIR | {"in_chans": 1}, "SwinIR: 3 channels in and out expected"),
