@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 import typer
 from typer.exceptions import TyperException
 
-from dukd_cache.errors import DukdError
+from dukd_cache.errors import DukdError, ShardCorrupt
 from dukd_cache.places.addresses import local_path, parsed
 from dukd_cache.progress import say, speaks
 from dukd_cache.words import explain
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _INTERRUPTED = 128 + signal.SIGINT
 _ENDED = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+_MEND = "`dukd-cache verify CACHE --repair` drops what is broken, and the build's command writes it anew"
 _GO_ON = "the same command goes on where this one stopped"
 
 
@@ -58,6 +59,8 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     before = [(number, signal.signal(number, _stop)) for number in _handled()]
     try:
         code = app(prog_name=name, standalone_mode=False)
+    except ShardCorrupt as error:
+        _end(name, f"{error}; {_MEND}", 2)
     except DukdError as error:
         _end(name, str(error), 2)
     except TyperException as error:

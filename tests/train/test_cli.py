@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +131,22 @@ def test_where_scores_go_is_tried_before_any_image_is_scored(
         code, _, told = command(*rest, *out)
         assert code == 2
         assert told.startswith(f"dukd-train: {out[-1]}: ")
+
+
+def test_a_damaged_cache_says_what_mends_it(command: Command, config_file: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load(config_file.read_text())["students"]
+    cache = tmp_path / "cache"
+    shutil.copytree(settings["cache"], cache)
+    shard = cache / "base-000000.tar"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    words = ("--config", config_file, "--section", "students", "--set", f"cache={cache}", "--out", tmp_path / "run")
+    code, _, error = command("run", *words)
+    assert code == 2
+    line = error.splitlines()[-1]
+    assert line.startswith(f"dukd-train: {shard}: ")
+    assert line.endswith(
+        "; `dukd-cache verify CACHE --repair` drops what is broken, and the build's command writes it anew"
+    )
 
 
 def test_unknown_command(command: Command) -> None:

@@ -104,7 +104,7 @@ def test_a_set_without_images_is_told_before_training(tmp_path: Path, hr_folder:
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (empty, tmp_path / "nowhere"):
-        with pytest.raises(ImageError, match=str(folder)):
+        with pytest.raises(ImageError, match=f"^setting validation.sets.A: {folder}"):
             validator({"A": ImageSet(hr=folder)})
     with pytest.raises(ImageError, match="no LR image"):
         validator({"A": ImageSet(hr=hr_folder, lr=empty)})

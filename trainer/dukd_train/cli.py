@@ -206,7 +206,7 @@ def export(
     weights: Annotated[
         Path, typer.Argument(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
     ],
-    to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export) or safetensors.")],
+    to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, or pth (BasicSR's).")],
     out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
 from dukd_train.journal import append_row, columns_of, keep_rows_before
@@ -113,10 +113,13 @@ def written(metric: str, value: float) -> str:
 
 
 def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
-    return {
-        name: pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
-        for name, images in validation.sets.items()
-    }
+    pairs = {}
+    for name, images in validation.sets.items():
+        try:
+            pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
+        except ImageError as error:
+            raise ImageError(f"setting validation.sets.{name}: {error}") from error
+    return pairs
 
 
 def _hash_of_files(pairs: Sequence[ImagePair]) -> str:

@@ -200,6 +200,15 @@ def test_set_refuses(override: str, message: str) -> None:
     assert str(caught.value) == f"--set {override}: {message}"
 
 
+@pytest.mark.parametrize("brackets", ["[" * 3000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
+def test_thousands_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"--set loss=.* is not a YAML value$") as caught:
+        yaml_file.change({}, f"loss={brackets}")
+    assert len(str(caught.value)) < 250
+    with pytest.raises(SettingError, match=r"not a YAML file .brackets or groups within each other, hundreds deep"):
+        read(tmp_path, f"loss: {brackets}")
+
+
 def test_set_leaves_a_group_alone_that_shares_an_anchor(tmp_path: Path) -> None:
     settings = read(tmp_path, "base: &often {hflip: 0.9}\nzoom: *often\n")
     yaml_file.change(settings, "zoom.hflip=0.1")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from spandrel import ModelLoader  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dukd_cache import networks
@@ -70,6 +71,8 @@ def facts_in(format: FormatName, path: Path) -> Mapping[str, str]:
         import onnx
 
         return {each.key: each.value for each in onnx.load(path).metadata_props}
+    if format == "pth":
+        return dict(torch.load(path, weights_only=True)["dukd"])
     extra = {FACTS_FILE: ""}
     if format == "torchscript":
         torch.jit.load(path, _extra_files=extra)
@@ -208,6 +211,25 @@ def test_a_run_folder_stands_for_its_student(tmp_path: Path) -> None:
     assert written == tmp_path / "run" / "student.torchscript.pt"
 
 
+def test_a_pth_is_what_plain_spandrel_and_basicsr_read(tmp_path: Path) -> None:
+    weights = saved(tmp_path, "SPAN", scale=4)
+    path = export.run(ExportJob(weights, "pth", None, overwrite=False)).path
+    content = torch.load(path, weights_only=True)
+    assert content["params"].keys() == networks.load(weights).module.state_dict().keys()
+    image_NCHW = torch.rand(1, 3, 20, 24)
+    found = ModelLoader().load_from_file(path).eval()
+    torch.testing.assert_close(found(image_NCHW), networks.load(weights)(image_NCHW))
+
+
+def test_a_pth_is_refused_where_settings_would_be_guessed_wrongly(command: Export, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    weights = tmp_path / "edsr.safetensors"
+    networks.save(networks.build("EDSR", 2, {**TINY["EDSR"], "img_range": 1.0}), weights, {})
+    code, _, error = command(weights, "--to", "pth")
+    assert (code, error.count("\n"), (tmp_path / "edsr.pth").exists()) == (2, 1, False)
+    assert error.startswith("dukd-train: EDSR as pth: its answers differ from the network's by ")
+
+
 def test_unknown_format(command: Export, tmp_path: Path) -> None:
     code, _, error = command(saved(tmp_path), "--to", "onx")
     assert code == 2
@@ -215,4 +237,4 @@ def test_unknown_format(command: Export, tmp_path: Path) -> None:
 
 
 def test_every_format_has_its_suffix() -> None:
-    assert len({each.suffix for each in export_formats.FORMATS.values()}) == 4
+    assert len({each.suffix for each in export_formats.FORMATS.values()}) == 5

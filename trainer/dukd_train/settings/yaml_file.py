@@ -28,6 +28,9 @@ _PLAIN = {
 }
 """What a word without quotes can be, first match first: its pattern, and how it begins. Else it is text."""
 
+_LONGEST = 80
+"""Characters of a word that a line shows."""
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -78,7 +81,12 @@ def change(settings: dict[str, Any], override: str) -> None:
     try:
         settings[names[-1]] = parse(value)
     except yaml.YAMLError as error:
-        raise SettingError(f"--set {override}: {value!r} is not a YAML value") from error
+        raise SettingError(f"--set {shown(override)}: {shown(value)!r} is not a YAML value") from error
+
+
+def shown(text: str) -> str:
+    """A word of the command line as a line can hold it."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def dump(settings: Mapping[str, Any]) -> str:
@@ -129,7 +137,10 @@ def parse(text: str | bytes) -> object:
     Raises:
         yaml.YAMLError: it is none, or has a name twice.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.YAMLError("brackets or groups within each other, hundreds deep") from None
 
 
 def _by_name(content: object, where: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dukd_cache.errors import SettingError
 from dukd_train.settings import config as settings
 from dukd_train.settings import yaml_file
 from dukd_train.settings.config import TrainConfig
+from dukd_train.settings.yaml_file import shown
 
 _LONGEST_NAME = 200
 """Characters; file systems stop at 255."""
@@ -65,7 +66,10 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
             found.append(Point(name, settings.load(path, section, [*changes, *overrides])))
         except SettingError as error:
             raise SettingError(f"{name}: {error}") from error
+    alike: dict[str, str] = {}
     for point in found:
+        if (other_name := alike.setdefault(point.config.model_dump_json(), point.name)) != point.name:
+            raise SettingError(f"--grid: {other_name} and {point.name} are one run: their settings are equal")
         if [other.name for other in found].count(point.name) > 1:
             raise SettingError(f"--grid: two values make the same name, {point.name}")
         if len(point.name) > _LONGEST_NAME:
@@ -97,9 +101,9 @@ def _listed(word: str, text: str) -> list[str]:
     try:
         values = yaml_file.parse(text)
     except yaml.YAMLError as error:
-        raise SettingError(f"--grid {word}: {text!r} is not a YAML list") from error
+        raise SettingError(f"--grid {shown(word)}: {shown(text)!r} is not a YAML list") from error
     if not isinstance(values, list):
-        raise SettingError(f"--grid {word}: expected one list in brackets, found {text!r}")
+        raise SettingError(f"--grid {shown(word)}: expected one list in brackets, found {shown(text)!r}")
     return [json.dumps(value, ensure_ascii=False) for value in values]
 
 

@@ -1,7 +1,7 @@
 """The formats of `dukd-train export`: a network → the bytes of a file → a function that answers as the file does.
 
 Each keeps facts about the network (text by name): in ONNX's `metadata_props`, in a `dukd.json` among the extra files of
-torch's two formats, in the header of safetensors.
+torch's two formats, in the header of safetensors, beside the weights in .pth.
 
 Shapes: N images, H×W input sides, s scale.
 """
@@ -27,7 +27,7 @@ from dukd_train.using.portable import Portable
 if TYPE_CHECKING:
     import onnx
 
-FormatName = Literal["onnx", "torchscript", "pt2", "safetensors"]
+FormatName = Literal["onnx", "torchscript", "pt2", "safetensors", "pth"]
 
 Answer = Callable[[Tensor], Tensor]
 """[N,3,H,W] float32 in [0,1] → [N,3,sH,sW] in [0,1]."""
@@ -110,9 +110,17 @@ def _safetensors_written(network: Network, _facts: Mapping[str, str]) -> bytes:
         return path.read_bytes()
 
 
-def _safetensors_read(content: bytes) -> Answer:
+def _pth_written(network: Network, facts: Mapping[str, str]) -> bytes:
+    """As BasicSR saves a network, under the name that its kin look for first."""
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.module.state_dict().items()}
+    content = io.BytesIO()
+    torch.save({"params": tensors, "dukd": dict(facts)}, content)
+    return content.getvalue()
+
+
+def _weights_read(content: bytes) -> Answer:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
+        path = Path(folder) / "weights"
         path.write_bytes(content)
         return networks.load(path)
 
@@ -121,7 +129,8 @@ FORMATS: Mapping[FormatName, Format] = {
     "onnx": Format(".onnx", _onnx_written, _onnx_read),
     "torchscript": Format(".torchscript.pt", _torchscript_written, _torchscript_read),
     "pt2": Format(".pt2", _pt2_written, _pt2_read),
-    "safetensors": Format(".safetensors", _safetensors_written, _safetensors_read),
+    "safetensors": Format(".safetensors", _safetensors_written, _weights_read),
+    "pth": Format(".pth", _pth_written, _weights_read),
 }
 
 
