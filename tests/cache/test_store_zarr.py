@@ -17,13 +17,13 @@ from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.cache.test_store_webdataset import equal, layout_of, record_of
 
-from dukd_cache import job, manifest
+from dukd_cache import job, manifest, verify
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.layout import Kind
 from dukd_cache.manifest import CODECS, DTYPES, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
 from dukd_cache.places.folder import Folder
 from dukd_cache.reader import Cache
-from dukd_cache.stores.choice import whole_shards
+from dukd_cache.stores.choice import shared_files, whole_shards
 from dukd_cache.stores.zarr import EncodedRecord, ZarrReader, ZarrWriter
 from dukd_cache.stores.zarr_format import decode_chunk, encode_chunk
 
@@ -99,7 +99,8 @@ def test_the_zarr_package_opens_a_cache_and_reads_the_same(
         for name in plain[view].array_keys():  # type: ignore[union-attr]
             array = plain[f"{view}/{name}"]
             assert isinstance(array, zarr.Array)
-            assert array.metadata.dimension_names == ("record", "y", "x", "channel")  # type: ignore[union-attr]
+            y, x = ("input_y", "input_x") if name == "input" else ("y", "x")
+            assert array.metadata.dimension_names == ("record", y, x, "channel")  # type: ignore[union-attr]
             assert array.chunks == (1, *array.shape[1:])
             expected = np.stack([getattr(cache.read(view, index), name) for index in range(cache.count(view))])
             assert same(np.asarray(array[:]), expected)
@@ -113,7 +114,7 @@ def test_the_files_are_those_that_the_zarr_package_writes(
     """Byte for byte: chunks, their order, index and checksum; and its metadata say the same as ours."""
     root = many_shards[store]
     ours = files_of(root)
-    for view, name, side in [("base", "teacher", 24), ("zoom_out", "input", 6)]:
+    for view, name, side, before in [("base", "teacher", 24, ""), ("zoom_out", "input", 6, "input_")]:
         pixels = np.stack([getattr(Cache(root).read(view, n), name) for n in range(Cache(root).count(view))])  # type: ignore[arg-type]
         codec = zarr.codecs.BloscCodec(
             cname="zstd", clevel=3, shuffle="bitshuffle", typesize=1, blocksize=side * side * 3
@@ -125,7 +126,7 @@ def test_the_files_are_those_that_the_zarr_package_writes(
             chunks=(1, side, side, 3),
             shards=({"base": 7, "zoom_out": 6}[view], side, side, 3),
             compressors=[codec],
-            dimension_names=["record", "y", "x", "channel"],
+            dimension_names=["record", f"{before}y", f"{before}x", "channel"],
             config={"write_empty_chunks": True},
         )
         array[:] = pixels
@@ -263,3 +264,23 @@ def test_whole_shards_are_known_without_a_manifest(
     (root / "base-000001.json").unlink()
     (root / "base-notes.json").write_text("{}")
     assert list(whole_shards(Folder(root), found)) == [found.shards[0], *found.shards[2:]]
+
+
+def test_dimensions_of_one_name_are_of_one_length(many_shards: dict[Store, Path]) -> None:
+    """In every group: else xarray opens none."""
+    root = zarr.open_group(many_shards["zarr"], mode="r", use_consolidated=False)
+    for view, group in root.groups():
+        lengths: dict[str, set[int]] = {}
+        for _, array in group.arrays():
+            for name, length in zip(array.metadata.dimension_names, array.shape, strict=True):  # type: ignore[union-attr,arg-type]
+                lengths.setdefault(str(name), set()).add(length)
+        assert all(len(found) == 1 for found in lengths.values()), (view, lengths)
+
+
+def test_names_of_dimensions_of_a_former_version_hold(many_shards: dict[Store, Path], tmp_path: Path) -> None:
+    shutil.copytree(many_shards["zarr"], tmp_path / "c")
+    manifest = Cache(tmp_path / "c").manifest
+    for name, content in shared_files(manifest, former=True).items():
+        (tmp_path / "c" / name).write_bytes(content)
+    assert b"input_y" not in (tmp_path / "c/base/input/zarr.json").read_bytes()
+    assert verify.verify(tmp_path / "c") == []

@@ -24,18 +24,31 @@ _COMPRESSOR = "zstd"
 _LEVEL = 3
 _BLOSC_HEADER = struct.Struct("<BBBBIII")
 """Version, version of the compressor, flags, type's size, bytes, bytes of a block, compressed bytes."""
+_DIMENSIONS = {
+    "input": ["record", "input_y", "input_x", "channel"],
+    "answer": ["record", "y", "x", "channel"],
+}
+"""Of one name are those of one length in all arrays of a group: xarray opens no others."""
 _NOTHING = b"\xff" * 16
 """Offset and length of a chunk that is not there."""
 
 
-def metadata_files(header: Header, layout: Layout, counts: dict[View, int]) -> dict[str, bytes]:
-    """All `zarr.json` of a cache, by name below its folder. `counts`: records of each view."""
+def metadata_files(
+    header: Header, layout: Layout, counts: dict[View, int], *, former: bool = False
+) -> dict[str, bytes]:
+    """All `zarr.json` of a cache, by name below its folder.
+
+    Args:
+        counts: records of each view.
+        former: as version 0.1 wrote them, whose inputs and answers had dimensions of the same names.
+    """
     nodes: dict[str, dict[str, Any]] = {}
     for view, arrays in layout.items():
         nodes[view] = _group({})
         for name, kind in arrays.items():
             per_shard = header.encoding.shard_records[view]
-            nodes[f"{view}/{name}"] = _array(kind, counts[view], per_shard, header.encoding.codec)
+            dimensions = _DIMENSIONS["answer" if former or name != "input" else "input"]
+            nodes[f"{view}/{name}"] = _array(kind, dimensions, counts[view], per_shard, header.encoding.codec)
     # Readers that list the folder would stumble over manifest and sidecars: this spares them the listing.
     consolidated = {"kind": "inline", "must_understand": False, "metadata": nodes}
     root = _group({"dukd_cache": header.model_dump(mode="json")}) | {"consolidated_metadata": consolidated}
@@ -93,7 +106,7 @@ def _group(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
-def _array(kind: Kind, count: int, per_shard: int, codec: Codec) -> dict[str, Any]:
+def _array(kind: Kind, dimensions: list[str], count: int, per_shard: int, codec: Codec) -> dict[str, Any]:
     size = np.dtype(kind.dtype).itemsize
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     inner = [{"name": "bytes"} if size == 1 else little]
@@ -121,7 +134,7 @@ def _array(kind: Kind, count: int, per_shard: int, codec: Codec) -> dict[str, An
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0 if kind.dtype == "uint8" else 0.0,
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "dimension_names": ["record", "y", "x", "channel"],
+        "dimension_names": dimensions,
         "attributes": {},
     }
 

@@ -12,7 +12,7 @@ from dukd_train.settings.config import Method
 BASELINES: tuple[Method, ...] = ("scratch", "kd")
 """Methods that the others are compared with."""
 
-_OF_THE_METHOD = ("seed", "method", "loss", "augment.zoom", "cache")
+_OF_THE_METHOD = ("seed", "method", "loss", "augment.zoom", "augment.zoom_out", "cache")
 """Settings in which a run and its baseline may differ; the start of their path."""
 
 _WITHOUT_EFFECT = tuple(name for name in FREE if name != "cache")
