@@ -297,6 +297,27 @@ def test_a_failing_validation_costs_neither_training_nor_student(
         assert [row["step"] for row in csv.DictReader(stream)] == ["4"]
 
 
+def test_a_finished_run_is_scored_on_new_sets_and_metrics(
+    settings_of: Settings, tmp_path: Path, validation_folder: Path, hr_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sets = tmp_path / "run", {"V": {"hr": validation_folder}}
+    run(settings_of(**CHEAP, validation={"sets": sets}), out)
+    student = (out / "student.safetensors").read_bytes()
+    forbid_training(monkeypatch)
+    new = settings_of(**CHEAP, validation={"sets": sets | {"W": {"hr": hr_folder}}})
+    run(new, out)
+    lines = (out / "validation.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines] == [["step", "set"], ["1", "V"], ["1", "W"]]
+    assert config.load(out / "config.yaml", None, []) == new
+    before = content(out)
+    run(new, out)
+    assert content(out) == before, "nothing twice"
+    run(settings_of(**CHEAP, validation={"sets": sets, "metrics": ["psnr_y", "psnr"]}), out)
+    with (out / "validation.csv").open(newline="") as stream:
+        assert [row["set"] for row in csv.DictReader(stream) if row["psnr"]] == ["V"]
+    assert (out / "student.safetensors").read_bytes() == student
+
+
 def test_no_cache(settings_of: Settings, tmp_path: Path) -> None:
     message = refusal(settings_of(cache=tmp_path / "none"), tmp_path / "run", CacheError)
     assert message.startswith(f"{tmp_path / 'none'}: no finished cache here")

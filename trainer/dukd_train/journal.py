@@ -90,7 +90,7 @@ class CurveFile(Observer):
 
     def started(self, start: Start) -> None:
         """Drop the rows that will be told again."""
-        keep_rows_before(self._path, COLUMNS, start.step)
+        keep_rows_before(self._path, COLUMNS, start.losses_from)
 
     def logged(self, row: Row) -> None:
         """Add a row."""

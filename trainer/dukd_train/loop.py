@@ -95,7 +95,8 @@ def train(
             say(f"{out}: step {done}: no scores: {error}")
 
     try:
-        observers.started(Start(config, out, start, config.steps, learner.averaged))
+        known = start == 0 or len(losses) > 0
+        observers.started(Start(config, out, start, config.steps, learner.averaged, known))
         if start:
             tell()
         with Stop(patient=run.world.size > 1) as stop:

@@ -28,6 +28,13 @@ class Start:
     """Steps in all."""
     averaged: Network
     """The averaged student, whose weights every step changes."""
+    losses_known: bool = True
+    """Whether those of `step` are told again: a checkpoint of a loss with other parts has none."""
+
+    @property
+    def losses_from(self) -> int:
+        """Losses of this step and of later ones will be told again."""
+        return self.step if self.losses_known else self.step + 1
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dukd_cache.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.progress import say
 from dukd_cache.reader import Cache
-from dukd_train import checkpoint, run_folder, spare
+from dukd_train import checkpoint, late_scores, run_folder, spare
 from dukd_train.best import BestWeights, criterion
 from dukd_train.checkpoint import Checkpoint
 from dukd_train.data.batches import Batches
@@ -69,8 +69,10 @@ def run(
         cache, student = made.cache, made.student
         facts = world.from_leader(lambda: _finished(config, out, cache))
         if facts is not None:
+            steps = int(facts["steps"])
+            scored = world.from_leader(lambda: late_scores.add(config, out, steps, made.validator, world.device))
             if world.leads:
-                _tell(out, "finished already")
+                _tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
             return facts
         world.from_leader(lambda: _try(out, made.validator, set()))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)

@@ -4,7 +4,7 @@ Beside them it says how they were made, as that may change while a run is stoppe
 """
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Validator:
     def __init__(self, validation: Validation, scale: int, device: torch.device) -> None:
         if _SHOWN not in validation.metrics:
             raise SettingError(f"setting validation.metrics: expected {_SHOWN} among them, as curves show it")
+        self.scale = scale
         self._how, self._metrics = inference(validation), validation.metrics
         self._score = scorer(validation.metrics, device)
         self._pairs = _pairs(validation, scale)
@@ -59,10 +60,13 @@ class Validator:
                 check_pairs(pairs, self._score)
                 known.add(asked)
 
-    def score(self, network: Network) -> dict[str, Score]:
-        """The mean score of each set; `network` is asked where its parameters are, and left in eval mode."""
+    def score(self, network: Network, only: Collection[str] | None = None) -> dict[str, Score]:
+        """The mean score of each set, or of the named ones.
+
+        `network` is asked where its parameters are, and left in eval mode.
+        """
         asked = prepared(network, self._how)
-        return {name: mean_of(asked) for name, mean_of in self._means.items()}
+        return {name: mean_of(asked) for name, mean_of in self._means.items() if only is None or name in only}
 
 
 class ValidationFile(Observer):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +79,18 @@ def test_dvclive_has_every_step_once(resumed: Stopped, monkeypatch: pytest.Monke
     assert yaml.safe_load((folder / "params.yaml").read_text())["method"] == "kd"
     described = yaml.safe_load((folder / "dvc.yaml").read_text())
     assert described["metrics"] == ["metrics.json"]
+
+
+def test_dvclive_leaves_linked_files_as_they_are(settings_of: Settings, tmp_path: Path) -> None:
+    """As where DVC checked the run folder out as links to its cache, and this process may write to them."""
+    pytest.importorskip("dvclive")
+    logging = {"dvclive": True}
+    run(settings_of(steps=2, schedule={}, logging=logging), tmp_path / "run")
+    held = tmp_path / "cache"
+    shutil.copytree(tmp_path / "run", held, copy_function=os.link)
+    before = {path: path.read_bytes() for path in held.rglob("*") if path.is_file()}
+    run(settings_of(steps=4, schedule={}, logging=logging), tmp_path / "run")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "dvclive"])

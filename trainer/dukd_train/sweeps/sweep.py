@@ -15,7 +15,7 @@ from dukd_cache.errors import DukdError, SettingError, WeightsError
 from dukd_cache.files import try_folder, write_atomically
 from dukd_cache.progress import say
 from dukd_cache.reader import Cache
-from dukd_train import run_folder
+from dukd_train import late_scores, run_folder
 from dukd_train.errors import RunError
 from dukd_train.report.compare import PAGE, check_out, compare
 from dukd_train.run import check
@@ -85,13 +85,15 @@ def _job(point: Point, out: Path, slots: JobSlots) -> Job:
         config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
     path = out / SETTINGS / f"{point.name}.yaml"
     write_atomically(path, settings.dump(config).encode())
+    facts = run_folder.finished(out / point.name, point.config)
+    scored = facts and not late_scores.missing(point.config, out / point.name, facts["steps"], facts["scale"])
     return Job(
         name=point.name,
         settings=path,
         folder=out / point.name,
         log=out / LOGS / f"{point.name}.log",
         steps=point.config.steps,
-        finished=bool(run_folder.finished(out / point.name, point.config)),
+        finished=bool(scored),
     )
 
 

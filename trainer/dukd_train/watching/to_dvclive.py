@@ -38,7 +38,8 @@ class DvcLive(Observer):
 
     def started(self, start: Start) -> None:
         folder = start.folder / FOLDER
-        forget(folder, start.step)
+        _make_own(folder)
+        forget(folder, start.losses_from)
         self._live = self._open(str(folder), resume=start.step > 0, save_dvc_exp=False, dvcyaml=None)
         self._ended.callback(self._live.end)
         if not os.environ.get(_IN_A_PIPELINE):
@@ -59,6 +60,13 @@ class DvcLive(Observer):
         for name, value in values.items():
             self._live.log_metric(name, value)
         self._live.sync()  # type: ignore[no-untyped-call]
+
+
+def _make_own(folder: Path) -> None:
+    """Let go of bytes that others hold, too: DVC may check out links to its cache, and DVCLive writes in place."""
+    for path in folder.rglob("*"):
+        if path.is_file() and (path.is_symlink() or path.stat().st_nlink > 1):
+            write_atomically(path, path.read_bytes())
 
 
 def forget(folder: Path, step: int) -> None:

@@ -33,7 +33,7 @@ class TensorBoard(Observer):
     def started(self, start: Start) -> None:
         # What earlier sittings wrote of this step and later ones is hidden: it will be told again.
         folder = str(start.folder / FOLDER)
-        self._writer = self._open(folder, purge_step=start.step, flush_secs=_FLUSH_SECONDS)
+        self._writer = self._open(folder, purge_step=start.losses_from, flush_secs=_FLUSH_SECONDS)
         self._ended.callback(self._writer.close)
         self._writer.add_text("settings", f"    {config.dump(start.config)}".replace("\n", "\n    "), start.step)
 
