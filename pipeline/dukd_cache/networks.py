@@ -8,7 +8,6 @@ Shapes: N images, H×W input sides, s scale.
 
 import hashlib
 import json
-import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from torch import nn
 from dukd_cache import constructors, edsr, rcan, weights_file
 from dukd_cache.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
 from dukd_cache.network import SCALES, Network, described, unfit_for_sr
-from dukd_cache.progress import speaks
+from dukd_cache.progress import say, speaks
 from dukd_cache.setting_types import checked
 from dukd_cache.weights_file import Candidate, State
 
@@ -220,7 +219,7 @@ def _tell(line: str) -> None:
     """Once, however often a command opens the file."""
     if line not in _told and speaks():
         _told.add(line)
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 def _unknown_setting(name: str, key: str, given: Collection[str], valid: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from dukd_train.losses import PARTS, Part
 from dukd_train.observers import Observer, Row, Start
 from dukd_train.pace import Pace
 from dukd_train.parallel import Agreement, World
+from dukd_train.room import out_of_memory_is_said
 from dukd_train.settings.config import TrainConfig
 from dukd_train.stopping import Stop
 from dukd_train.validation import Validator
@@ -99,7 +100,7 @@ def train(
         observers.started(Start(config, out, start, config.steps, learner.averaged, known))
         if start:
             tell()
-        with Stop(patient=run.world.size > 1) as stop:
+        with Stop(patient=run.world.size > 1) as stop, out_of_memory_is_said(config.batch):
             stopping = Agreement(run.world)
             for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
                 _reseed(run.world, step_seed(config.seed, step))

@@ -1,4 +1,4 @@
-"""How much memory is free."""
+"""How much memory is free, and whether it ran out."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,10 @@ _FILES = ("inactive_file", "total_inactive_file")
 """Files that the system keeps in memory as long as nobody needs it, in `memory.stat`."""
 
 
+_CPU_REFUSED = ("can't allocate memory", "not enough memory")
+"""In what torch says where a CPU's memory runs out; a GPU has an error of its own."""
+
+
 def free_memory() -> int:
     """Bytes of main memory that can be taken without swapping, within a container's limit."""
     return max(0, min(_of_machine("MemAvailable:"), _of_container()))
@@ -23,6 +27,12 @@ def free_memory() -> int:
 def obtainable_memory() -> int:
     """Bytes of main memory that can be taken before the system kills for want of it: the free ones and swap."""
     return max(0, min(_of_machine("MemAvailable:", "SwapFree:"), _of_container()))
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether an error of torch, NumPy or Python says that there is no more memory."""
+    told = any(words in str(error) for words in _CPU_REFUSED)
+    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def free_device_memory(device: torch.device) -> int:

@@ -33,6 +33,7 @@ from dukd_train.losses import PARTS, Part, Target, weights_of
 from dukd_train.observers import Observer, Observers
 from dukd_train.parallel import World, joined
 from dukd_train.provenance import made_with
+from dukd_train.room import refuse_too_large
 from dukd_train.run_folder import FACTS, WEIGHTS
 from dukd_train.settings.config import Logging, TrainConfig, Validation
 from dukd_train.validation import ValidationFile, Validator
@@ -75,6 +76,7 @@ def run(
                 _tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
             return facts
         world.from_leader(lambda: _try(out, made.validator, set()))
+        world.from_leader(lambda: _refuse_too_large(config, made, world))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
         copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
         last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
@@ -143,6 +145,14 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
     if facts:
         _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
     return facts
+
+
+def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> None:
+    """A GPU refuses by itself, in the first step."""
+    if world.device.type == "cpu":
+        sides = [made.order.side(view) for view in _targets(made.weights)]
+        halved = 0.5 if config.precision != "fp32" else 1.0
+        refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
 
 
 def _take_up(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dukd_cache.errors import ImageError, SettingError
+from dukd_train.memory import ran_out
 from dukd_train.scoring.super_resolver import SuperResolver, device_of
 
 Tile = int | Literal["auto"]
@@ -25,9 +26,6 @@ AUTO_SIDE = 512
 """The whole of an image of at most so many pixels squared; else tiles of this side to begin with."""
 
 _SMALLEST_AUTO_SIDE = 64
-
-_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
-"""In what torch says where a CPU's memory runs out; a GPU has an error of its own."""
 
 Put = Callable[[slice, slice, Tensor], None]
 """Told rows and columns of the answer, in its own pixels, and the part of it [N,C,rows,columns] that belongs there."""
@@ -144,8 +142,7 @@ class Tiled:
             self._answer(image_NCHW, side, put)
             return True
         except (MemoryError, RuntimeError) as error:
-            told = any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
-            if not told and not isinstance(error, MemoryError | torch.OutOfMemoryError):
+            if not ran_out(error):
                 raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
