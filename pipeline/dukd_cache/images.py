@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from dukd_cache.decode import read_rgb, read_size
 from dukd_cache.degrade import crop_to_scale, downscale
 from dukd_cache.errors import ImageError, SettingError
+from dukd_cache.pairs import fits, mismatch
 
 __all__ = [
     "SUFFIXES",
@@ -171,7 +173,8 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
     """`hr` cropped so that its sides divide by `scale`, with its LR image: read from `lr`, or made.
 
     Raises:
-        ImageError: a file cannot be decoded, HR is smaller than the scale, or the LR image is not HR ÷ scale.
+        ImageError: a file cannot be decoded, HR is smaller than the scale, or the LR image is not HR ÷ scale or shows
+            something else (see `pairs.mismatch`).
     """
     pixels = read_rgb(hr)
     try:
@@ -182,16 +185,33 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
         return Scene(hr_pixels, downscale(hr_pixels, scale))
     lr_pixels = read_rgb(lr)
     _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
+    if reason := mismatch(lr_pixels, hr_pixels):
+        other = _neighbour_that_fits(lr, lr_pixels.shape, hr_pixels)
+        hint = f"; {other.name} beside it is like it" if other else ""
+        raise ImageError(f"{lr}: does not show what {hr.name} shows: {reason}{hint}")
     return Scene(hr_pixels, lr_pixels)
+
+
+def _neighbour_that_fits(lr: Path, shape: tuple[int, ...], hr: U8) -> Path | None:
+    """The file before or after `lr` in its folder, if it is of this shape and of `hr`: names are shifted by one."""
+    there = sorted(path for path in lr.parent.iterdir() if path.suffix.lower() in SUFFIXES)
+    place = there.index(lr)
+    for path in (*there[max(place - 1, 0) : place], *there[place + 1 : place + 2]):
+        with suppress(ImageError):
+            pixels = read_rgb(path)
+            if pixels.shape == shape and fits(pixels, hr):
+                return path
+    return None
 
 
 def _check_lr_size(lr: Path, found: tuple[int, ...], hr: Path, size: tuple[int, ...], scale: int) -> None:
     """Sizes are (width, height)."""
     expected = (size[0] // scale, size[1] // scale)
     if found != expected:
+        guess = "turned by 90°" if found == expected[::-1] else "is the scale right"
         raise ImageError(
             f"{lr}: expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
-            f"found {found[0]}×{found[1]}: is the scale right?"
+            f"found {found[0]}×{found[1]}: {guess}?"
         )
 
 

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from dukd_cache.decode import read_rgb
 from dukd_cache.errors import ImageError
-from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts, refuse_shared_lr
+from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts, read_scene, refuse_shared_lr
 from dukd_cache.manifest import CropSpec, SkippedImage
 from dukd_cache.plan import shortfall, too_small_for
 
@@ -106,9 +106,10 @@ def _judged(
             image = identify(root, path, spec.scale, lr)
             if view := too_small_for(image.width, image.height, spec):
                 raise ImageError(shortfall(image.width, image.height, spec, view))
-            read_rgb(path)
             if image.lr:
-                read_rgb(image.lr)
+                read_scene(path, image.lr, spec.scale)
+            else:
+                read_rgb(path)
         except ImageError as error:
             return SkippedImage(name=_utf8(path.relative_to(root)), reason=_reason(error, path, lr))
         return image

@@ -18,6 +18,7 @@ from tests.cache.test_images import UPRIGHT
 
 from dukd_cache import cli, decode, job
 from dukd_cache.decode import read_rgb, read_size
+from dukd_cache.degrade import downscale
 from dukd_cache.errors import ImageError
 from dukd_cache.images import LrFolder, find_images, identify
 from dukd_cache.inspection import facts, summary, table
@@ -519,20 +520,23 @@ class TestBuild:
         hr.mkdir()
         for number, name in enumerate(("cut", "good", "missing", "one", "small")):
             saved(hr / f"{name}.png", Image.fromarray(photo(60, 48, seed=number)))
-            saved(lr / f"{name}x2.png", Image.fromarray(photo(30, 24, seed=number)))
-        saved(hr / "one.bmp", Image.fromarray(photo(60, 48, seed=9)))
+            saved(lr / f"{name}x2.png", Image.fromarray(downscale(photo(60, 48, seed=number), 2)))
+        saved(hr / "one.bmp", Image.fromarray(photo(60, 48, seed=3)))
         saved(lr / "smallx2.png", Image.fromarray(photo(15, 12)))
+        saved(hr / "turned.png", Image.fromarray(photo(60, 48, seed=7)))
+        saved(lr / "turnedx2.png", Image.fromarray(downscale(photo(60, 48, seed=7)[::-1, ::-1], 2)))
         (lr / "missingx2.png").unlink()
         (lr / "cutx2.png").write_bytes((lr / "cutx2.png").read_bytes()[:500])
         asked = build_job(hr, tmp_path / "cache", None, lr=LrFolder(lr))
         found = job.run(replace(asked, on_bad_image="skip"))
         reasons = {each.name: each.reason for each in found.images.skipped}
-        assert list(reasons) == ["cut.png", "missing.png", "one.bmp", "one.png", "small.png"]
+        assert list(reasons) == ["cut.png", "missing.png", "one.bmp", "one.png", "small.png", "turned.png"]
         assert reasons["cut.png"].startswith("cutx2.png: unreadable or truncated image")
         assert reasons["missing.png"] == "missingx2.*: no LR image for missing.png"
         assert reasons["one.bmp"] == reasons["one.png"] == "onex2.png: would be the LR image of 2 images"
         assert reasons["small.png"].startswith("smallx2.png: expected 30×24 pixels")
-        for name in ("cut", "missing", "small"):
+        assert reasons["turned.png"].startswith("turnedx2.png: does not show what turned.png shows: turned by 180°?")
+        for name in ("cut", "missing", "small", "turned"):
             (hr / f"{name}.png").unlink()
         with pytest.raises(ImageError, match=r"onex2\.png: would be the LR image of both one\.bmp and one\.png"):
             job.run(replace(asked, out=tmp_path / "other"))
