@@ -57,11 +57,11 @@ def network_file(path: Path, architecture: str, settings: Mapping[str, Any], sca
 def build_job(hr: Path, weights: Path, out: Path, **changes: Any) -> BuildJob:
     """What `dukd-cache build` does by default, with 4 records of each view an image."""
     settings: dict[str, Any] = {
-        "hr": hr,
+        "hr": (hr,),
         "out": out,
         "weights": weights,
         "scale": None,
-        "lr": None,
+        "lr": (),
         "patch": 48,
         "zoom_out_patch": None,
         "base": 4,

@@ -82,7 +82,7 @@ _CALLED_HERE = {
 
 _CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
 
-HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images; its subfolders count too.")]
+HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a list of their paths.")]
 OutFolder = Annotated[Path, typer.Option("--out", parser=path, help="Folder to write to.")]
 OutAddress = Annotated[
     str, typer.Option("--out", parser=address, help="Folder to write to, or an address: s3://bucket/cache.")
@@ -93,7 +93,13 @@ CacheAddress = Annotated[
 
 
 def build_job(
-    hr: HrFolder,
+    hr: Annotated[
+        list[Path],
+        typer.Option(
+            parser=path,
+            help="Folder of HR images with its subfolders, or a text file of their paths. Can be given again.",
+        ),
+    ],
     out: OutAddress,
     teacher: Annotated[
         Path | None,
@@ -104,7 +110,10 @@ def build_job(
         typer.Option(help="Only without --teacher: makes a cache of LR/HR pairs, to train from scratch."),
     ] = None,
     lr: Annotated[
-        Path | None, typer.Option(parser=path, help="Folder of LR images. Default: made by MATLAB's bicubic.")
+        list[Path] | None,
+        typer.Option(
+            parser=path, help="Folder of LR images; one for each --hr, or for all. Default: made by MATLAB's bicubic."
+        ),
     ] = None,
     lr_template: Annotated[str, typer.Option(help="Name of an LR file.")] = "{stem}x{scale}",
     patch: Annotated[int, typer.Option(help="Side of an LR patch, in pixels.")] = 48,
@@ -151,11 +160,11 @@ def build_job(
     from dukd_cache.job import BuildJob
 
     return BuildJob(
-        hr=hr,
+        hr=tuple(hr),
         out=out,
         weights=teacher,
         scale=scale,
-        lr=LrFolder(lr, lr_template) if lr else None,
+        lr=tuple(LrFolder(root, lr_template) for root in lr or ()),
         patch=patch,
         zoom_out_patch=zoom_out_patch,
         base=base,

@@ -6,15 +6,17 @@ What the system refuses (a full disk, a folder without write permission) counts 
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 
-from dukd_cache.errors import DukdError, ShardCorrupt
+from dukd_cache.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.places.addresses import local_path, parsed
 from dukd_cache.progress import say, speaks
 from dukd_cache.words import explain
@@ -51,11 +53,24 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         raise typer.BadParameter(str(error)) from error
 
 
+class _EachOnce(TyperCommand):
+    """A command that refuses an option of one value that is given again: parsers keep the last, in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=[*args])
+        for option, times in Counter(each for each in order if isinstance(each, TyperOption)).items():
+            if times > 1 and not (option.multiple or option.is_flag or option.count):
+                raise SettingError(f"{max(option.opts, key=len)}: given {times} times, takes one value")
+        return super().parse_args(ctx, args)
+
+
 def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoReturn:
     """Run `app` on the command line's words and exit.
 
     `called_here` says what a command of another name is called here.
     """
+    for command in app.registered_commands:
+        command.cls = _EachOnce
     before = [(number, signal.signal(number, _stop)) for number in _handled()]
     try:
         code = app(prog_name=name, standalone_mode=False)

@@ -24,15 +24,25 @@ _LEFT_OVER = re.compile(rf"\.dukd-([0-9a-f]{{8}})-(\d+)-(\d*)-[0-9a-f]{{8}}{re.e
 
 _OF_SYSTEMS = {
     "#recycle",
+    "#snapshot",
     "$recycle.bin",
     "@eadir",
+    "@recently-snapshot",
+    "@recycle",
+    "@tmp",
     "__macosx",
     "desktop.ini",
     "ehthumbs.db",
+    "found.000",
     "icon\r",
     "lost+found",
+    "network trash folder",
+    "recycled",
+    "recycler",
     "system volume information",
+    "temporary items",
     "thumbs.db",
+    "~snapshot",
 }
 """In lower case."""
 

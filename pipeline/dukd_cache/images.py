@@ -1,18 +1,19 @@
-"""Find, identify and read source images: HR files, and the LR files that may come with them."""
+"""Identify and read source images: HR files, and the LR files that may come with them."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.decode import read_rgb, read_size
 from dukd_cache.degrade import crop_to_scale, downscale
-from dukd_cache.errors import ImageError, SettingError
+from dukd_cache.errors import ImageError
+from dukd_cache.finding import SUFFIXES, find, find_images
+from dukd_cache.lr_folder import LrFolder
 from dukd_cache.pairs import fits, mismatch
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LrFolder",
     "Scene",
     "SourceImage",
+    "find",
     "find_images",
     "identify",
     "read_rgb",
@@ -29,40 +31,6 @@ __all__ = [
 ]
 
 U8 = npt.NDArray[np.uint8]
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""File names that are taken for images, in any case."""
-
-
-@dataclass(frozen=True)
-class LrFolder:
-    """Where LR images of given HR images lie, for those who bring their own."""
-
-    root: Path
-    template: str = "{stem}x{scale}"
-    """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
-
-    def find(self, name: PurePath, scale: int) -> Path:
-        """The LR file of the HR file `name`, a path below the HR folder.
-
-        It is looked for in the same subfolder of `root` first (where `dukd-cache degrade` puts it), then at its top;
-        with the HR file's suffix first, then with any other.
-
-        Raises:
-            ImageError: there is none.
-            SettingError: the template names something else than stem and scale.
-        """
-        try:
-            stem = self.template.format(stem=name.stem, scale=scale)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise SettingError(
-                f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}"
-            ) from error
-        for folder in dict.fromkeys((self.root / name.parent, self.root)):
-            for suffix in (name.suffix, *SUFFIXES, *map(str.upper, SUFFIXES)):
-                if (candidate := folder / f"{stem}{suffix}").is_file():
-                    return candidate
-        raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +55,6 @@ class Scene:
 
     hr: U8
     lr: U8
-
-
-def find_images(root: Path) -> list[Path]:
-    """All image files below `root`, sorted by their path. Hidden files and folders (`.name`) are left alone.
-
-    A link that leads nowhere is found, too: whoever reads it is told.
-
-    Raises:
-        ImageError: `root` is no folder, holds no image, or has a subfolder that cannot be listed.
-    """
-    if not root.is_dir():
-        raise ImageError(f"{root}: expected a folder of images, found {'a file' if root.exists() else 'nothing'}")
-    found = sorted(_files_below(root), key=lambda path: path.relative_to(root).as_posix())
-    if not found:
-        raise ImageError(f"{root}: no images found (looked for {', '.join(SUFFIXES)})")
-    return found
 
 
 @dataclass(frozen=True)
@@ -213,25 +165,3 @@ def _check_lr_size(lr: Path, found: tuple[int, ...], hr: Path, size: tuple[int, 
             f"{lr}: expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
             f"found {found[0]}×{found[1]}: {guess}?"
         )
-
-
-def _files_below(root: Path) -> Iterator[Path]:
-    """Image files below `root`. Links to folders are followed, as data sets are often linked.
-
-    A folder is entered once, so rings end: by the first of its names, folder by folder in order.
-    """
-    seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(folder, name)
-
-
-def _refuse(error: OSError) -> None:
-    raise ImageError(f"{error.filename}: folder cannot be listed ({error.strerror})") from error

@@ -15,9 +15,10 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError, wanted
+from dukd_cache.finding import find, prefixes, refuse_shared_files
 from dukd_cache.folder import check
 from dukd_cache.forecast import Forecast, measure
-from dukd_cache.images import FileFacts, LrFolder, SourceImage, find_images
+from dukd_cache.images import FileFacts, LrFolder, SourceImage
 from dukd_cache.known_images import known_images
 from dukd_cache.known_records import existing
 from dukd_cache.layout import with_shard_size
@@ -36,10 +37,11 @@ from dukd_cache.manifest import (
 )
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
+from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
 from dukd_cache.reuse import Tally
-from dukd_cache.screening import OnBadImage, screen
+from dukd_cache.screening import HrSet, OnBadImage, screen
 from dukd_cache.stores.choice import choose_codec, open_writer, software
 
 
@@ -47,13 +49,15 @@ from dukd_cache.stores.choice import choose_codec, open_writer, software
 class BuildJob:
     """One `dukd-cache build`."""
 
-    hr: Path
+    hr: tuple[Path, ...]
+    """Folders of HR images, or lists of them."""
     out: Address
     weights: Path | None
     """The teacher's; None for a cache of pairs to train from scratch."""
     scale: int | None
     """None: the teacher's."""
-    lr: LrFolder | None
+    lr: tuple[LrFolder, ...]
+    """Empty: LR images are made. Else one for each of `hr`, or one for all."""
     patch: int
     zoom_out_patch: int | None
     """None: patch // scale."""
@@ -119,12 +123,12 @@ def prepare(job: BuildJob) -> Prepared:
     asked = _teacher(job)
     scale = _scale(job, asked)
     spec = _spec(job, scale, asked is not None)
-    paths = find_images(job.hr)
+    sets = _sets(job)
     how = "decoding every image once" if job.on_bad_image == "skip" else "reading image headers"
     with known_images() as known:
-        with progress(how, len(paths), "images") as advance:
-            found = screen(job.hr, paths, spec, job.lr, job.on_bad_image, advance, known.facts)
-        info = images_info(found.images, job.lr, found.skipped, known.facts)
+        with progress(how, sum(len(each.files.paths) for each in sets), "images") as advance:
+            found = screen(sets, spec, job.on_bad_image, advance, known.facts)
+        info = images_info(found.images, job.lr[0] if job.lr else None, found.skipped, known.facts)
     plan = Plan(found.images, spec)
     return Prepared(plan, _header(job, plan, info, asked.info if asked else None), asked)
 
@@ -152,6 +156,19 @@ def forecast(job: BuildJob) -> Forecast:
     on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"
     records = {view: made.plan.total(view) for view in tallies}
     return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu)
+
+
+def _sets(job: BuildJob) -> list[HrSet]:
+    if job.lr and len(job.lr) not in (1, len(job.hr)):
+        raise SettingError(f"--lr: {len(job.lr)} folders for {len(job.hr)} of --hr; expected one, or one for each")
+    others = [lr.root for lr in job.lr]
+    if isinstance(out := place_at(job.out), Folder):
+        others.append(out.path)
+    found = [find(hr, others) for hr in job.hr]
+    refuse_shared_files(found)
+    lr_of = job.lr * (len(job.hr) if len(job.lr) == 1 else 1) or (None,) * len(job.hr)
+    roots = prefixes([files.root for files in found])
+    return [HrSet(files, lr, prefix) for files, lr, prefix in zip(found, lr_of, roots, strict=True)]
 
 
 def _teacher(job: BuildJob) -> teacher.Teacher | None:

@@ -6,12 +6,12 @@ from PIL import Image
 
 from dukd_cache.errors import SettingError
 from dukd_cache.files import finished_file, try_folder
-from dukd_cache.images import find_images, read_scene
+from dukd_cache.images import find, read_scene
 from dukd_cache.progress import progress
 
 
 def degrade_folder(hr: Path, out: Path, scale: int) -> int:
-    """Write `<stem>x<scale>.png` below `out` for every image below `hr`; return how many.
+    """Write `<stem>x<scale>.png` below `out` for every image of the folder or list `hr`; return how many.
 
     Raises:
         ImageError: an image cannot be read, or none is there.
@@ -19,10 +19,10 @@ def degrade_folder(hr: Path, out: Path, scale: int) -> int:
         OSError, CacheError: `out` cannot be written to.
     """
     try_folder(out)
-    paths = find_images(hr)
+    found = find(hr, besides=[out])
     targets: dict[Path, Path] = {}
-    for path in paths:
-        target = out / path.relative_to(hr).with_name(f"{path.stem}x{scale}.png")
+    for path in found.paths:
+        target = out / path.relative_to(found.root).with_name(f"{path.stem}x{scale}.png")
         if target in targets:
             raise SettingError(f"{targets[target]} and {path} would both become {target}: rename one")
         targets[target] = path

@@ -58,13 +58,9 @@ def mismatch(lr: U8, hr: U8) -> str | None:
     if expected.std() < _FLAT or found.std() == 0:
         return None
     straight = _correlation(expected, found)
-    turned = {
-        name: _correlation(expected, turn(found))
-        for name, turn in _TURNS.items()
-        if turn(found).shape == expected.shape
-    }
-    likely = max(turned, key=turned.__getitem__)
-    if turned[likely] > max(_FITS, straight + _CLEARLY):
+    turned = _turned(expected, found) if straight < 1 - _CLEARLY else {}
+    likely = max(turned, key=turned.__getitem__, default="")
+    if turned and turned[likely] > max(_FITS, straight + _CLEARLY):
         return f"{likely}? (their details correlate by {straight:.2f}, so by {turned[likely]:.2f})"
     if straight < LEAST:
         guess = _guess(expected, found, straight)
@@ -78,6 +74,12 @@ def fits(lr: U8, hr: U8) -> bool:
     """Whether `lr` [h,w,3] clearly is `hr` [s·h,s·w,3] made smaller."""
     small = _averaged(hr, hr.shape[0] // lr.shape[0])
     return _correlation(_details(small.mean(axis=2)), _details(lr.mean(axis=2, dtype=np.float32))) > _FITS
+
+
+def _turned(expected: F32, found: F32) -> dict[str, float]:
+    """Correlations once each of the turns of this shape is undone."""
+    undone = ((name, undo(found)) for name, undo in _TURNS.items())
+    return {name: _correlation(expected, image) for name, image in undone if image.shape == expected.shape}
 
 
 def _guess(expected: F32, found: F32, straight: float) -> str:

@@ -10,12 +10,13 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from dukd_cache.decode import read_rgb
 from dukd_cache.errors import ImageError
+from dukd_cache.finding import ImageFiles
 from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts, read_scene, refuse_shared_lr
 from dukd_cache.manifest import CropSpec, SkippedImage
 from dukd_cache.plan import shortfall, too_small_for
@@ -29,6 +30,17 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class HrSet:
+    """Images of one folder or list."""
+
+    files: ImageFiles
+    lr: LrFolder | None = None
+    """Where their LR images lie; None: they are made."""
+    prefix: str = ""
+    """Before the names of its images, where there are other sets."""
+
+
+@dataclass(frozen=True)
 class Screened:
     """Images that can be used, and those that cannot, both in the order they were found."""
 
@@ -37,15 +49,13 @@ class Screened:
 
 
 def screen(
-    root: Path,
-    paths: Sequence[Path],
+    sets: Sequence[HrSet],
     spec: CropSpec,
-    lr: LrFolder | None,
     on_bad_image: OnBadImage,
     on_images: Callable[[int], None] = lambda _count: None,
     facts_of: Callable[[Path], FileFacts] = read_facts,
 ) -> Screened:
-    """Identify the images at `paths` below `root`.
+    """Identify the images of `sets`.
 
     Args:
         on_images: told how many images were looked at since it was last told.
@@ -54,41 +64,58 @@ def screen(
     Raises:
         ImageError: `fail`, and the header of an image or of its LR file cannot be used, or two images have one LR
             file (their sizes are left to the plan); `skip`, and no image is left.
-        SettingError: the template of `lr` is impossible.
+        SettingError: the template of LR files is impossible.
     """
+    candidates = [_Candidate(path, of) for of in sets for path in of.files.paths]
     if on_bad_image == "fail":
-        return Screened(tuple(_identified(root, paths, spec, lr, on_images, facts_of)), ())
-    judged = [*_told(_judged(root, paths, spec, lr), on_images)]
+        return Screened(tuple(_identified(candidates, spec, on_images, facts_of)), ())
+    judged = [*_told(_judged(candidates, spec), on_images)]
     uses = Counter(image.lr for image in judged if isinstance(image, SourceImage))
     images: list[SourceImage] = []
     skipped: list[SkippedImage] = []
-    for image in judged:
+    for candidate, image in zip(candidates, judged, strict=True):
         if isinstance(image, SkippedImage):
             skipped.append(image)
-        elif lr and image.lr and uses[image.lr] > 1:
-            shared = image.lr.relative_to(lr.root).as_posix()
-            reason = f"{shared}: would be the LR image of {uses[image.lr]} images"
-            skipped.append(SkippedImage(name=image.name, reason=reason))
+        elif image.lr and uses[image.lr] > 1:
+            reason = f"{image.lr}: would be the LR image of {uses[image.lr]} images"
+            skipped.append(candidate.skipped(reason))
         else:
             images.append(image)
     if not images:
         first = skipped[0]
-        raise ImageError(f"{root}: none of {len(skipped)} images can be used; {first.name}: {first.reason}")
+        raise ImageError(
+            f"{sets[0].files.root}: none of {len(skipped)} images can be used; {first.name}: {first.reason}"
+        )
     return Screened(tuple(images), tuple(skipped))
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    path: Path
+    of: HrSet
+
+    def identified(self, spec: CropSpec, facts_of: Callable[[Path], FileFacts] = read_facts) -> SourceImage:
+        image = identify(self.of.files.root, self.path, spec.scale, self.of.lr, facts_of)
+        return replace(image, name=self.of.prefix + image.name)
+
+    def skipped(self, reason: str) -> SkippedImage:
+        """Its reason is the same wherever the folders lie: equal images give an equal manifest."""
+        reason = reason.removeprefix(f"{self.path}: ")
+        reason = reason.removeprefix(f"{self.of.lr.root}{os.sep}") if self.of.lr else reason
+        name = self.of.prefix + self.path.relative_to(self.of.files.root).as_posix()
+        return SkippedImage(name=name.encode(errors="backslashreplace").decode(), reason=reason)
+
+
 def _identified(
-    root: Path,
-    paths: Sequence[Path],
+    candidates: Sequence[_Candidate],
     spec: CropSpec,
-    lr: LrFolder | None,
     on_images: Callable[[int], None],
     facts_of: Callable[[Path], FileFacts],
 ) -> list[SourceImage]:
     images: list[SourceImage] = []
-    for path in paths:
+    for candidate in candidates:
         try:
-            images.append(identify(root, path, spec.scale, lr, facts_of))
+            images.append(candidate.identified(spec, facts_of))
         except ImageError as error:
             raise ImageError(f"{error} (--on-bad-image skip leaves such images out)") from error
         on_images(1)
@@ -96,40 +123,28 @@ def _identified(
     return images
 
 
-def _judged(
-    root: Path, paths: Sequence[Path], spec: CropSpec, lr: LrFolder | None
-) -> Iterator[SourceImage | SkippedImage]:
-    """Each image decoded to its end, on all cores; in the order of `paths`."""
+def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[SourceImage | SkippedImage]:
+    """Each image decoded to its end, on all cores; in the order of `candidates`."""
 
-    def judge(path: Path) -> SourceImage | SkippedImage:
+    def judge(candidate: _Candidate) -> SourceImage | SkippedImage:
         try:
-            image = identify(root, path, spec.scale, lr)
+            image = candidate.identified(spec)
             if view := too_small_for(image.width, image.height, spec):
                 raise ImageError(shortfall(image.width, image.height, spec, view))
             if image.lr:
-                read_scene(path, image.lr, spec.scale)
+                read_scene(image.path, image.lr, spec.scale)
             else:
-                read_rgb(path)
+                read_rgb(image.path)
         except ImageError as error:
-            return SkippedImage(name=_utf8(path.relative_to(root)), reason=_reason(error, path, lr))
+            return candidate.skipped(str(error))
         return image
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(paths), _AT_ONCE):
-            yield from pool.map(judge, paths[start : start + _AT_ONCE])
+        for start in range(0, len(candidates), _AT_ONCE):
+            yield from pool.map(judge, candidates[start : start + _AT_ONCE])
 
 
 def _told(judged: Iterator[T], on_images: Callable[[int], None]) -> Iterator[T]:
     for one in judged:
         yield one
         on_images(1)
-
-
-def _reason(error: ImageError, path: Path, lr: LrFolder | None) -> str:
-    """The same wherever the folders lie: equal images give an equal manifest."""
-    reason = str(error).removeprefix(f"{path}: ")
-    return reason.removeprefix(f"{lr.root}{os.sep}") if lr else reason
-
-
-def _utf8(name: Path) -> str:
-    return name.as_posix().encode(errors="backslashreplace").decode()

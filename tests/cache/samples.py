@@ -46,11 +46,11 @@ def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> Buil
     """A small build of all views that weights allow, changed as asked."""
     zoom = 5 if weights else 0
     small = BuildJob(
-        hr=hr,
+        hr=(hr,),
         out=out,
         weights=weights,
         scale=None if weights else 2,
-        lr=None,
+        lr=(),
         patch=12,
         zoom_out_patch=None,
         base=6,

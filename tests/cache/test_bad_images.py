@@ -527,7 +527,7 @@ class TestBuild:
         saved(lr / "turnedx2.png", Image.fromarray(downscale(photo(60, 48, seed=7)[::-1, ::-1], 2)))
         (lr / "missingx2.png").unlink()
         (lr / "cutx2.png").write_bytes((lr / "cutx2.png").read_bytes()[:500])
-        asked = build_job(hr, tmp_path / "cache", None, lr=LrFolder(lr))
+        asked = build_job(hr, tmp_path / "cache", None, lr=(LrFolder(lr),))
         found = job.run(replace(asked, on_bad_image="skip"))
         reasons = {each.name: each.reason for each in found.images.skipped}
         assert list(reasons) == ["cut.png", "missing.png", "one.bmp", "one.png", "small.png", "turned.png"]

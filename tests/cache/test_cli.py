@@ -356,6 +356,16 @@ class TestMistakes:
             refused(dukd_cache("inspect", folder), str(folder), "no finished cache here")
 
 
+def test_an_option_of_one_value_that_is_given_again_is_refused(dukd_cache: Command, tmp_path: Path) -> None:
+    """Parsers keep the last in silence."""
+    refused(
+        dukd_cache("build", "--hr", "a", "--hr", "b", "--out", tmp_path / "c", "--seed", 1, "--base", 2, "--seed=1"),
+        "--seed: given 2 times, takes one value",
+    )
+    refused(dukd_cache("degrade", "--hr", "a", "--hr", "b", "--out", "c", "--scale", 2), "--hr: given 2 times")
+    refused(dukd_cache("verify", tmp_path, "--repair", "--repair"), f"{tmp_path}: no finished cache here")
+
+
 def test_another_cache_in_the_out_folder(dukd_cache: Command, photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     build = ("build", "--hr", photos, "--out", out, "--patch", 12, "--base", 1, "--teacher")

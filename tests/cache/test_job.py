@@ -64,7 +64,7 @@ def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: P
     lr.mkdir()
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr // 2).save(lr / f"{path.stem}x2.png")
-    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, lr=LrFolder(lr)))
+    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, lr=(LrFolder(lr),)))
     assert found.images.lr == "{stem}x{scale}"
     cache = Cache(tmp_path / "cache")
     for record in everything(cache, "base"):
@@ -78,7 +78,7 @@ def test_a_changed_lr_image_makes_another_cache(photos: Path, tmp_path: Path) ->
     lr.mkdir()
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
-    pairs = build_job(photos, out, None, lr=LrFolder(lr))
+    pairs = build_job(photos, out, None, lr=(LrFolder(lr),))
     job.run(pairs)
     before = Cache(out)
     inputs = [record.input for record in everything(before, "base")]
@@ -97,7 +97,7 @@ def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wr
         name = f"{path.stem}x2.png"
         Image.fromarray(read_scene(path, None, 3 if name == wrong else 2).lr).save(lr / name)
     with pytest.raises(ImageError, match=rf"{wrong}: expected .* found .* is the scale right"):
-        job.run(build_job(photos, tmp_path / "cache", None, lr=LrFolder(lr)))
+        job.run(build_job(photos, tmp_path / "cache", None, lr=(LrFolder(lr),)))
     assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
     if wrong == "photo_0x2.png":
         assert not (tmp_path / "cache").exists(), "the first pair is looked at before anything is begun"

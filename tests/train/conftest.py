@@ -102,11 +102,11 @@ def build_cache(hr_folder: Path, teacher_file: Path, tmp_path_factory: pytest.Te
 
     def build(**changes: Any) -> Path:
         wanted: dict[str, Any] = {
-            "hr": hr_folder,
+            "hr": (hr_folder,),
             "out": tmp_path_factory.mktemp("cache"),
             "weights": teacher_file,
             "scale": None,
-            "lr": None,
+            "lr": (),
             "patch": 16,
             "zoom_out_patch": None,
             "base": 3,

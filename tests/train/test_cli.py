@@ -99,6 +99,7 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
         ("--config {config} --section students --out {tmp}", "{tmp}: holds something that is no run"),
         ("--config {config} --section students", "Missing option '--out'"),
         ("--config {config} --out {tmp}/run --stepps 3", "unknown option '--stepps': did you mean '--set'? (valid: "),
+        ("--config a --config {config} --out {tmp}/run", "--config: given 2 times, takes one value"),
         ("--config {config} --out {tmp}/run more", "Got unexpected extra argument"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from dukd_cache.degrade import crop_to_scale, upscale
 from dukd_cache.errors import ImageError
-from dukd_cache.images import LrFolder, Scene, find_images, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.images import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
 from dukd_cache.prefetch import spread
 from dukd_cache.progress import progress
 from dukd_train.scoring.inference import super_resolve
@@ -99,7 +99,7 @@ class ImagePair:
 
 
 def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipped | None = None) -> list[ImagePair]:
-    """All images below `hr`, each with its LR file where an LR folder is given. Pixels are not read yet.
+    """All images of the folder or list `hr`, each with its LR file if there is an LR folder. Pixels are not read yet.
 
     Args:
         skipped: gets the images without an LR file, which are left out; without it they are an error.
@@ -109,12 +109,13 @@ def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipp
         SettingError: the LR folder's template names something else than stem and scale.
     """
     pairs: list[ImagePair] = []
-    for path in find_images(hr):
-        name = path.relative_to(hr)
+    found = find(hr, besides=[lr.root] if lr else [])
+    for path in found.paths:
+        name = path.relative_to(found.root)
         stem = name.with_suffix("").as_posix()
         with skipping(stem, skipped):
             pairs.append(ImagePair(stem, path, lr.find(name, scale) if lr else None, scale))
-    refuse_shared_lr((pair.hr.relative_to(hr).as_posix(), pair.lr) for pair in pairs)
+    refuse_shared_lr((pair.hr.relative_to(found.root).as_posix(), pair.lr) for pair in pairs)
     return pairs
 
 
