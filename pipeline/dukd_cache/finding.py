@@ -1,7 +1,6 @@
 """Which image files are meant by a folder, or by a list of them; what else lies there is counted, not passed over."""
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.files import is_systems
-from dukd_cache.progress import speaks
+from dukd_cache.progress import say, speaks
 
 SUFFIXES = (
     ".apng",
@@ -103,7 +102,7 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> list[Path]:
         there = f"; found {passed}" if str(passed) else ""
         raise ImageError(f"{root}: no images found (looked for {', '.join(SUFFIXES)}{there})")
     if str(passed) and speaks():
-        print(f"{root}: not used: {passed}", file=sys.stderr)
+        say(f"{root}: not used: {passed}")
     return found
 
 

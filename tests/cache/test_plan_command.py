@@ -69,7 +69,7 @@ def test_records_of_other_lr_images_are_not_counted(photos: Path, teacher_file: 
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=2, zoom_in=1, zoom_out=1)
     job.run(asked)
     degrade_folder(photos, tmp_path / "lr", 2)
-    assert predicted(replace(asked, lr=LrFolder(tmp_path / "lr"))) == Tally(reused=3, asked=9)
+    assert predicted(replace(asked, lr=(LrFolder(tmp_path / "lr"),))) == Tally(reused=3, asked=9)
 
 
 def test_whole_shards_of_an_unfinished_cache_are_kept(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
