@@ -38,7 +38,12 @@ def skipping(name: str, skipped: Skipped | None) -> Iterator[None]:
     except ImageError as error:
         if skipped is None:
             raise
-        skipped[name] = error
+        skipped[name] = without_memory(error)
+
+
+def without_memory(error: DukdError) -> DukdError:
+    """The same error, to be kept: one that was raised holds all that its functions held, images as well."""
+    return type(error)(str(error))
 
 
 def conclude(skipped: Iterable[DukdError], total: int, done: str) -> None:

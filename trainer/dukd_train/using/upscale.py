@@ -13,7 +13,7 @@ from dukd_cache.images import SUFFIXES, find_images, read_size
 from dukd_cache.networks import Network
 from dukd_cache.progress import progress
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
-from dukd_train.scoring.skipped import conclude, image_errors
+from dukd_train.scoring.skipped import conclude, image_errors, without_memory
 from dukd_train.using.pictures import FORMATS, upscale_file
 
 SAME = "same"
@@ -134,6 +134,6 @@ def _enlarge(network: Network, job: UpscaleJob, targets: Mapping[Path, Path]) ->
                         upscale_file(asked, source, target)
                     made += 1
                 except DukdError as error:
-                    failed.append(error)
+                    failed.append(without_memory(error))
             advance(1)
     return made, failed
