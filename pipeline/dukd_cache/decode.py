@@ -1,22 +1,24 @@
 """An image file → upright RGB of 8 bits, or one line that says why not. What is done with what: docs/images.md.
 
-Only PNG, JPEG, WebP, TIFF and BMP are tried, whatever a file's name ends with: Pillow has other decoders, but some
-of them run other programs.
+Only PNG, JPEG, WebP, TIFF, BMP, AVIF and JPEG XL are tried, whatever a file's name ends with: Pillow has other
+decoders, but some of them run other programs.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from dukd_cache.errors import ImageError
+from dukd_cache.jpeg_xl import is_jpeg_xl, open_jpeg_xl
+from dukd_cache.png_chunks import late_facts
 from dukd_cache.sixteen_bits import raw_mode_of, rgb_of_16_bits, to_8_bits
 
 U8 = npt.NDArray[np.uint8]
@@ -24,7 +26,7 @@ U8 = npt.NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 """An image whose header claims more is not decoded: Pillow's own limit, half a gigabyte of RGB."""
 
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP") + ("AVIF",) * (find_spec("PIL._avif") is not None)
 
 _BEGINNINGS = {
     b"\x89PNG": "PNG",
@@ -55,8 +57,6 @@ _TURNED: dict[int, Callable[[U8], U8]] = {
 _FIRST_SIDEWAYS = 5
 """EXIF orientations 5 to 8 lie on their side."""
 
-_LONGEST_EXIF = 1 << 20
-
 _PHOTOMETRIC, _BITS, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 262, 258, 284, 322, 323, 339
 """Tags of TIFF 6.0."""
 
@@ -85,7 +85,7 @@ def read_rgb(path: Path) -> U8:
         orientation = orientation_of(image)
         raw_mode, deep_grey = raw_mode_of(image), image.mode in SIXTEEN_BIT_GREY
         if ";16" in raw_mode and not deep_grey:
-            pixels = rgb_of_16_bits(path, _FORMATS, image.mode, raw_mode)
+            pixels = rgb_of_16_bits(path, FORMATS, image.mode, raw_mode)
         else:
             image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
             image.info.pop("transparency", None)
@@ -97,13 +97,13 @@ def read_rgb(path: Path) -> U8:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ImageFile]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The image with its header read; whatever goes wrong in the block becomes an `ImageError`."""
     try:
         if not path.is_file():
             raise ImageError(f"{path}: {_no_file(path)}")
         # From a stream: given a name, Pillow maps files into memory, and maps sideways TIFF wrongly.
-        with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        with path.open("rb") as stream, _open(stream) as image:
             if reason := _refusal(image):
                 raise ImageError(f"{path}: {reason}")
             yield image
@@ -121,7 +121,15 @@ def opened(path: Path) -> Iterator[ImageFile]:
         raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
 
 
-def _refusal(image: ImageFile) -> str | None:
+def _open(stream: IO[bytes]) -> Image.Image:
+    beginning = stream.read(12)
+    stream.seek(0)
+    if is_jpeg_xl(beginning):
+        return open_jpeg_xl(stream, MAX_PIXELS)
+    return Image.open(stream, formats=FORMATS)
+
+
+def _refusal(image: Image.Image) -> str | None:
     """Why the pixels are not decoded, or None."""
     if image.width * image.height > MAX_PIXELS:
         return f"{image.width}×{image.height} are more than {MAX_PIXELS} pixels: cut it into parts"
@@ -136,7 +144,7 @@ def _refusal(image: ImageFile) -> str | None:
     return None
 
 
-def _refusal_of_tiff(image: ImageFile) -> str | None:
+def _refusal_of_tiff(image: Image.Image) -> str | None:
     """TIFF can hold what Pillow opens and reads wrongly, or in tiles larger than memory."""
     if (_tag(image, _TILE_WIDTH) or 0) * (_tag(image, _TILE_HEIGHT) or 0) > MAX_PIXELS:
         return f"tiles of {_tag(image, _TILE_WIDTH)}×{_tag(image, _TILE_HEIGHT)} pixels"
@@ -152,14 +160,14 @@ def _refusal_of_tiff(image: ImageFile) -> str | None:
     return None
 
 
-def _rgb_of_deep_grey(image: ImageFile) -> U8:
+def _rgb_of_deep_grey(image: Image.Image) -> U8:
     grey_HW = to_8_bits(np.asarray(image).astype(np.uint16))
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0:  # white is 0, which Pillow passes over
         grey_HW = 255 - grey_HW
     return np.repeat(grey_HW[..., None], 3, axis=2)
 
 
-def _upright_size(image: ImageFile) -> tuple[int, int]:
+def _upright_size(image: Image.Image) -> tuple[int, int]:
     sideways = orientation_of(image) >= _FIRST_SIDEWAYS
     return (image.height, image.width) if sideways else (image.width, image.height)
 
@@ -168,13 +176,14 @@ def upright(pixels_HW3: U8, orientation: int) -> U8:
     return _TURNED[orientation](pixels_HW3) if orientation in _TURNED else pixels_HW3
 
 
-def orientation_of(image: ImageFile) -> int:
+def orientation_of(image: Image.Image) -> int:
     """How the pixels lie that Pillow will give: 1 is upright."""
     if image.format == "TIFF":
         return 1  # turned by Pillow, size and pixels
     try:
-        if image.format == "PNG":
-            image.info.setdefault("exif", _late_exif(image.fp) if image.fp else None)
+        if isinstance(image, PngImageFile):
+            for key, value in late_facts(image.fp).items() if image.fp else ():
+                image.info.setdefault(key, value)
             found = Image.Image.getexif(image).get(_ORIENTATION, 1)  # PNG's own would decode the pixels first
         else:
             found = image.getexif().get(_ORIENTATION, 1)
@@ -183,27 +192,12 @@ def orientation_of(image: ImageFile) -> int:
     return found if found in _TURNED else 1
 
 
-def _late_exif(stream: IO[bytes]) -> bytes | None:
-    """The EXIF chunk of a PNG, which may come after the pixels; leaves the stream where it was."""
-    start = stream.tell()
-    try:
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8 and head[4:] != b"IEND":
-            length = int.from_bytes(head[:4])
-            if head[4:] == b"eXIf":
-                return stream.read(min(length, _LONGEST_EXIF))
-            stream.seek(length + 4, os.SEEK_CUR)
-        return None
-    finally:
-        stream.seek(start)
-
-
-def _tags(image: ImageFile, tag: int) -> tuple[int, ...]:
+def _tags(image: Image.Image, tag: int) -> tuple[int, ...]:
     value: Any = getattr(image, "tag_v2", {}).get(tag, ())
     return value if isinstance(value, tuple) else (value,)
 
 
-def _tag(image: ImageFile, tag: int) -> int | None:
+def _tag(image: Image.Image, tag: int) -> int | None:
     return next(iter(_tags(image, tag)), None)
 
 
@@ -215,13 +209,16 @@ def _no_file(path: Path) -> str:
 
 def _looks_like(path: Path) -> str:
     with path.open("rb") as stream:
-        beginning = stream.read(8)
+        beginning = stream.read(12)
     if not beginning:
         return "an empty file"
+    if beginning[4:11] == b"ftypavi":
+        return "begins like AVIF, but is damaged or of a kind that Pillow does not know (it knows AVIF from 11.3 on)"
+    beginning = beginning[:8]
     for start, kind in _BEGINNINGS.items():
         if beginning.startswith(start):
             return f"begins like {kind}, but is damaged or of a kind that Pillow does not know"
-    return f"expected PNG, JPEG, WebP, TIFF or BMP, found a file that begins with {beginning!r}"
+    return f"expected PNG, JPEG, WebP, TIFF, BMP, AVIF or JPEG XL, found a file that begins with {beginning!r}"
 
 
 def _one_line(error: Exception) -> str:

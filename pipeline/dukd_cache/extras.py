@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL.ImageFile import ImageFile
+from PIL import Image
 
-from dukd_cache.decode import SIXTEEN_BIT_GREY, opened, orientation_of, upright
+from dukd_cache.decode import FORMATS, SIXTEEN_BIT_GREY, opened, orientation_of, upright
+from dukd_cache.sixteen_bits import channels_of_16_bits, raw_mode_of
 
 U8 = npt.NDArray[np.uint8]
 
 _GREY = frozenset({"1", "L", "LA"}) | SIXTEEN_BIT_GREY
+
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Levels of 8 bits between two values of PNGs of few bits: Pillow scales pixels, but not the transparent value."""
 
 _PROFILE_SPACE = slice(16, 20)
 """Where an ICC profile names the colour space of the pixels it is for (ICC.1:2022, section 7.2)."""
@@ -37,9 +41,10 @@ def read_extras(path: Path) -> Extras:
     """
     with opened(path) as image:
         orientation = orientation_of(image)  # before Pillow turns a TIFF, while it loads it
+        raw_mode = raw_mode_of(image)
         image.load()
-        alpha = _alpha(image)
-        grey = image.mode in _GREY
+        alpha = _alpha(path, image, raw_mode)
+        grey = image.mode in _GREY or raw_mode.startswith("LA")
         profile = image.info.get("icc_profile")
     fits = isinstance(profile, bytes) and profile[_PROFILE_SPACE] == (b"GRAY" if grey else b"RGB ")
     return Extras(
@@ -49,8 +54,20 @@ def read_extras(path: Path) -> Extras:
     )
 
 
-def _alpha(image: ImageFile) -> U8 | None:
-    """As it is stored; of 16 bits the high ones."""
-    if image.mode in SIXTEEN_BIT_GREY or not image.has_transparency_data:
+def _alpha(path: Path, image: Image.Image, raw_mode: str) -> U8 | None:
+    """As it is stored; of 16 bits the high ones. A colour that is transparent is compared in all its bits."""
+    key = image.info.get("transparency")
+    if image.mode in SIXTEEN_BIT_GREY:
+        return None if key is None else _all_but(np.asarray(image) == key)
+    if ";16" in raw_mode and isinstance(key, tuple):
+        colours_HW3 = channels_of_16_bits(path, FORMATS, raw_mode)[..., :3]
+        return _all_but((colours_HW3 == np.array(key)).all(axis=2))
+    if raw_mode in _GREY_STEPS and isinstance(key, int):
+        image.info["transparency"] = key * _GREY_STEPS[raw_mode]
+    if not image.has_transparency_data:
         return None
     return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
+def _all_but(transparent: npt.NDArray[np.bool_]) -> U8:
+    return np.where(transparent, 0, 255).astype(np.uint8)

@@ -23,7 +23,7 @@ from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_f
 _CLOCK_NS = 3_000_000_000
 """The coarsest clock of a file system that is expected, and some."""
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when `images.identify` comes to see other sizes in the same files."""
 
 _ROWS_A_COMMIT = 1000

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.ImageFile import ImageFile
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -22,15 +21,19 @@ def rgb_of_16_bits(path: Path, formats: tuple[str, ...], mode: str, raw_mode: st
         bytes_HW4 = _as_raw(path, formats, "RGBA")
         grey_HW = to_8_bits(_joined(bytes_HW4[..., 0], bytes_HW4[..., 1]))
         return np.repeat(grey_HW[..., None], 3, axis=2)
-    kind, order = raw_mode[:-1], raw_mode[-1]
-    big = order == "B" or (order == "N" and sys.byteorder == "big")
-    even, odd = _as_raw(path, formats, f"{kind}B"), _as_raw(path, formats, f"{kind}L")
-    high, low = (even, odd) if big else (odd, even)
-    rounded = to_8_bits(_joined(high, low))
+    rounded = to_8_bits(channels_of_16_bits(path, formats, raw_mode))
     if mode == "CMYK":
         inks = Image.frombytes("CMYK", (rounded.shape[1], rounded.shape[0]), rounded.tobytes())
         return np.asarray(inks.convert("RGB"))
     return rounded[..., :3]
+
+
+def channels_of_16_bits(path: Path, formats: tuple[str, ...], raw_mode: str) -> U16:
+    """All channels u16 [H,W,C] of such a file, as they are stored."""
+    kind, order = raw_mode[:-1], raw_mode[-1]
+    big = order == "B" or (order == "N" and sys.byteorder == "big")
+    even, odd = _as_raw(path, formats, f"{kind}B"), _as_raw(path, formats, f"{kind}L")
+    return _joined(even, odd) if big else _joined(odd, even)
 
 
 def _as_raw(path: Path, formats: tuple[str, ...], raw_mode: str) -> U8:
@@ -53,7 +56,7 @@ def to_8_bits(values: U16) -> U8:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def raw_mode_of(image: ImageFile) -> str:
+def raw_mode_of(image: Image.Image) -> str:
     """How the file holds its pixels, as Pillow calls it: `RGB;16B` for 16 bits, big end first."""
     tiles = getattr(image, "tile", None)
     args = tiles[0].args if tiles else None

@@ -12,11 +12,18 @@ from dukd_cache.images import read_rgb
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.super_resolver import SuperResolver
+from dukd_train.using.unseen import with_seen_colours
 
 FORMATS = {
     ".png": "PNG",
+    ".apng": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".jif": "JPEG",
+    ".pjpeg": "JPEG",
+    ".pjp": "JPEG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -39,7 +46,8 @@ _WITHOUT_ALPHA = ("JPEG", "BMP")
 def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
     """Enlarge the image `source` into the file `target`, whole or not at all; its suffix names the format.
 
-    Transparency goes through the network as a grey picture, unless the image is opaque all over. Of 16-bit channels
+    Transparency goes through the network as a grey picture, unless the image is opaque all over; colours under full
+    transparency become those of seen pixels nearby. Of 16-bit channels
     8 bits are kept. EXIF is not: its orientation is applied.
 
     Raises:
@@ -49,6 +57,8 @@ def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
     kind = FORMATS[target.suffix.lower()]
     if extras.alpha is not None and kind in _WITHOUT_ALPHA:
         raise ImageError(f"{source}: {kind} holds no transparency; choose another format")
+    if extras.alpha is not None:
+        pixels = with_seen_colours(pixels, extras.alpha)
     picture = Image.fromarray(super_resolve(network, pixels))
     if extras.grey:
         picture = picture.convert("L")

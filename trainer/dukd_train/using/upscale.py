@@ -9,7 +9,7 @@ from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.files import try_folder
-from dukd_cache.images import SUFFIXES, find_images, read_size
+from dukd_cache.images import find_images, read_size
 from dukd_cache.networks import Network
 from dukd_cache.progress import progress
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
@@ -102,8 +102,8 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
 
 def _named(name: Path, suffix: str | None) -> Path:
     if suffix == SAME:
-        if name.suffix.lower() not in SUFFIXES:
-            raise SettingError(f"{name}: --format {SAME} needs a name that ends in {', '.join(SUFFIXES)}")
+        if name.suffix.lower() not in FORMATS:
+            raise SettingError(f"{name}: --format {SAME} needs a name that ends in {', '.join(FORMATS)}")
         return name
     return name.with_suffix(f".{suffix or 'png'}")
 
