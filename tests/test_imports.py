@@ -15,7 +15,19 @@ HALVES = {"dukd_cache": PROJECT / "pipeline" / "dukd_cache", "dukd_train": PROJE
 CONTRACT = {"reader", "manifest", "networks", "images", "degrade", "errors", "symmetries"}
 """What the trainer needs to know of caches, images and networks, and the group that both halves augment with."""
 
-SHARED = {"devices", "files", "lock", "progress", "prefetch", "console", "picture", "places", "record", "extras"}
+SHARED = {
+    "devices",
+    "files",
+    "left_overs",
+    "lock",
+    "progress",
+    "prefetch",
+    "console",
+    "picture",
+    "places",
+    "record",
+    "extras",
+}
 """What both halves do alike with files, terminals and pictures."""
 
 MODULES = [path for root in HALVES.values() for path in sorted(root.rglob("*.py"))]

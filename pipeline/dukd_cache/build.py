@@ -121,5 +121,6 @@ def _room(out: Place) -> Iterator[None]:
         if error.errno not in _DISK_FULL:
             raise
         raise CacheError(
-            f"{out}: {os.strerror(error.errno)}; make room, then the same command goes on where this one stopped"
+            f"{error.filename or out}: {os.strerror(error.errno)}; "
+            "make room, then the same command goes on where this one stopped"
         ) from error

@@ -4,6 +4,8 @@
 What the system refuses (a full disk, a folder without write permission) counts as something the user can mend, too.
 """
 
+import errno
+import os
 import signal
 import sys
 from collections import Counter
@@ -27,6 +29,21 @@ _INTERRUPTED = 128 + signal.SIGINT
 _ENDED = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 _MEND = "`dukd-cache verify CACHE --repair` drops what is broken, and the build's command writes it anew"
 _GO_ON = "the same command goes on where this one stopped"
+
+_MAKE_ROOM = "make room, then give the same command again"
+_LOOK = "check the disk, or the network to it, then give the same command again"
+_WAYS_OUT = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "files there may not be that large: choose another place, or raise the limit (`ulimit -f`)",
+    errno.EROFS: "choose another place",
+    errno.EIO: _LOOK,
+    errno.ESTALE: _LOOK,
+    errno.ETIMEDOUT: _LOOK,
+    errno.ENOTCONN: _LOOK,
+    errno.EMFILE: "let more files be open (`ulimit -n`)",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 class _Terminated(BaseException):
@@ -74,6 +91,8 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     before = [(number, signal.signal(number, _stop)) for number in _handled()]
     try:
         code = app(prog_name=name, standalone_mode=False)
+        if refused := _refused_output():
+            raise refused
     except ShardCorrupt as error:
         _end(name, f"{error}; {_MEND}", 2)
     except DukdError as error:
@@ -81,7 +100,7 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     except TyperException as error:
         _end(name, explain(error, called_here), 2)
     except OSError as error:
-        _end(name, f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+        _end(name, _refusal(error if error.filename else _refused_output() or error), 2)
     except typer.Abort:
         _end(name, "stopped", _INTERRUPTED)
     except KeyboardInterrupt:
@@ -100,6 +119,25 @@ def _handled() -> list[signal.Signals]:
     """Signals that end a command in good order; `nohup` lets SIGHUP be ignored."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
+def _refused_output() -> OSError | None:
+    """Why what was printed cannot be written; asked for before the end, while it can still be told."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again, at exit
+        if error.errno == errno.EPIPE:  # whoever reads it has seen enough
+            sys.exit(1)
+        return OSError(error.errno, error.strerror, "what this command prints")
+    return None
+
+
+def _refusal(error: OSError) -> str:
+    """The system's words, with the file and, where one is known, the way out."""
+    what = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    way_out = _WAYS_OUT.get(error.errno or 0, "")
+    return f"{what}{error.strerror or error}{way_out and '; '}{way_out}"
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,107 +1,95 @@
 """Files that are either whole under their name or not there, and places that are tried before the work."""
 
 import errno
-import hashlib
 import os
-import re
-import secrets
-import shutil
-import socket
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from dukd_cache.errors import CacheError, SettingError
-from dukd_cache.processes import machine, start_of
+from dukd_cache.errors import CacheError, DukdError, PlaceError, SettingError
+from dukd_cache.left_overs import partial_name
+from dukd_cache.notes import tell_once
 
-PARTIAL = ".partial"
-"""Suffix of what is being written: a file, or a folder of them."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_LEFT_OVER = re.compile(rf"\.dukd-([0-9a-f]{{8}})-(\d+)-(\d*)-[0-9a-f]{{8}}{re.escape(PARTIAL)}")
-"""What `partial_name` gives: machine, process and its start."""
+_NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM)
+"""What file systems answer that cannot fsync a folder (CIFS, shared folders of virtual machines, some of FUSE)."""
 
-_OF_SYSTEMS = {
-    "#recycle",
-    "#snapshot",
-    "$recycle.bin",
-    "@eadir",
-    "@recently-snapshot",
-    "@recycle",
-    "@tmp",
-    "__macosx",
-    "desktop.ini",
-    "ehthumbs.db",
-    "found.000",
-    "icon\r",
-    "lost+found",
-    "network trash folder",
-    "recycled",
-    "recycler",
-    "system volume information",
-    "temporary items",
-    "thumbs.db",
-    "~snapshot",
-}
-"""In lower case."""
-
-_STALE_S = 86_400
-"""After a day nobody goes on with what was being written: told of processes that cannot be seen from here."""
+_PROBE = bytes(1 << 20)
 
 
 @contextmanager
 def finished_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; when the block ends well it is fsynced and becomes `path`.
 
-    Each writer has a name of its own, so of several the last one wins. A pipe or a device (`/dev/stdout`) is written to
-    as it is.
+    Its folder is made where it is missing. Each writer has a name of its own, so of several the last one wins. A pipe
+    or a device (`/dev/stdout`) is written to as it is.
+
+    Raises:
+        OSError: the system refuses; it names `path`, whatever the writer in the block made of it.
+        PlaceError: there can be no such folder.
     """
     if _is_stream(path):
-        yield path
+        with naming(path):
+            yield path
         return
+    make_folder(path.parent)
     partial = path.with_name(partial_name())
     try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    except OSError as error:
-        if error.filename is not None and Path(error.filename) == partial:  # a name that its user never gave
-            error.filename, error.filename2 = str(path), None
-        raise
+        with written_as(partial, path):
+            yield partial
+            _sync(partial, "files")
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
-def partial_name() -> str:
-    """A name for what is being written; no other writer's, and short, whatever it is going to be called."""
-    return f".dukd-{_machine()}-{os.getpid()}-{start_of()}-{secrets.token_hex(4)}{PARTIAL}"
-
-
-def remove_left_overs(paths: Iterable[Path]) -> None:
-    """Remove those of `paths` that killed processes left half written. Nothing else, whatever it is called."""
-    for path in paths:
-        if _was_left(path):
-            with suppress(OSError):  # another process removes it, too
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _was_left(path: Path) -> bool:
-    found = _LEFT_OVER.fullmatch(path.name)
-    if found is None:
-        return False
-    if machine() and found[1] == _machine():
-        return start_of(int(found[2])) != found[3]
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the system in the block that name no file name `path`."""
     try:
-        return path.stat().st_mtime < time.time() - _STALE_S
-    except OSError:
-        return False
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def _machine() -> str:
-    return hashlib.sha256((machine() or socket.gethostname()).encode()).hexdigest()[:8]
+@contextmanager
+def written_as(partial: Path, path: Path) -> Iterator[None]:
+    """While `partial`, which is shown as `path`, is written: where the system refuses that, the error names `path`.
+
+    Libraries tell of a full disk in words of their own (torch: "unexpected pos 576 vs 534"). So after an error that may
+    be one, the system is asked: by some more bytes.
+    """
+    try:
+        yield
+    except DukdError:
+        raise
+    except Exception as error:
+        refused = _refusal(error, partial)
+        if refused is None:
+            raise
+        raise OSError(refused, os.strerror(refused), str(path)) from error
+
+
+def _refusal(error: Exception, partial: Path) -> int | None:
+    """Number of the system's error where `partial` could not be written; None where something else is wrong."""
+    if isinstance(error, OSError):
+        if error.filename is not None:
+            return error.errno if str(error.filename) == str(partial) else None
+        if error.errno in _FULL:
+            return error.errno
+    try:
+        with partial.open("ab") as stream:
+            stream.write(_PROBE)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as answer:
+        return answer.errno
+    return None
 
 
 def _is_stream(path: Path) -> bool:
@@ -109,11 +97,6 @@ def _is_stream(path: Path) -> bool:
     if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
         return True
     return path.exists() and not (path.is_file() or path.is_dir())
-
-
-def is_systems(name: str) -> bool:
-    """Whether nobody put a file or folder of that name where it is: it is hidden, or one that systems drop anywhere."""
-    return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -124,11 +107,22 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder, "folders")
+
+
+def _sync(path: Path, kind: str) -> None:
+    """Where the file system cannot do that, it is said once."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        why = f"this file system syncs no {kind} ({error.strerror})"
+        tell_once("fsync", f"{path.parent}: {why}: after a power cut the newest files may be missing")
 
 
 def try_file(path: Path, make_parents: bool = False) -> None:
@@ -144,6 +138,7 @@ def try_file(path: Path, make_parents: bool = False) -> None:
         raise SettingError(f"{path}: expected a file, found a folder")
     if _is_stream(path):
         return
+    refuse_no_folder(path.parent)
     with _renamed_errors(path):
         _try(_nearest(path.parent) if make_parents else path.parent)
 
@@ -158,6 +153,7 @@ def try_folder(folder: Path) -> None:
     with _renamed_errors(folder):
         if folder.exists() and not folder.is_dir():
             raise CacheError(f"{folder}: expected a folder, found a file")
+        refuse_no_folder(folder)
         _try(_nearest(folder))
 
 
@@ -173,10 +169,8 @@ def _nearest(folder: Path) -> Path:
         try:
             place.stat()
         except FileNotFoundError:
-            if place.is_symlink():
-                raise OSError(errno.ENOENT, "a link that leads nowhere") from None
-        else:
-            break
+            continue
+        break
     return place
 
 
@@ -199,8 +193,26 @@ def user_folder() -> Path:
     return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "dukd"
 
 
+def refuse_no_folder(folder: Path) -> None:
+    """Tell early what `make_folder` would tell later.
+
+    Raises:
+        PlaceError: `folder`, or one above it, is a link to nothing, or a file.
+    """
+    place = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if place.is_symlink() and not place.exists():
+        raise PlaceError(f"{place}: a link to {place.readlink()}, which is not there: make it, or remove the link")
+    if not place.is_dir():
+        raise PlaceError(f"{place}: expected a folder, found a file")
+
+
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it that are missing; they survive a power cut, as what is put into them will."""
+    """Make `folder` and those above it that are missing; they survive a power cut, as what is put into them will.
+
+    Raises:
+        PlaceError: there can be none, see `refuse_no_folder`.
+    """
+    refuse_no_folder(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     for place in reversed(missing):
         place.mkdir(exist_ok=True)

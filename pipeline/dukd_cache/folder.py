@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError
-from dukd_cache.files import is_systems
+from dukd_cache.left_overs import is_systems
 from dukd_cache.lock import LOCK
 from dukd_cache.manifest import MANIFEST, Header
 from dukd_cache.places import Place

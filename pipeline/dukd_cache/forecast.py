@@ -179,18 +179,23 @@ def _stored(
 
 
 def _disk(out: Place) -> float | None:
-    """Seconds a byte, to write and fsync where `out` is or will be; None where that is no disk of this machine."""
+    """Seconds a byte, to write and fsync beside `out`, on the same disk; None where that cannot be done."""
     if not isinstance(out, Folder):
         return None
-    there = next(folder for folder in (out.path, *out.path.absolute().parents) if folder.is_dir())
+    above = next(folder for folder in out.path.absolute().parents if folder.is_dir())
+    if out.path.exists() and out.path.stat().st_dev != above.stat().st_dev:
+        return None
     block = os.urandom(1_000_000)
-    with tempfile.TemporaryFile(dir=there) as stream:
-        started = time.perf_counter()
-        for _ in range(_DISK_SAMPLE // len(block)):
-            stream.write(block)
-        stream.flush()
-        os.fsync(stream.fileno())
-        return (time.perf_counter() - started) / _DISK_SAMPLE
+    try:
+        with tempfile.TemporaryFile(dir=above) as stream:  # without a name: nobody sees it
+            started = time.perf_counter()
+            for _ in range(_DISK_SAMPLE // len(block)):
+                stream.write(block)
+            stream.flush()
+            os.fsync(stream.fileno())
+            return (time.perf_counter() - started) / _DISK_SAMPLE
+    except OSError:  # a full disk, or no permission: `build` says so, and a plan may be wanted all the same
+        return None
 
 
 def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
@@ -227,7 +232,7 @@ def table(forecast: Forecast, out: Address) -> str:
             f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
         )
     parts = ", ".join(f"{part} {_duration(seconds)}" for part, seconds in forecast.stages.items())
-    unknown = "" if forecast.sample.disk is not None else "; uploading not measured"
+    unknown = "" if forecast.sample.disk is not None else "; writing it not measured"
     return "\n".join(
         [
             *lines,

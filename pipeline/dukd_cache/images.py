@@ -72,11 +72,14 @@ def read_facts(path: Path) -> FileFacts:
     """Size and hash of an image file.
 
     Raises:
-        ImageError: its header cannot be used (see `decode.read_size`).
+        ImageError: its header cannot be used (see `decode.read_size`), or the file cannot be read to its end.
     """
     width, height = read_size(path)
-    with path.open("rb") as stream:
-        return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
+    try:
+        with path.open("rb") as stream:
+            return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def identify(

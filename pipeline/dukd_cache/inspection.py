@@ -80,5 +80,5 @@ def _skipped(images: ImagesInfo) -> list[str]:
 def save_picture(cache: Cache, path: Path) -> None:
     """Write a contact sheet of `cache` as PNG."""
     sheet = contact_sheet(cache, _RECORDS_PICTURED)
-    with finished_file(path) as partial:
-        sheet.save(partial, "PNG")
+    with finished_file(path) as partial, partial.open("wb") as stream:
+        sheet.save(stream, "PNG")

@@ -1,16 +1,22 @@
 """One writer a folder: a lock that its owner's death releases, however it died."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dukd_cache.errors import CacheError
-from dukd_cache.files import still_at
+from dukd_cache.files import make_folder, still_at
+from dukd_cache.notes import tell_once
 
 LOCK = "building.lock"
 """Holds the number of the process that builds; there only while it does, or after it was killed."""
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems answer that keep no locks (NFS without lockd, Lustre without `flock`, some of FUSE)."""
 
 
 @contextmanager
@@ -21,15 +27,17 @@ def locked(folder: Path, name: str = LOCK, work: str = "build") -> Iterator[None
 
     Raises:
         CacheError: another process writes there.
+        PlaceError: there can be no such folder.
     """
     if folder.exists() and not folder.is_dir():
         raise CacheError(f"{folder}: expected a folder, found a file")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / name
     descriptor = _take(path, work)
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        with suppress(OSError):  # a full disk: those who come second are told less
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
         path.unlink(missing_ok=True)  # before it is released: who opened it meanwhile sees that it is gone
@@ -50,6 +58,21 @@ def refuse_if_locked(folder: Path, name: str = LOCK, work: str = "build") -> Non
         _lock(descriptor, fcntl.LOCK_SH, folder, work)
     finally:
         os.close(descriptor)
+
+
+def flock(descriptor: int, kind: int) -> bool:
+    """Lock an open file; False where its file system keeps no locks.
+
+    Raises:
+        BlockingIOError: `kind` says not to wait, and another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 def refusal(place: str, owner: str, work: str = "build") -> str:
@@ -73,7 +96,8 @@ def _take(path: Path, work: str) -> int:
 
 def _lock(descriptor: int, kind: int, folder: Path, work: str) -> None:
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        if not flock(descriptor, kind | fcntl.LOCK_NB):
+            tell_once("lock", f"{folder}: this file system keeps no locks: let no second {work} write here")
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
         raise CacheError(refusal(str(folder), owner, work)) from None

@@ -28,8 +28,8 @@ def degrade_folder(hr: Path, out: Path, scale: int) -> int:
         targets[target] = path
     with progress("making LR images", len(targets), "images") as advance:
         for target, path in targets.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with finished_file(target) as partial:
-                Image.fromarray(read_scene(path, None, scale).lr).save(partial, "PNG")
+            made = Image.fromarray(read_scene(path, None, scale).lr)
+            with finished_file(target) as partial, partial.open("wb") as stream:
+                made.save(stream, "PNG")
             advance(1)
     return len(targets)

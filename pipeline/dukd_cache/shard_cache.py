@@ -20,7 +20,9 @@ from pathlib import Path
 from threading import Lock
 
 from dukd_cache.errors import CacheError, SettingError
-from dukd_cache.files import PARTIAL, partial_name, remove_left_overs, user_folder
+from dukd_cache.files import user_folder
+from dukd_cache.left_overs import PARTIAL, partial_name, remove_left_overs
+from dukd_cache.lock import flock
 from dukd_cache.manifest import VIEWS, Header, ShardInfo
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
@@ -99,7 +101,11 @@ class ShardCache:
             whole = hash_of_files(partial / name for name in files) == (shard.bytes, shard.sha256)
             if not whole or hash_of_files([partial / sidecar])[1] != shard.sidecar_sha256:
                 return False
-            partial.rename(path)
+            try:
+                partial.rename(path)
+            except OSError:
+                if not path.is_dir():  # else another process was faster: where there are no locks
+                    raise
             return True
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -125,7 +131,7 @@ class ShardCache:
         locks.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(locks / sha256(path.name.encode()).hexdigest()[:2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            flock(descriptor, fcntl.LOCK_EX)  # where there are none, a shard may be fetched twice
             yield
         finally:
             os.close(descriptor)

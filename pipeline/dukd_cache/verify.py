@@ -1,5 +1,6 @@
 """Is a finished cache what was written? Every file, every record; and what to do where it is not."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,8 @@ import numpy as np
 
 from dukd_cache import manifest
 from dukd_cache.errors import CacheError, ShardCorrupt
-from dukd_cache.files import is_systems
 from dukd_cache.folder import HEADER
+from dukd_cache.left_overs import is_systems
 from dukd_cache.manifest import MANIFEST, Header, Manifest, ShardInfo, View
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
@@ -148,7 +149,14 @@ def _whole_shard(
 ) -> Iterator[Problem]:
     """What is wrong with a shard whose files are all there."""
     reader = open_reader(folder, found)
-    length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
+    try:
+        length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
+    except OSError as error:
+        if error.errno != errno.EIO:  # a bad place on the disk; others may pass, and no shard is to be dropped for them
+            raise
+        yield Problem(f"{error.filename}: cannot be read ({error.strerror})", shard)
+        on_records(shard.records)
+        return
     if length != shard.bytes:
         yield Problem(f"{folder.at(shard.name)}: {length} bytes, expected {shard.bytes}", shard)
     elif sha256 != shard.sha256:

@@ -142,7 +142,7 @@ def test_plan_writes_nothing(asked: BuildJob, bucket: Bucket, dukd_cache: Comman
     words = ("--hr", asked.hr, "--teacher", asked.weights, "--patch", 12, "--device", "cpu")
     ended = dukd_cache("plan", *words, "--out", asked.out)
     assert ended.code == 0
-    assert "uploading not measured" in ended.output
+    assert "writing it not measured" in ended.output
     assert bucket.names("cache") == []
 
 

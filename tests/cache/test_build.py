@@ -22,10 +22,10 @@ from dukd_cache import job, manifest, teacher
 from dukd_cache.build import build, shards_of
 from dukd_cache.degrade import downscale
 from dukd_cache.errors import CacheError, ImageError
-from dukd_cache.files import PARTIAL
 from dukd_cache.folder import HEADER
 from dukd_cache.images import find_images, identify, read_scene
 from dukd_cache.job import BuildJob
+from dukd_cache.left_overs import PARTIAL
 from dukd_cache.lock import LOCK
 from dukd_cache.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
 from dukd_cache.places.folder import Folder

@@ -7,7 +7,8 @@ import pytest
 from tests.left_overs import left_over
 
 from dukd_cache.errors import CacheError, SettingError
-from dukd_cache.files import finished_file, is_systems, remove_left_overs, try_file, try_folder, write_atomically
+from dukd_cache.files import finished_file, try_file, try_folder, write_atomically
+from dukd_cache.left_overs import is_systems, remove_left_overs
 
 
 class Unplugged(BaseException):

@@ -19,9 +19,9 @@ from tests.cache.samples import build_alone, build_job, everything, files_of, sa
 
 from dukd_cache import job
 from dukd_cache.errors import CacheError
-from dukd_cache.files import PARTIAL
 from dukd_cache.folder import PREVIOUS
 from dukd_cache.job import BuildJob
+from dukd_cache.left_overs import PARTIAL
 from dukd_cache.lock import LOCK, locked
 from dukd_cache.manifest import MANIFEST, VIEWS
 from dukd_cache.reader import Cache
@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
         pytest.skip("no permission to mount a small disk")
     try:
         asked = replace(whole.new, out=disk / "cache")
-        with pytest.raises(CacheError, match="cache: No space left on device; make room, then the same command goes"):
+        with pytest.raises(CacheError, match=r"cache/.*: No space left on device; make room, then the same command"):
             job.run(asked)
         left = files_of(asked.out)
         assert MANIFEST not in left
@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_at_any_write(
     asked = replace(whole.new, out=tmp_path / "cache", base=2, zoom_in=1, zoom_out=1)
     job.run(replace(asked, out=tmp_path / "expected"))
     monkeypatch.setattr("dukd_cache.files.os.fsync", fsync)
-    with pytest.raises(CacheError, match=f"{asked.out}: No space left on device; "):
+    with pytest.raises(CacheError, match=f"{asked.out}.*: No space left on device; "):
         job.run(asked)
     assert not list(asked.out.glob(f"*{PARTIAL}"))
     job.run(asked)

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dukd_cache.files import finished_file, remove_left_overs, write_atomically
+from dukd_cache.files import finished_file, write_atomically
+from dukd_cache.left_overs import remove_left_overs
 from dukd_train.errors import RunError
 from dukd_train.losses import Part
 

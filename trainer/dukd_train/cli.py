@@ -102,7 +102,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
-    from dukd_cache.files import make_folder, try_file, write_atomically
+    from dukd_cache.files import try_file, write_atomically
     from dukd_train.scoring.image_sets import lr_folders, named_sets
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scored_weights import score_weights, scores_json, tables
@@ -116,7 +116,6 @@ def evaluate(
     how = Inference(tile_side(tile), tile_overlap, self_ensemble)
     found = score_weights(weights, sets, folders, scale, device, names, how)
     if json_file:
-        make_folder(json_file.parent)
         write_atomically(json_file, scores_json(found).encode())
     if text := tables(found):
         print(text)

@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from dukd_cache.files import write_atomically
+from dukd_cache.files import naming, write_atomically
 from dukd_train.errors import DivergedError
 from dukd_train.losses import PARTS, Part
 from dukd_train.observers import Observer, Row, Start
@@ -108,7 +108,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
 def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
     """Add one row to a CSV file; missing columns stay empty."""
-    with path.open("a", newline="") as stream:
+    with naming(path), path.open("a", newline="") as stream:
         csv.DictWriter(stream, columns, restval="").writerow(row)
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.files import is_systems, write_atomically
+from dukd_cache.files import write_atomically
+from dukd_cache.left_overs import is_systems
 from dukd_train.errors import RunError
 from dukd_train.observers import Observer, Start
 from dukd_train.settings import config as settings

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
-from dukd_cache.files import PARTIAL
+from dukd_cache.left_overs import PARTIAL
 from dukd_cache.progress import say
 from dukd_train import run_folder
 from dukd_train.best import BEST

@@ -59,6 +59,7 @@ class Place(Protocol):
 
         Raises:
             CacheError: the place is a file.
+            PlaceError: it is a link to nothing.
         """
 
     def write(self, name: str, content: bytes) -> None:

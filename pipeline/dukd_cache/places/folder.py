@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dukd_cache import lock
 from dukd_cache.errors import CacheError
-from dukd_cache.files import finished_file, make_folder, remove_left_overs, sync_folder, try_folder
+from dukd_cache.files import finished_file, make_folder, naming, refuse_no_folder, sync_folder, try_folder
+from dukd_cache.left_overs import remove_left_overs
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class Folder:
         """The whole file."""
         if self.size(name) is None:  # whatever else has that name: a pipe would be waited for
             raise self._missing(name)
-        return (self.path / name).read_bytes()
+        with naming(self.path / name):
+            return (self.path / name).read_bytes()
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset` on, or what there is of them."""
         descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size  # looked up first, because memory is taken for the whole length
-            return os.pread(descriptor, max(0, min(length, size - offset)), offset)
+            with naming(self.path / name):
+                return os.pread(descriptor, max(0, min(length, size - offset)), offset)
         finally:
             os.close(descriptor)
 
@@ -66,6 +69,7 @@ class Folder:
         """All files whose names begin with `prefix`, sorted."""
         if self.path.exists() and not self.path.is_dir():
             raise CacheError(f"{self}: expected a folder, found a file")
+        refuse_no_folder(self.path)
         folder, _, start = prefix.rpartition("/")
         found: list[str] = []
         for top in (self.path / folder).glob("*"):
@@ -82,7 +86,6 @@ class Folder:
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
         """A path beside the file to write to; when the block ends well it is fsynced and renamed."""
-        make_folder((self.path / name).parent)
         with finished_file(self.path / name) as partial:
             yield partial
 

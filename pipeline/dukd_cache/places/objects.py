@@ -19,6 +19,7 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from fsspec.registry import known_implementations  # type: ignore[import-untyped]
 
 from dukd_cache.errors import PlaceError
+from dukd_cache.files import naming, written_as
 from dukd_cache.places import object_lock
 from dukd_cache.places.folder import Folder
 
@@ -120,7 +121,8 @@ class Objects:
         """A path in a temporary folder to write to; when the block ends well, it is put."""
         with tempfile.TemporaryDirectory(prefix="dukd-put-") as folder:
             path = Path(folder, name.rpartition("/")[2])
-            yield path
+            with written_as(path, path):
+                yield path
             self._put(name, lambda store: store.put_file(str(path), self._path(name)))
 
     def delete(self, names: Iterable[str]) -> None:
@@ -159,7 +161,8 @@ class Objects:
         for name in names:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._asked(name, partial(_copied, path=self._path(name), target=target))
+            with naming(target):
+                self._asked(name, partial(_copied, path=self._path(name), target=target))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

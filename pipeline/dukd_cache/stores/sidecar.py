@@ -12,6 +12,7 @@ from typing import Annotated, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dukd_cache.errors import CacheError, ShardCorrupt
+from dukd_cache.files import naming
 from dukd_cache.manifest import Count, Sha256, ShardInfo, View
 from dukd_cache.places import Place
 from dukd_cache.record import RecordInfo
@@ -199,7 +200,7 @@ def hash_of_files(paths: Iterable[Path]) -> tuple[int, str]:
     """(bytes, sha256) of files, one after another."""
     total, length = hashlib.sha256(), 0
     for path in paths:
-        with path.open("rb") as stream:
+        with naming(path), path.open("rb") as stream:
             while block := stream.read(1 << 20):
                 total.update(block)
                 length += len(block)

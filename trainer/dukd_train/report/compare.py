@@ -13,8 +13,9 @@ import torch
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import is_systems, try_folder
+from dukd_cache.files import make_folder, naming, try_folder
 from dukd_cache.images import LrFolder
+from dukd_cache.left_overs import is_systems
 from dukd_cache.networks import Network
 from dukd_train.provenance import device_name, software
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
@@ -135,8 +136,8 @@ def compare(
         "skipped": {name: str(error) for name, error in skipped.items()},
     }
     drawn = panels(shown)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
+    make_folder(out.parent)
+    with naming(out), TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
         folder = Path(made)
         texts = {
             "table.md": table,

@@ -12,7 +12,7 @@ from pathlib import Path
 from dukd_cache import networks
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import try_folder, write_atomically
+from dukd_cache.files import make_folder, try_folder, write_atomically
 from dukd_cache.progress import say
 from dukd_cache.reader import Cache
 from dukd_train import late_scores, run_folder
@@ -48,7 +48,7 @@ def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWa
     """
     sets = _check(points, out, wanted)
     for folder in (SETTINGS, LOGS):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        make_folder(out / folder)
     first = points[0].config
     slots = choose_slots(jobs, len(points), choose_device(first.device), Cache(first.cache))
     everyone = [_job(point, out, slots) for point in points]

@@ -14,7 +14,7 @@ import torch
 
 from dukd_cache import __version__, networks
 from dukd_cache.errors import DukdError, SettingError, one_line, unknown_name
-from dukd_cache.files import make_folder, try_file, write_atomically
+from dukd_cache.files import try_file, write_atomically
 from dukd_cache.networks import Network
 from dukd_train.using.export_formats import FORMATS, Answer, FormatName
 
@@ -75,13 +75,12 @@ def run(job: ExportJob) -> Exported:
             content = FORMATS[job.format].written(network, facts_of(network))
             answer = FORMATS[job.format].read(content)
             difference = max(_difference(network, answer, shape) for shape in SHAPES)
-        except DukdError:
+        except (DukdError, OSError):  # the system's: a full disk
             raise
         except Exception as error:  # an exporter can fail in any way, and its files when they run
             raise SettingError(f"{what}: cannot be exported for all sizes ({one_line(error)})") from error
     if not difference <= TOLERANCE:
         raise SettingError(f"{what}: its answers differ from the network's by {difference:.1e}, at most {TOLERANCE:g}")
-    make_folder(out.parent)
     write_atomically(out, content)
     return Exported(out, difference)
 

@@ -1,5 +1,6 @@
 """One image file → one larger image file: colours, grey, transparency and colour profile stay what they are."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from dukd_cache.errors import ImageError
 from dukd_cache.extras import read_extras
-from dukd_cache.files import finished_file
+from dukd_cache.files import write_atomically
 from dukd_cache.images import read_rgb
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8
@@ -64,15 +65,13 @@ def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
         picture = picture.convert("L")
     if extras.alpha is not None:
         picture.putalpha(Image.fromarray(_enlarged_alpha(network, extras.alpha)))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with finished_file(target) as partial:
-        try:
-            picture.save(partial, kind, icc_profile=extras.icc_profile, **_OPTIONS[kind])
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno:  # the disk's, not the encoder's
-                raise
-            size = f"{picture.width}×{picture.height}"
-            raise ImageError(f"{target}: {kind} cannot hold {size} pixels in mode {picture.mode} ({error})") from error
+    content = io.BytesIO()  # libtiff, given a file, tells of a full disk in lines of its own, or not at all
+    try:
+        picture.save(content, kind, icc_profile=extras.icc_profile, **_OPTIONS[kind])
+    except (OSError, ValueError) as error:
+        size = f"{picture.width}×{picture.height}"
+        raise ImageError(f"{target}: {kind} cannot hold {size} pixels in mode {picture.mode} ({error})") from error
+    write_atomically(target, content.getvalue())
 
 
 def _enlarged_alpha(network: SuperResolver, alpha: U8) -> U8:

@@ -53,6 +53,7 @@ def run(job: UpscaleJob) -> Upscaled:
 
     Raises:
         SettingError: where to write is not clear, exists already, or is an input.
+        PlaceError: there can be no folder to write to.
         ImageError: a single image cannot be used, or some of a folder could not.
         WeightsError: the weights hold no SR network.
     """
