@@ -99,7 +99,7 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """`content` as the whole of `path`, also after a crash at any moment."""
     with finished_file(path) as partial:
         partial.write_bytes(content)

@@ -346,7 +346,7 @@ class TestMistakes:
         refused(dukd_cache(*build, tmp_path / "mine"), str(tmp_path / "mine"), "no cache", "choose another folder")
         (tmp_path / "file").write_text("mine")
         refused(dukd_cache(*build, tmp_path / "file"), "expected a folder, found a file")
-        refused(dukd_cache(*build, tmp_path / "file/below"), str(tmp_path / "file/below"), "Not a directory")
+        refused(dukd_cache(*build, tmp_path / "file/below"), f"{tmp_path / 'file'}: expected a folder, found a file")
         degrade = ("degrade", "--hr", hr, "--scale", 2, "--out")
         refused(dukd_cache(*degrade, tmp_path / "file"), str(tmp_path / "file"))
         assert (tmp_path / "file").read_text() == (tmp_path / "mine/notes.txt").read_text() == "mine"

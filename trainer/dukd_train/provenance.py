@@ -59,10 +59,14 @@ def _processor() -> str:
 
 def _git(folder: Path, *words: str) -> str | None:
     """What git prints, or none where it fails or is not there."""
+    reading = [
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(folder),
+    ]  # killed, it must leave no lock in the user's repository
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=_SECONDS, check=True
-        )
+        done = subprocess.run([*reading, *words], capture_output=True, text=True, timeout=_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None

@@ -71,7 +71,7 @@ def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
     except (OSError, ValueError) as error:
         size = f"{picture.width}×{picture.height}"
         raise ImageError(f"{target}: {kind} cannot hold {size} pixels in mode {picture.mode} ({error})") from error
-    write_atomically(target, content.getvalue())
+    write_atomically(target, content.getbuffer())
 
 
 def _enlarged_alpha(network: SuperResolver, alpha: U8) -> U8:

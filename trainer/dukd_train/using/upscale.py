@@ -61,8 +61,8 @@ def run(job: UpscaleJob) -> Upscaled:
     wanted = {source: target for source, target in targets.items() if job.overwrite or not target.exists()}
     if not wanted and not job.source.is_dir():
         raise SettingError(f"{job.out}: exists already; --overwrite makes it anew")
-    for folder in {target.parent for target in wanted.values()}:
-        try_folder(folder)
+    if wanted:  # a subfolder that cannot be made costs its own images only
+        try_folder(job.out.parent if job.out in wanted.values() else job.out)
     network = networks.load(job.weights).to(choose_device(job.device))
     made, failed = _enlarge(network, job, wanted) if wanted else (0, [])
     conclude(failed, len(wanted), "enlarged")
