@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dukd_cache.errors import ImageError, SettingError
-from dukd_cache.files import is_systems
+from dukd_cache.left_overs import is_systems
 from dukd_cache.progress import say, speaks
 
 SUFFIXES = (

@@ -342,7 +342,9 @@ class TestRefused:
     @pytest.mark.parametrize("kind", ["GIF", "PPM", "ICO", "EPS", "JPEG2000"])
     def test_other_kinds_under_a_false_name(self, tmp_path: Path, kind: str) -> None:
         Image.fromarray(photo(16, 16)).save(tmp_path / "x.png", kind)
-        self.refuses(tmp_path / "x.png", "expected PNG, JPEG, WebP, TIFF, BMP, AVIF or JPEG XL, found a file that begins with b'")
+        self.refuses(
+            tmp_path / "x.png", "expected PNG, JPEG, WebP, TIFF, BMP, AVIF or JPEG XL, found a file that begins with b'"
+        )
 
     def test_empty_text_and_folder(self, tmp_path: Path) -> None:
         (tmp_path / "empty.png").touch()

@@ -33,7 +33,9 @@ def git_commit() -> str | None:
     here = Path(__file__).resolve()
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None  # no repository, or one that merely contains the environment dukd is installed in
-    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    commit = _git(here.parent, "rev-parse", "HEAD")
+    changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if commit and changed else commit
 
 
 def device_name(device: torch.device) -> str:
@@ -58,13 +60,11 @@ def _processor() -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git prints, or none where it fails or is not there."""
-    reading = [
-        "git",
-        "--no-optional-locks",
-        "-C",
-        str(folder),
-    ]  # killed, it must leave no lock in the user's repository
+    """What git prints, or none where it fails, is not there or prints nothing.
+
+    It takes no lock: if it were killed, the lock would stay, and stop the user's own git.
+    """
+    reading = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
         done = subprocess.run([*reading, *words], capture_output=True, text=True, timeout=_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
