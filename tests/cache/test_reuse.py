@@ -321,7 +321,7 @@ def test_other_degraded_inputs_never_serve(photos: Path, teacher_file: Path, tmp
     with Image.open(changed) as image:
         Image.fromarray(255 - np.asarray(image)).save(changed)
     tally = Tally()
-    job.run(replace(first, lr=LrFolder(tmp_path / "lr")), tally)
+    job.run(replace(first, lr=(LrFolder(tmp_path / "lr"),)), tally)
     assert tally == Tally(asked=4, reused=3 * 6 - 4)
 
 

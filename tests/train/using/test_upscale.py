@@ -133,7 +133,7 @@ def test_tiles_and_ensemble(upscale: Upscale, photos: Path, tmp_path: Path) -> N
         ("{photos}/a.png {photos}/link.png --overwrite", "{photos}/link.png: would overwrite the input {photos}/a.png"),
         ("{photos}/a.png {tmp}/x.gif", "{tmp}/x.gif: expected a folder, or a file that ends in .png"),
         ("{photos}/a.png {tmp}/x.png --format jpg", "{tmp}/x.png: its name says another format than --format jpg"),
-        ("{photos} {tmp}/x --format gif", "unknown --format 'gif': did you mean 'tif'? (valid: bmp, jpeg, jpg, "),
+        ("{photos} {tmp}/x --format gif", "unknown --format 'gif': did you mean 'tif'? (valid: apng, bmp, jfif, "),
         ("{photos} {tmp}/x --tile 40", "tiles of 40 pixels that overlap by 32 on each side: expected at least 65"),
         ("{photos} {tmp}/x --tile big", "--tile big: expected auto, 0"),
         ("{photos} {tmp}/x --precision half", "unknown precision 'half': (valid: bf16, fp16, fp32)"),
