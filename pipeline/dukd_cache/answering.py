@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dukd_cache.errors import ImageError
+from dukd_cache.errors import AnswerError, ImageError
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, View
 from dukd_cache.plan import Crop, Plan
@@ -55,9 +55,18 @@ class _Group:
     """Waits for what it says of them; None where it was asked nothing."""
 
     def records(self) -> list[Record]:
-        """The pieces as records."""
+        """The pieces as records.
+
+        Raises:
+            AnswerError: the teacher answers with numbers that are not finite.
+        """
         if self.answers is not None:
-            for place, answer in zip(self.asked, self.answers(), strict=False):  # what fills the batch up is last
+            try:
+                answers = self.answers()
+            except AnswerError as error:
+                first = self.pieces[self.asked[error.places[0] % len(self.asked)]].cut.crop
+                raise AnswerError(f"{first}: {error}") from error
+            for place, answer in zip(self.asked, answers, strict=False):  # what fills the batch up is last
                 self.pieces[place] = replace(self.pieces[place], answer=answer)
         return [
             Record(
@@ -88,6 +97,7 @@ def answered(
 
     Raises:
         ImageError: an image cannot be read.
+        AnswerError: the teacher answers with numbers that are not finite.
     """
     cutting = on_one_core(_groups(plan, header, shards, batch_size, answers))
     # Both are closed here, so that no thread is left when the program ends by a signal: one that dies inside torch

@@ -76,6 +76,7 @@ def measure(
     Raises:
         SettingError: `sample` is not positive.
         CacheError: what is stored is damaged.
+        AnswerError: the teacher answers with numbers that are not finite.
     """
     if sample < 1:
         raise SettingError(f"--sample must be positive, got {sample}")

@@ -4,6 +4,7 @@
     ├── ImageError        a source image: missing, unreadable, too small, of the wrong size
     ├── WeightsError      a weights file: unreadable, not an SR network, of the wrong scale
     ├── SettingError      a setting or an option: unknown, of the wrong type, impossible
+    ├── AnswerError       a network's answer: numbers that are not finite
     ├── PlaceError        an address: of an unknown kind, without its extra, refused, not answering
     └── CacheError        a cache folder: not a cache, another cache, of an unknown version
         └── ShardCorrupt  stored bytes that are not what was written
@@ -11,7 +12,7 @@
 The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,6 +31,14 @@ class WeightsError(DukdError):
 
 class SettingError(DukdError):
     """A setting that is unknown, of the wrong type, or impossible."""
+
+
+class AnswerError(DukdError):
+    """A network's answer that is no picture. `places` says which of the images it was asked about."""
+
+    def __init__(self, message: str, places: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.places = tuple(places)
 
 
 class PlaceError(DukdError):

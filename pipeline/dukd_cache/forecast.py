@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from dukd_cache.errors import AnswerError
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, View
 from dukd_cache.places import Address, Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Crop, Plan
-from dukd_cache.record import Record, info_of
+from dukd_cache.record import U8, Answer, Record, info_of
 from dukd_cache.reuse import Tally
 from dukd_cache.stores import StoreWriter
 from dukd_cache.teacher import Teacher
@@ -112,6 +113,7 @@ def measure(
 
     Raises:
         ImageError: an image cannot be read.
+        AnswerError: the teacher answers with numbers that are not finite.
     """
     count = len(plan.images)
     chosen = sorted({number * count // _IMAGES_SAMPLED for number in range(_IMAGES_SAMPLED)})
@@ -154,11 +156,18 @@ def _asked(
     inputs = np.stack([cuts[place % len(cuts)].input for place in range(batch)])
     for _ in range(2):
         started = time.perf_counter()
-        answers = teacher(inputs, header.encoding.dtype)
+        answers = _answers(teacher, inputs, cuts, header)
         seconds = time.perf_counter() - started
         if seconds > _SLOW_BATCH_S and not teacher.compiled:
             break
     return [answers[place % batch] for place in range(len(cuts))], seconds / batch
+
+
+def _answers(teacher: Teacher, inputs: U8, cuts: list[Cut], header: Header) -> Answer:
+    try:
+        return teacher(inputs, header.encoding.dtype)
+    except AnswerError as error:
+        raise AnswerError(f"{cuts[error.places[0] % len(cuts)].crop}: {error}") from error
 
 
 def _stored(

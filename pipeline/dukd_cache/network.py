@@ -3,7 +3,7 @@
 Shapes: N images, H×W input sides, s scale.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +12,21 @@ from spandrel import ImageModelDescriptor, ModelDescriptor  # type: ignore[impor
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from dukd_cache.errors import AnswerError
+from dukd_cache.manifest import Precision
+
 SCALES = (2, 3, 4)
 """The SR factors that dukd knows."""
 
 _ONE_BY_ONE = ("SeemoRe",)
 """Architectures that in eval mode take only one image at a time."""
+
+
+_CURES: dict[Precision, str] = {
+    "fp32": "its weights are damaged, or the training that made them had diverged",
+    "bf16": "try fp32",
+    "fp16": "numbers inside it outgrow fp16, use bf16 or fp32",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +62,19 @@ class Network:
         """[N,3,H,W] float in [0,1] to [N,3,sH,sW] in [0,1], without gradients, for any H and W.
 
         Puts the module into eval mode and leaves it there.
+
+        Raises:
+            AnswerError: the network answers with numbers that are not finite.
         """
+        answer_NCHW = self.unclamped(image_NCHW)
+        refuse_unless_finite(finite(answer_NCHW).tolist(), self.architecture)
+        return answer_NCHW.clamp(0, 1)
+
+    def unclamped(self, image_NCHW: Tensor) -> Tensor:
+        """The same, but not clamped and not looked at: clamping makes white of infinity, and leaves NaN what it is."""
         self.module.eval()
         with torch.no_grad():
-            return self.forward(image_NCHW).clamp(0, 1)
+            return self.forward(image_NCHW)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
         """[N,3,H,W] float in [0,1] to [N,3,sH,sW], not clamped, with gradients, in the module's current mode.
@@ -81,6 +100,25 @@ class Network:
     def with_module(self, module: nn.Module) -> "Network":
         """The same network around another module of its kind, for example an averaged copy."""
         return replace(self, descriptor=described(module, self.descriptor))
+
+
+def finite(answer_NCHW: Tensor) -> Tensor:
+    """Which of N answers are finite numbers throughout: bool [N], on the answers' device."""
+    return answer_NCHW.isfinite().flatten(1).all(1)
+
+
+def refuse_unless_finite(finite_N: Sequence[bool], who: str, precision: Precision = "fp32") -> None:
+    """End where not all of N answers, computed in `precision`, are `finite`: say of which network, and what to try.
+
+    Raises:
+        AnswerError: some are not.
+    """
+    places = [place for place, is_finite in enumerate(finite_N) if not is_finite]
+    if places:
+        raise AnswerError(
+            f"{who} answers in {precision} with numbers that are not finite (NaN or infinite): {_CURES[precision]}",
+            places,
+        )
 
 
 def unfit_for_sr(descriptor: ModelDescriptor) -> str | None:

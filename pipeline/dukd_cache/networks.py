@@ -25,12 +25,23 @@ from torch import nn
 
 from dukd_cache import constructors, edsr, rcan, weights_file
 from dukd_cache.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
-from dukd_cache.network import SCALES, Network, described, unfit_for_sr
+from dukd_cache.network import SCALES, Network, described, finite, refuse_unless_finite, unfit_for_sr
 from dukd_cache.progress import say, speaks
 from dukd_cache.setting_types import checked
 from dukd_cache.weights_file import Candidate, State
 
-__all__ = ["SCALES", "Network", "architectures", "build", "file_at", "fingerprint", "load", "save"]
+__all__ = [
+    "SCALES",
+    "Network",
+    "architectures",
+    "build",
+    "file_at",
+    "fingerprint",
+    "finite",
+    "load",
+    "refuse_unless_finite",
+    "save",
+]
 
 TAKEN = "taken"
 """In a network's metadata: which of the networks in its file it is, where there is more than one."""
@@ -97,8 +108,8 @@ def load(path: Path) -> Network:
     Settings that tensors cannot show are spandrel's guess, unless `save` wrote the file.
 
     Raises:
-        WeightsError: unreadable, no RGB network of scale 2, 3 or 4, several of them, or metadata that do not fit the
-            tensors.
+        WeightsError: unreadable, no RGB network of scale 2, 3 or 4, several of them, metadata that do not fit the
+            tensors, or parameters that are not finite.
     """
     try:
         file = weights_file.located(path)
@@ -107,6 +118,7 @@ def load(path: Path) -> Network:
         with torch.random.fork_rng(devices=[]):  # a module is initialised randomly before it gets its tensors
             recipe = metadata.pop(_METADATA_KEY, None)
             network = _detect(content, file, metadata) if recipe is None else _rebuild(recipe, content)
+        _refuse_damaged(network)
         return replace(network, metadata=metadata)
     except DukdError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -248,6 +260,12 @@ def _rebuild(recipe: str, tensors: State) -> Network:
     except RuntimeError as error:
         raise WeightsError(f"its tensors do not fit its metadata ({one_line(error)})") from None
     return network
+
+
+def _refuse_damaged(network: Network) -> None:
+    for name, parameter in network.module.named_parameters():
+        if not parameter.isfinite().all():
+            raise WeightsError(f"{name} holds numbers that are not finite (NaN or infinite): the weights are damaged")
 
 
 def _construct(name: str, arch_id: ArchId, constructor: type[nn.Module], keywords: Mapping[str, Any]) -> Network:

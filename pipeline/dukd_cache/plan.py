@@ -30,6 +30,10 @@ class Crop:
     """Left edge, in pixels of the image it is cut from: HR for `zoom_in`, else LR."""
     y: int
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.image.path}: crop {self.index} of {self.view} at ({self.x}, {self.y})"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dukd_cache.errors import CacheError
+from dukd_cache.errors import AnswerError, CacheError
 from dukd_cache.manifest import Dtype, Precision, TeacherInfo, View
 from dukd_cache.places import Address
 from dukd_cache.reader import Cache
@@ -39,6 +39,7 @@ def ask_again(
 
     Raises:
         CacheError: the cache is of another teacher, or of none.
+        AnswerError: the teacher answers with numbers that are not finite.
     """
     known = cache.manifest.teacher
     if known is None:
@@ -90,7 +91,10 @@ def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) ->
     dtype = cache.manifest.encoding.dtype
     allowed = tolerance(teacher.info.precision, dtype)
     levels = 1 if dtype == "uint8" else 255
-    answers_Nqq3 = teacher(np.stack([record.input for _, record in records]), dtype)
+    try:
+        answers_Nqq3 = teacher(np.stack([record.input for _, record in records]), dtype)
+    except AnswerError as error:
+        raise AnswerError(f"{cache.root}: record {records[error.places[0]][1].info.key} of {view}: {error}") from error
     for (index, record), answer in zip(records, answers_Nqq3, strict=True):
         assert record.teacher is not None
         off = float(np.abs(answer.astype(np.float32) - record.teacher.astype(np.float32)).max()) * levels

@@ -6,6 +6,7 @@ Shapes: N patches, p input side, q = scale · p.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,9 @@ class Teacher:
         """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
 
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
+
+        Raises:
+            AnswerError: the network answers with numbers that are not finite; `places` says to which of the N.
         """
         return self.ask(input_Npp3, dtype)()
 
@@ -46,18 +50,40 @@ class Teacher:
         So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
         """
         input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2).float().div(255)
-        answers_NCqq = self.answers(input_NCpp)
+        answers_NCqq, finite_N = self._computed(input_NCpp)
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
         else:
             stored = answers_NCqq.half() if dtype == "float16" else answers_NCqq
-        return _fetched(stored.permute(0, 2, 3, 1).contiguous())
+        fetched, fetched_finite = _fetched(stored.permute(0, 2, 3, 1).contiguous()), _fetched(finite_N)
+
+        def wait() -> Answer:
+            self._refuse_unless(fetched_finite())
+            return fetched()
+
+        return wait
 
     def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
-        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet."""
+        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet.
+
+        Raises:
+            AnswerError: some are not finite.
+        """
+        answers_NCqq, finite_N = self._computed(input_NCpp)
+        self._refuse_unless(finite_N.cpu().numpy())
+        return answers_NCqq
+
+    def _computed(self, input_NCpp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answers, and which of them are finite: looked at before they are clamped, which hides infinity."""
         deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with autocast(self.device, self.info.precision), deterministic:
-            return self.network(input_NCpp).float()
+            answers_NCqq = self.network.unclamped(input_NCpp).float()
+        return answers_NCqq.clamp(0, 1), networks.finite(answers_NCqq)
+
+    def _refuse_unless(self, finite_N: npt.NDArray[np.bool_]) -> None:
+        networks.refuse_unless_finite(
+            finite_N.tolist(), f"{self.info.file}: {self.info.architecture}", self.info.precision
+        )
 
 
 def load(weights: Path, device: torch.device, precision: Precision, *, compiled: bool = False) -> Teacher:
@@ -89,7 +115,7 @@ def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     return pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
 
 
-def _fetched(stored: torch.Tensor) -> Callable[[], Answer]:
+def _fetched(stored: torch.Tensor) -> Callable[[], npt.NDArray[Any]]:
     """What waits until `stored` is computed and returns it as an array."""
     if stored.device.type != "cuda":
         return stored.cpu().numpy
@@ -98,9 +124,8 @@ def _fetched(stored: torch.Tensor) -> Callable[[], Answer]:
     done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     done.record()
 
-    def wait() -> Answer:
+    def wait() -> npt.NDArray[Any]:
         done.synchronize()
-        answers: Answer = pinned.numpy()
-        return answers
+        return pinned.numpy()
 
     return wait

@@ -14,7 +14,7 @@ from torch import Tensor
 from dukd_cache.devices import autocast
 from dukd_cache.errors import ImageError, SettingError, unknown_name
 from dukd_cache.manifest import Precision
-from dukd_cache.networks import Network
+from dukd_cache.networks import Network, finite, refuse_unless_finite
 from dukd_train.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
@@ -74,7 +74,9 @@ class _Placed:
         device = device_of(self.network)
         deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with autocast(device, self.precision), deterministic:
-            return self.network(image_NCHW.to(device)).float()
+            answer_NCHW = self.network.unclamped(image_NCHW.to(device)).float()
+        refuse_unless_finite(finite(answer_NCHW).tolist(), self.network.architecture, self.precision)
+        return answer_NCHW.clamp(0, 1)
 
 
 def prepared(network: Network, how: Inference) -> SuperResolver:
