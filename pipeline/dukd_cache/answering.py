@@ -130,10 +130,8 @@ def _groups(
 
 
 def _looked_up(cuts: Iterable[Cut], start: int, header: Header, answers: Answers | None) -> Iterator[_Piece]:
-    name = header.teacher.fingerprint if header.teacher else ""
-    precision = header.teacher.precision if header.teacher else "fp32"
     for position, piece in enumerate(cuts, start):
-        key = fingerprint(piece.input, name, precision)
+        key = fingerprint(piece.input, header.teacher)
         yield _Piece(piece, position, key, answers.find(key, piece.input) if answers else None)
 
 

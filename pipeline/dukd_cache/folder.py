@@ -27,7 +27,13 @@ HEADER = "building.json"
 PREVIOUS = "previous"
 """Where shards wait whose answers go into the cache that is being built."""
 
-_LOST = (("teacher", "fingerprint"), ("teacher", "precision"), ("spec", "scale"), ("spec", "patch"))
+_LOST = (
+    ("teacher", "fingerprint"),
+    ("teacher", "precision"),
+    ("teacher", "window"),
+    ("spec", "scale"),
+    ("spec", "patch"),
+)
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
 
 

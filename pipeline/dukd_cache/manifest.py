@@ -20,7 +20,7 @@ from pydantic import (
 from dukd_cache.errors import CacheError, ShardCorrupt
 from dukd_cache.places import Place
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 
 View = Literal["base", "zoom_in", "zoom_out"]
@@ -94,6 +94,8 @@ class TeacherInfo(_Frozen):
     settings: dict[str, Any]
     fingerprint: str
     precision: Precision
+    window: Side
+    """Inputs are mirrored to a multiple of it, in pixels, before the network sees them; 1: none needed."""
 
 
 class SkippedImage(_Frozen):
@@ -145,7 +147,7 @@ class Header(_Frozen):
     """All that is known before the first record: two builds with equal headers write equal bytes."""
 
     format: Literal["dukd-cache"] = "dukd-cache"
-    version: Literal[1] = FORMAT_VERSION
+    version: Literal[2] = FORMAT_VERSION
     spec: CropSpec
     teacher: TeacherInfo | None
     """None in a cache of pairs, made to train from scratch: `base` only, no teacher's answers."""
@@ -252,6 +254,11 @@ def _parsed(path: str, content: bytes) -> _SealedManifest:
     try:
         found = _SealedManifest.model_validate_json(content)
     except ValidationError as error:
+        version = _version(content)
+        if isinstance(version, int) and version != FORMAT_VERSION:
+            raise CacheError(
+                f"{path}: cache format {FORMAT_VERSION} expected, found {version!r:.20}: build this cache anew"
+            ) from error
         first = error.errors()[0]
         where = " ".join(".".join(map(str, first["loc"])).split())[:80] or "content"
         raise CacheError(
@@ -260,6 +267,15 @@ def _parsed(path: str, content: bytes) -> _SealedManifest:
     if contradiction := _contradiction(found):
         raise CacheError(f"{path}: contradicts itself: {contradiction}")
     return found
+
+
+def _version(content: bytes) -> object:
+    """The number of the format that a manifest says it is of; None where it is no manifest of ours."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found.get("version") if isinstance(found, dict) and found.get("format") == "dukd-cache" else None
 
 
 def _contradiction(manifest: Manifest) -> str | None:

@@ -3,12 +3,13 @@
 Shapes: N images, H×W input sides, s scale.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from spandrel import ImageModelDescriptor, ModelDescriptor  # type: ignore[import-untyped]
+from spandrel import ImageModelDescriptor, ModelDescriptor, SizeRequirements  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -92,6 +93,33 @@ class Network:
             answer_NCHW = call(self.module, padded_NCHW)
         return answer_NCHW[..., : self.scale * height, : self.scale * width]
 
+    @property
+    def window(self) -> int:
+        """LR pixels after which the network's windows repeat; 1 where it has none that settings or modules name.
+
+        Of DCTLSA, whose windows no setting tells, as of SwinIR, HAT, OmniSR, …; of DAT and CRAFT, whose windows are
+        rectangles, the side that holds all of them.
+        """
+        named = [self.settings, *map(vars, self.module.modules())]
+        sizes = {
+            size
+            for values in named
+            for name, value in values.items()
+            if name.endswith(("window_size", "split_size"))
+            for size in (value if isinstance(value, list | tuple) else [value])
+            if isinstance(size, int) and size > 0
+        }
+        return math.lcm(int(self.descriptor.size_requirements.multiple_of), *sizes)
+
+    def in_whole_windows(self) -> "Network":
+        """This network, whose inputs are mirrored to a multiple of its window before it sees them.
+
+        Many mirror their features instead, or an input only as far as the whole of one window: their answers to sides
+        between are worse, below bicubic at times (docs/method.md has figures).
+        """
+        required = replace(self.descriptor.size_requirements, multiple_of=self.window)
+        return replace(self, descriptor=described(self.module, self.descriptor, required))
+
     def to(self, device: torch.device) -> "Network":
         """This network, its module moved (in place) to `device`."""
         self.module.to(device)
@@ -131,8 +159,14 @@ def unfit_for_sr(descriptor: ModelDescriptor) -> str | None:
     return f"3 channels in and out expected, found {channels}" if channels != (3, 3) else None
 
 
-def described(module: nn.Module, like: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Module]:
-    """`module` with another descriptor's properties, whose own module may be of other settings."""
+def described(
+    module: nn.Module, like: ImageModelDescriptor[nn.Module], required: SizeRequirements | None = None
+) -> ImageModelDescriptor[nn.Module]:
+    """`module` with another descriptor's properties, whose own module may be of other settings.
+
+    Args:
+        required: in place of its size requirements.
+    """
     return ImageModelDescriptor(
         module,
         module.state_dict(),
@@ -144,7 +178,7 @@ def described(module: nn.Module, like: ImageModelDescriptor[nn.Module]) -> Image
         scale=like.scale,
         input_channels=like.input_channels,
         output_channels=like.output_channels,
-        size_requirements=like.size_requirements,
+        size_requirements=required or like.size_requirements,
         tiling=like.tiling,
         call_fn=like._call_fn,
     )

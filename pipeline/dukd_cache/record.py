@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from dukd_cache.manifest import FORMAT_VERSION, Count, Precision, View
+from dukd_cache.manifest import FORMAT_VERSION, Count, TeacherInfo, View
 from dukd_cache.plan import Crop
 
 U8 = npt.NDArray[np.uint8]
@@ -61,7 +61,8 @@ def info_of(crop: Crop, position: int, fingerprint: str) -> RecordInfo:
     )
 
 
-def fingerprint(input_pp3: U8, teacher: str, precision: Precision) -> str:
-    """sha256 over all that the teacher's answer depends on; `teacher` is the teacher's own fingerprint."""
-    heading = f"{FORMAT_VERSION}/{teacher}/{precision}/{input_pp3.shape}/"
+def fingerprint(input_pp3: U8, teacher: TeacherInfo | None) -> str:
+    """sha256 over all that the teacher's answer depends on; of a cache of pairs, over the input alone."""
+    asked = f"{teacher.fingerprint}/{teacher.precision}/{teacher.window}" if teacher else ""
+    heading = f"{FORMAT_VERSION}/{asked}/{input_pp3.shape}/"
     return hashlib.sha256(heading.encode() + input_pp3.tobytes()).hexdigest()

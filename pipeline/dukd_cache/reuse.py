@@ -69,10 +69,13 @@ def useful_shards(places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -
         header = header_of(place)
         if header is None or header.teacher is None:
             continue
-        same = (header.teacher.fingerprint, header.teacher.precision) == (teacher.fingerprint, teacher.precision)
-        if same and DTYPES.index(header.encoding.dtype) >= DTYPES.index(dtype):
+        if _asked_alike(header.teacher, teacher) and DTYPES.index(header.encoding.dtype) >= DTYPES.index(dtype):
             for shard in whole_shards(place, header):
                 yield Source(place, header, shard)
+
+
+def _asked_alike(one: TeacherInfo, other: TeacherInfo) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("fingerprint", "precision", "window"))
 
 
 class Answers:

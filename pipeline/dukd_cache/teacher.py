@@ -96,6 +96,7 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
     autocast(device, precision)
     network = networks.load(weights)
     network.module.requires_grad_(False).eval()
+    window = network.window
     # Inputs come with their channels last, and so the weights should lie.
     network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     info = TeacherInfo(
@@ -104,10 +105,11 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
         settings=dict(network.settings),
         fingerprint=networks.fingerprint(network),
         precision=precision,
+        window=window,
     )
     if compiled:
         compile_in_place(network.module, device)
-    return Teacher(network, info, device, compiled)
+    return Teacher(network.in_whole_windows(), info, device, compiled)
 
 
 def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -200,8 +200,7 @@ def _contradiction(record: Record, found: Manifest, shard: ShardInfo, position: 
     info = record.info
     if info.view != shard.view or not info.key.startswith(f"{position:08d}_"):
         return f"of {info.view}, found at position {position} of {shard.view}"
-    teacher = found.teacher
-    name = fingerprint(record.input, teacher.fingerprint if teacher else "", teacher.precision if teacher else "fp32")
+    name = fingerprint(record.input, found.teacher)
     if name != info.fingerprint:
         return f"fingerprint {info.fingerprint[:12]}… stored, {name[:12]}… of its input"
     answer = record.teacher

@@ -159,7 +159,7 @@ def test_without_a_manifest_there_is_no_cache(small_cache: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 2}, "version"),
+        ({"version": "2"}, "version"),
         ({"format": "other"}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"shards": None}, "shards"),
@@ -171,15 +171,22 @@ def test_a_manifest_of_another_kind_is_refused(
 ) -> None:
     content = json.loads((small_cache / "manifest.json").read_text()) | change
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(CacheError, match=rf"manifest\.json: not a manifest of cache format 1 \({says}: ") as caught:
+    with pytest.raises(CacheError, match=rf"manifest\.json: not a manifest of cache format 2 \({says}: ") as caught:
         Cache(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cache_of_an_older_format_is_to_be_built_anew(small_cache: Path, tmp_path: Path) -> None:
+    content = json.loads((small_cache / "manifest.json").read_text()) | {"version": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(CacheError, match=r"cache format 2 expected, found 1: build this cache anew$"):
+        Cache(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
 def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(CacheError, match="not a manifest of cache format 1"):
+    with pytest.raises(CacheError, match="not a manifest of cache format 2"):
         Cache(tmp_path)
 
 
@@ -192,5 +199,5 @@ def test_a_fingerprint_names_teacher_precision_and_pixels(small_cache: Path, vie
     for index in range(4):
         record = cache.read(view, index)
         side = len(record.input)
-        parts = f"1/{teacher.fingerprint}/fp32/({side}, {side}, 3)/".encode() + record.input.tobytes()
+        parts = f"2/{teacher.fingerprint}/fp32/1/({side}, {side}, 3)/".encode() + record.input.tobytes()
         assert record.info.fingerprint == hashlib.sha256(parts).hexdigest()

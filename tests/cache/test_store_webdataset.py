@@ -40,7 +40,7 @@ def record_of(view: View, position: int, dtype: Dtype = "uint8", teacher: bool =
         answer = (answer / np.float32(255)).astype(dtype)
     truth = None if view == "zoom_in" else photo(12, 12, seed=200 + position)
     crop = Crop(view, image, position % 2, x=position, y=2 * position)
-    info = info_of(crop, position, fingerprint(pixels, "teacher", "fp32"))
+    info = info_of(crop, position, fingerprint(pixels, None))
     return Record(info, pixels, answer if teacher else None, truth)
 
 

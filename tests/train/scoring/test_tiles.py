@@ -10,7 +10,6 @@ from torch import Tensor
 from dukd_cache import networks
 from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.networks import Network
-from dukd_train.scoring.inference import window_of
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.tiles import AUTO_SIDE, Span, Tiled, seen_beyond, spans, tile_side
 
@@ -96,7 +95,7 @@ def test_tiles_of_convolutions_equal_the_whole_image(scale: int) -> None:
 def test_windows_lie_as_in_the_whole_image() -> None:
     settings = {"embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 8, "mlp_ratio": 1}
     network = built("SwinIR", 2, settings | {"upsampler": "pixelshuffledirect"})
-    multiple = window_of(network)
+    multiple = network.window
     assert multiple == 8
     image = picture(45, 70)
     tiled = Tiled(network, 56, 24, multiple)(image)

@@ -3,7 +3,6 @@
 Legend of tensor names: N images (here always 1), C=3, H and W the LR image's sides, q an output side.
 """
 
-import math
 from dataclasses import dataclass
 from typing import get_args
 
@@ -90,7 +89,7 @@ def prepared(network: Network, how: Inference) -> SuperResolver:
         raise SettingError(f"precision fp16: numbers in {network.architecture} may become too large; use bf16 or fp32")
     placed = _Placed(network, how.precision)
     asked = SelfEnsemble(placed) if how.self_ensemble else placed
-    return Tiled(asked, how.tile, how.tile_overlap, window_of(network), flipped=how.self_ensemble)
+    return Tiled(asked, how.tile, how.tile_overlap, network.window, flipped=how.self_ensemble)
 
 
 def seams(network: Network, how: Inference) -> str | None:
@@ -98,7 +97,7 @@ def seams(network: Network, how: Inference) -> str | None:
 
     Measured (see `tiles.seen_beyond`), as neither names nor settings tell what a network's weights make of far pixels.
     """
-    levels = seen_beyond(_Placed(network, how.precision), how.tile_overlap, window_of(network))
+    levels = seen_beyond(_Placed(network, how.precision), how.tile_overlap, network.window)
     if levels <= _VISIBLE:
         return None
     return (
@@ -157,12 +156,3 @@ def _refuse_too_large(height: int, width: int) -> None:
             f"its {width}×{height} pixels take {needed / 1e9:.1f} GB of memory, {there / 1e9:.1f} GB are free: "
             "cut it into parts"
         )
-
-
-def window_of(network: Network) -> int:
-    """LR pixels after which a network's windows, and its padding of whole images to them, repeat."""
-    sizes = [int(network.descriptor.size_requirements.multiple_of)]
-    for name, value in network.settings.items():
-        if "window_size" in name or "split_size" in name:  # SwinIR, HAT, DRCT, …; DAT, CRAFT: these pad by themselves
-            sizes += [size for size in (value if isinstance(value, list) else [value]) if isinstance(size, int)]
-    return math.lcm(*(size for size in sizes if size > 0))
