@@ -1,6 +1,7 @@
 """The command `dukd-cache`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 import json
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -116,10 +117,15 @@ def build_job(
         ),
     ] = None,
     lr_template: Annotated[str, typer.Option(help="Name of an LR file.")] = "{stem}x{scale}",
-    patch: Annotated[int, typer.Option(help="Side of an LR patch, in pixels.")] = 48,
+    patch: Annotated[
+        int | None,
+        typer.Option(help="Side of an LR patch, in pixels. Default: 48, or the next multiple of the teacher's window."),
+    ] = None,
     zoom_out_patch: Annotated[
         int | None,
-        typer.Option(help="Side of zoom-out's input; default patch // scale, patch where LR images are large."),
+        typer.Option(
+            help="Side of zoom-out's input. Default: patch // scale, or the next multiple of the teacher's window."
+        ),
     ] = None,
     base: Annotated[int, typer.Option(help="Records an image of the view base; 0 leaves it out.")] = 8,
     zoom_in: Annotated[
@@ -239,6 +245,8 @@ def plan(
     from dukd_cache import forecast, job
 
     found = job.forecast(asked)
+    for line in found.notes:
+        print(line, file=sys.stderr)
     print(json.dumps(forecast.facts(found, asked.out), indent=1) if as_json else forecast.table(found, asked.out))
 
 

@@ -3,28 +3,24 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from dukd_cache.errors import AnswerError
-from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Header, View
 from dukd_cache.places import Address, Place
 from dukd_cache.places.folder import Folder
-from dukd_cache.plan import Crop, Plan
-from dukd_cache.record import U8, Answer, Record, info_of
+from dukd_cache.plan import Plan
+from dukd_cache.record import Answer, Record, info_of
 from dukd_cache.reuse import Tally
 from dukd_cache.stores import StoreWriter
 from dukd_cache.teacher import Teacher
-from dukd_cache.views import Cut, cut
+from dukd_cache.trial import asked, cuts_of, doubt, scenes_of, tried_of
+from dukd_cache.views import Cut
 
 E = TypeVar("E")
 
-_IMAGES_SAMPLED = 8
 _SLOW_BATCH_S = 3.0
 """A first batch that takes longer is measure enough; a shorter one warms up."""
 _DISK_SAMPLE = 32_000_000
@@ -52,6 +48,8 @@ class Sample:
     disk: float | None
     """Seconds a byte; None where nothing can be measured without writing."""
     views: dict[View, Cost]
+    doubts: tuple[str, ...]
+    """A line for each view to which the teacher answers worse than bicubic."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,8 @@ class Forecast:
     sample: Sample
     cores: int
     on_gpu: bool
+    notes: tuple[str, ...] = ()
+    """What could be better about settings and teacher, a line each."""
 
     def bytes(self, view: View) -> float:
         """That all records of `view` take."""
@@ -115,63 +115,41 @@ def measure(
         ImageError: an image cannot be read.
         AnswerError: the teacher answers with numbers that are not finite.
     """
-    count = len(plan.images)
-    chosen = sorted({number * count // _IMAGES_SAMPLED for number in range(_IMAGES_SAMPLED)})
     started = time.perf_counter()
-    scenes = {number: _scene(plan, number) for number in chosen}
-    reading = (time.perf_counter() - started) / len(chosen)
+    scenes = scenes_of(plan)
+    reading = (time.perf_counter() - started) / len(scenes)
     costs: dict[View, Cost] = {}
+    doubts: list[str] = []
     records = 0
     for view in plan.spec.views:
-        crops = list(_sampled(plan, view, chosen, batch))
         started = time.perf_counter()
-        cuts = [cut(crop, plan.spec, scenes[number]) for number, crop in crops]
+        cuts = cuts_of(plan, view, scenes, batch)
         cutting = (time.perf_counter() - started) / len(cuts)
         answers, asking = _asked(teacher, cuts, header, batch)
+        if teacher and (tried := tried_of(cuts, answers)) and (line := doubt(view, tried, teacher.info, teacher)):
+            doubts.append(line)
         costs[view] = Cost(cutting, asking, *_stored(view, cuts, answers, store))
         records += len(cuts)
-    return Sample(records, reading, _disk(out), costs)
-
-
-def _scene(plan: Plan, number: int) -> Scene:
-    image = plan.images[number]
-    return read_scene(image.path, image.lr, plan.spec.scale)
-
-
-def _sampled(plan: Plan, view: View, chosen: list[int], most: int) -> Iterator[tuple[int, Crop]]:
-    """Up to `most` crops, spread over the images `chosen`."""
-    each = max(1, most // len(chosen))
-    for number in chosen[:most]:
-        start = number * plan.spec.count(view)
-        for crop in plan.crops(view, start, start + min(each, plan.spec.count(view))):
-            yield number, crop
+    return Sample(records, reading, _disk(out), costs, tuple(doubts))
 
 
 def _asked(
     teacher: Teacher | None, cuts: list[Cut], header: Header, batch: int
-) -> tuple[list[np.ndarray | None], float]:
+) -> tuple[list[Answer] | list[None], float]:
     """Answers to `cuts`, and the teacher's seconds an answer."""
     if teacher is None:
         return [None] * len(cuts), 0.0
-    inputs = np.stack([cuts[place % len(cuts)].input for place in range(batch)])
     for _ in range(2):
         started = time.perf_counter()
-        answers = _answers(teacher, inputs, cuts, header)
+        answers = asked(teacher, cuts, batch, header.encoding.dtype)
         seconds = time.perf_counter() - started
         if seconds > _SLOW_BATCH_S and not teacher.compiled:
             break
     return [answers[place % batch] for place in range(len(cuts))], seconds / batch
 
 
-def _answers(teacher: Teacher, inputs: U8, cuts: list[Cut], header: Header) -> Answer:
-    try:
-        return teacher(inputs, header.encoding.dtype)
-    except AnswerError as error:
-        raise AnswerError(f"{cuts[error.places[0] % len(cuts)].crop}: {error}") from error
-
-
 def _stored(
-    view: View, cuts: list[Cut], answers: list[np.ndarray | None], store: Callable[[Place], StoreWriter[E]]
+    view: View, cuts: list[Cut], answers: list[Answer] | list[None], store: Callable[[Place], StoreWriter[E]]
 ) -> tuple[float, float]:
     """Core seconds to encode a record, and bytes that it takes with its share of the sidecar."""
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
@@ -226,6 +204,7 @@ def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
         "bytes": round(sum(map(forecast.bytes, forecast.tallies))),
         "bottleneck": forecast.bottleneck,
         "measured_records": forecast.sample.records,
+        "notes": list(forecast.notes),
     }
 
 

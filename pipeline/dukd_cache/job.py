@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +44,10 @@ from dukd_cache.progress import progress
 from dukd_cache.reuse import Tally
 from dukd_cache.screening import HrSet, OnBadImage, screen
 from dukd_cache.stores.choice import choose_codec, open_writer, software
+from dukd_cache.trial import doubts
+
+PATCH = 48
+"""Side of an LR patch, in pixels: the usual one of SR training."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,10 @@ class BuildJob:
     """None: the teacher's."""
     lr: tuple[LrFolder, ...]
     """Empty: LR images are made. Else one for each of `hr`, or one for all."""
-    patch: int
+    patch: int | None
+    """None: `PATCH`, or the next multiple of the teacher's window."""
     zoom_out_patch: int | None
-    """None: patch // scale."""
+    """None: patch // scale, or the next multiple of the teacher's window."""
     base: int
     zoom_in: int
     zoom_out: int
@@ -100,6 +106,9 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     out.refuse_if_locked()
     made = prepare(job)
     store = open_writer(out, made.header)
+    if made.teacher:
+        for line in (*between_windows(job, made.teacher.info.window), *doubts(made.plan, made.teacher)):
+            print(line, file=sys.stderr)
     with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
         return build(
             made.plan,
@@ -122,7 +131,7 @@ def prepare(job: BuildJob) -> Prepared:
     """
     asked = _teacher(job)
     scale = _scale(job, asked)
-    spec = _spec(job, scale, asked is not None)
+    spec = _spec(job, scale, asked)
     sets = _sets(job)
     how = "decoding every image once" if job.on_bad_image == "skip" else "reading image headers"
     with known_images() as known:
@@ -155,7 +164,8 @@ def forecast(job: BuildJob) -> Forecast:
     )
     on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"
     records = {view: made.plan.total(view) for view in tallies}
-    return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu)
+    notes = (*between_windows(job, made.teacher.info.window), *sample.doubts) if made.teacher else ()
+    return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu, notes)
 
 
 def _sets(job: BuildJob) -> list[HrSet]:
@@ -187,8 +197,10 @@ def _scale(job: BuildJob, asked: teacher.Teacher | None) -> int:
     return asked.network.scale
 
 
-def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
-    if not has_teacher and (job.zoom_in or job.zoom_out):
+def _spec(job: BuildJob, scale: int, asked: teacher.Teacher | None) -> CropSpec:
+    window = asked.info.window if asked else 1
+    patch = _whole_windows(PATCH, window) if job.patch is None else job.patch
+    if asked is None and (job.zoom_in or job.zoom_out):
         raise SettingError("a cache without --teacher holds pairs only: use --zoom-in 0 --zoom-out 0")
     if not (job.base or job.zoom_in or job.zoom_out):
         raise SettingError("no view left: one of --base, --zoom-in, --zoom-out must be positive")
@@ -196,8 +208,10 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
         return CropSpec.model_validate(
             {
                 "scale": scale,
-                "patch": job.patch,
-                "zoom_out_patch": max(1, job.patch // scale) if job.zoom_out_patch is None else job.zoom_out_patch,
+                "patch": patch,
+                "zoom_out_patch": _whole_windows(max(1, patch // scale), window)
+                if job.zoom_out_patch is None
+                else job.zoom_out_patch,
                 "base": job.base,
                 "zoom_in": job.zoom_in,
                 "zoom_out": job.zoom_out,
@@ -208,6 +222,23 @@ def _spec(job: BuildJob, scale: int, has_teacher: bool) -> CropSpec:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise SettingError(f"--{option}: expected {wanted(first)}, got {first['input']}") from error
+
+
+def _whole_windows(side: int, window: int) -> int:
+    """`side`, or the next multiple of `window`."""
+    return -(-side // window) * window
+
+
+def between_windows(job: BuildJob, window: int) -> Iterator[str]:
+    """One line for each side that was asked for and is no multiple of the teacher's window."""
+    for option, side in (("--patch", job.patch), ("--zoom-out-patch", job.zoom_out_patch)):
+        if side is not None and side % window:
+            below, above = side // window * window, _whole_windows(side, window)
+            better = f"{below} or {above}" if below else f"{above}"
+            yield (
+                f"{option} {side}: no multiple of the teacher's window of {window}, so its inputs are mirrored to "
+                f"{above} pixels and its answers are worse than at {better}"
+            )
 
 
 def _header(job: BuildJob, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:
