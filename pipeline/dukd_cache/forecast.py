@@ -48,7 +48,7 @@ class Sample:
     disk: float | None
     """Seconds a byte; None where nothing can be measured without writing."""
     views: dict[View, Cost]
-    doubts: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     """A line for each view to which the teacher answers worse than bicubic."""
 
 

@@ -122,9 +122,7 @@ def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teache
         sides = f"{below} or {above}" if below else f"{above}"
         cause = f"inputs of {side}×{side} are no multiple of its window of {info.window}: take {sides}"
     elif _detail(answers) > _SHARPER * _detail(bicubic):
-        cause = (
-            "its answers add detail that is not there, as teachers trained for looks (GANs) or for degraded images do"
-        )
+        cause = "it adds detail that is not there, as teachers trained for looks (GANs) or for degraded images do"
     else:
         cause = "is it trained for such images, and for LR images that are made like these?"
     return (
