@@ -168,13 +168,10 @@ def test_default_sides_are_whole_windows(
     assert (made.plan.spec.patch, made.plan.spec.zoom_out_patch) == sides
     assert made.teacher is not None
     assert made.teacher.info.window == 8
-    assert (
-        list(job.between_windows(asked, 8))
-        == [
-            "--zoom-out-patch 5: no multiple of the teacher's window of 8, so its inputs are mirrored to 8 pixels and its "
-            "answers are worse than at 8"
-        ][: zoom_out_patch is not None]
-    )
+    said = list(job.between_windows(asked, 8))
+    assert len(said) == (zoom_out_patch is not None)
+    assert all(line.startswith("--zoom-out-patch 5: no multiple of the teacher's window of 8, so") for line in said)
+    assert all(line.endswith("its answers are worse than at 8") for line in said)
 
 
 def test_pairs_have_the_usual_patch(tmp_path: Path) -> None:
