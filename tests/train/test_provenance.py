@@ -47,7 +47,7 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
     _git(tmp_path, "commit", "-qm", "ours")
     head = _git(tmp_path, "rev-parse", "HEAD")
     before = (tmp_path / ".git/index").read_bytes()
-    module.touch()
+    (tmp_path / "own.txt").touch()
     assert commit_seen_by(module) == head
     assert (tmp_path / ".git/index").read_bytes() == before, "nothing is locked or written there"
     module.write_text(module.read_text() + "\n")
