@@ -20,6 +20,7 @@ from fsspec.registry import known_implementations  # type: ignore[import-untyped
 
 from dukd_cache.errors import PlaceError
 from dukd_cache.files import naming, written_as
+from dukd_cache.notes import tell_once
 from dukd_cache.places import object_lock
 from dukd_cache.places.folder import Folder
 
@@ -84,9 +85,7 @@ class Objects:
         if length == 0:
             return b""
         try:
-            return bytes(
-                self._asked(name, lambda store: store.cat_file(self._path(name), start=offset, end=offset + length))
-            )
+            return self._asked(name, lambda store: self._range(store, name, offset, length))
         except PlaceError:
             size = self.size(name)
             if size is not None and size <= offset:  # which stores refuse to answer
@@ -99,7 +98,9 @@ class Objects:
             found = self._asked(name, lambda store: store.info(self._path(name)))
         except FileNotFoundError:
             return None
-        return int(found["size"]) if found["type"] == "file" else None
+        if found["type"] != "file":
+            return None
+        return len(self.read(name)) if found["size"] is None else int(found["size"])
 
     def names(self, prefix: str = "") -> list[str]:
         """All objects whose names begin with `prefix`, sorted."""
@@ -186,6 +187,25 @@ class Objects:
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}".rstrip("/")
+
+    def _range(self, store: Any, name: str, offset: int, length: int) -> bytes:
+        """What was asked for: web servers may send the whole file instead, and proxies less of it.
+
+        Raises:
+            ConnectionError: something else came.
+        """
+        found = bytes(store.cat_file(self._path(name), start=offset, end=offset + length))
+        if len(found) == length:
+            return found
+        size = self.size(name) or 0
+        expected = max(0, min(length, size - offset))
+        if len(found) == expected:
+            return found
+        if len(found) != size:
+            raise ConnectionError(f"{len(found)} bytes came where {expected} were asked for, from byte {offset} on")
+        slow = "its server sends whole files where parts of them are asked for: a copy on this machine is faster"
+        tell_once(f"ranges of {self._address}", f"{self._address}: {slow}")
+        return found[offset : offset + length]
 
     def _put(self, name: str, put: Callable[[Any], object]) -> None:
         try:
