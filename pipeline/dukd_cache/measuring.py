@@ -7,6 +7,7 @@ from typing import Any
 from dukd_cache import equivariance, quality
 from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
+from dukd_cache.trial import doubts_of
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Measured:
     """The same numbers twice."""
 
     facts: dict[str, Any]
-    """JSON-able: `quality` by view, and `equivariance` by view and element where a teacher was asked."""
+    """JSON-able: `quality` by view, `notes`, and `equivariance` by view and element where a teacher was asked."""
     tables: tuple[str, ...]
 
 
@@ -31,8 +32,9 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
     total = sum(min(wanted, cache.count(view)) for view in cache.views)
     with progress("measuring records", total, "records") as advance:
         found = quality.measure(cache, wanted, advance)
-    facts: dict[str, Any] = {"quality": quality.to_json(found)}
-    tables = [quality.table(found, cache)]
+    notes = list(doubts_of(cache))
+    facts: dict[str, Any] = {"quality": quality.to_json(found), "notes": notes}
+    tables = ["\n".join([quality.table(found, cache), *notes])]
     if asked:
         wanted = sample or equivariance.SAMPLE
         total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))

@@ -19,7 +19,9 @@ from dukd_cache.degrade import upscale
 from dukd_cache.errors import AnswerError
 from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Dtype, TeacherInfo, View
+from dukd_cache.picture import spread
 from dukd_cache.plan import Crop, Plan
+from dukd_cache.reader import Cache
 from dukd_cache.record import U8, Answer
 from dukd_cache.teacher import Teacher
 from dukd_cache.views import Cut, cut
@@ -89,6 +91,24 @@ def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:
         cuts = cuts_of(plan, view, scenes, IMAGES)
         tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
         if tried and (line := doubt(view, tried, teacher.info, teacher)):
+            yield line
+
+
+def doubts_of(cache: Cache) -> Iterator[str]:
+    """The same of a finished cache, on a few of its records.
+
+    Raises:
+        CacheError: what is stored is damaged.
+    """
+    info = cache.manifest.teacher
+    for view in cache.views if info else ():
+        records = [cache.read(view, index) for index in spread(cache.count(view), IMAGES)]
+        tried = [
+            Tried(each.input, each.teacher, each.truth)
+            for each in records
+            if each.teacher is not None and each.truth is not None
+        ]
+        if info and tried and (line := doubt(view, tried, info)):
             yield line
 
 

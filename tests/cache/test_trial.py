@@ -17,8 +17,10 @@ from dukd_cache.degrade import downscale, upscale
 from dukd_cache.errors import AnswerError, WeightsError
 from dukd_cache.images import Scene
 from dukd_cache.manifest import Dtype, TeacherInfo, View
+from dukd_cache.measuring import measured
 from dukd_cache.networks import Network
 from dukd_cache.plan import Crop
+from dukd_cache.reader import Cache
 from dukd_cache.teacher import Teacher
 from dukd_cache.trial import Tried, doubt, doubts, tried_of
 from dukd_cache.views import Cut
@@ -118,10 +120,10 @@ def test_records_without_a_truth_are_left_out() -> None:
     assert len(tried_of(cuts, [scene.hr, scene.hr])) == 1
 
 
-# build and plan
+# build, plan and inspect
 
 
-def test_build_and_plan_say_it_in_one_line_a_view(
+def test_build_plan_and_inspect_say_it_in_one_line_a_view(
     photos: Path, teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The teacher of these tests is random: bicubic is better."""
@@ -132,7 +134,10 @@ def test_build_and_plan_say_it_in_one_line_a_view(
         "the teacher is worse than bicubic on base",
         "the teacher is worse than bicubic on zoom_out",
     ]
-    assert [note.split(":")[0] for note in job.forecast(asked).notes] == [line.split(":")[0] for line in said]
+    inspected = measured(Cache(tmp_path / "c"), 4, None, "cpu")
+    for notes in (job.forecast(asked).notes, inspected.facts["notes"]):
+        assert [note.split(":")[0] for note in notes] == [line.split(":")[0] for line in said]
+    assert inspected.facts["notes"][0] in inspected.tables[0]
 
 
 def test_a_released_gan_is_doubted_and_a_released_transformer_is_not(data_dir: Path, tmp_path: Path) -> None:
