@@ -179,6 +179,33 @@ def test_default_sides_are_whole_windows(
     assert all(line.endswith("its answers are worse than at 8") for line in said)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "settings", "window"),
+    [
+        ("SwinIR", {"embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 6}, 6),
+        ("DCTLSA", {}, 16),
+        ("OmniSR", {}, 8),
+        ("FDAT", {}, 8),
+        ("DAT", {"embed_dim": 60, "depth": [2], "num_heads": [6], "split_size": [8, 32]}, 32),
+        ("DITN", {}, 8),
+        ("Compact", {}, 1),
+        ("EDSR", {"channels": 8, "blocks": 1}, 1),
+    ],
+)
+def test_windows_are_found_in_settings_modules_and_requirements(
+    architecture: str, settings: dict[str, object], window: int
+) -> None:
+    network = networks.build(architecture, 4, settings)
+    assert network.window == window
+    assert network.in_whole_windows().window == window
+
+
+def test_a_network_that_mirrors_its_inputs_itself_answers_as_before() -> None:
+    swin = networks.build("SwinIR", 4, {"embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 8})
+    image_NCHW = torch.rand(2, 3, 18, 29)
+    assert torch.equal(swin.in_whole_windows()(image_NCHW), swin(image_NCHW))
+
+
 def test_pairs_have_the_usual_patch(tmp_path: Path) -> None:
     hr = save_photos(tmp_path / "hr", [(100, 100)])
     assert job.prepare(build_job(hr, tmp_path / "c", None, patch=None, base=1)).plan.spec.patch == 48
