@@ -81,6 +81,9 @@ _CALLED_HERE = {
 }
 """What commands may be called by those who know other programs."""
 
+_MAX_SHARD_MB = 100_000
+"""More is meant in other units."""
+
 _CODEC_HELP = "Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
 
 HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a list of their paths.")]
@@ -108,7 +111,7 @@ def build_job(
     ] = None,
     scale: Annotated[
         int | None,
-        typer.Option(help="Only without --teacher: makes a cache of LR/HR pairs, to train from scratch."),
+        typer.Option(min=2, max=4, help="Only without --teacher: makes a cache of LR/HR pairs, to train from scratch."),
     ] = None,
     lr: Annotated[
         list[Path] | None,
@@ -146,7 +149,9 @@ def build_job(
         typer.Option("--compile", help="torch.compile the teacher: attention gains most. Needs a C++ compiler."),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Patches the teacher answers at once.")] = 16,
-    shard_size: Annotated[int, typer.Option(min=1, help="MB of pixels a shard, before compression.")] = 128,
+    shard_size: Annotated[
+        int, typer.Option(min=1, max=_MAX_SHARD_MB, help="MB of pixels a shard, before compression.")
+    ] = 128,
     seed: Annotated[int, typer.Option(help="Moves every crop.")] = 0,
     on_bad_image: Annotated[
         OnBadImage,
@@ -330,7 +335,8 @@ def convert(
     store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
     codec: Annotated[Codec | None, typer.Option(help=_CODEC_HELP)] = None,
     shard_size: Annotated[
-        int | None, typer.Option(min=1, help="MB of pixels a shard, before compression. Default: as in SRC.")
+        int | None,
+        typer.Option(min=1, max=_MAX_SHARD_MB, help="MB of pixels a shard, before compression. Default: as in SRC."),
     ] = None,
 ) -> None:
     """Write a cache in another store, codec or shard size, without the teacher and without loss.

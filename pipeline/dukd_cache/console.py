@@ -10,6 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -88,6 +89,8 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     """
     for command in app.registered_commands:
         command.cls = _EachOnce
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8 go out as they came in
     before = [(number, signal.signal(number, _stop)) for number in _handled()]
     try:
         code = app(prog_name=name, standalone_mode=False)

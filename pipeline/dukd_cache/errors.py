@@ -75,6 +75,11 @@ def wanted(detail: Mapping[str, Any]) -> str:
     return kinds.get(kind.partition("_")[0], str(detail["msg"]))
 
 
+def printable(name: str) -> str:
+    """A file's name as it can be printed and stored: bytes that are no UTF-8 become `\\udcff` and the like."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def one_line(error: Exception) -> str:
     """Another library's error as one short line."""
     text = " ".join(str(error).split()) or type(error).__name__

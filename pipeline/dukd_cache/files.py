@@ -132,12 +132,14 @@ def try_file(path: Path, make_parents: bool = False) -> None:
 
     Raises:
         SettingError: it is a folder.
+        PlaceError: it is a link to nothing, or lies where no folder can be.
         OSError: it cannot be written, and names it.
     """
     if path.is_dir():
         raise SettingError(f"{path}: expected a file, found a folder")
     if _is_stream(path):
         return
+    _refuse_dangling(path)
     refuse_no_folder(path.parent)
     with _renamed_errors(path):
         _try(_nearest(path.parent) if make_parents else path.parent)
@@ -200,10 +202,14 @@ def refuse_no_folder(folder: Path) -> None:
         PlaceError: `folder`, or one above it, is a link to nothing, or a file.
     """
     place = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if place.is_symlink() and not place.exists():
-        raise PlaceError(f"{place}: a link to {place.readlink()}, which is not there: make it, or remove the link")
+    _refuse_dangling(place)
     if not place.is_dir():
         raise PlaceError(f"{place}: expected a folder, found a file")
+
+
+def _refuse_dangling(place: Path) -> None:
+    if place.is_symlink() and not place.exists():
+        raise PlaceError(f"{place}: a link to {place.readlink()}, which is not there: make it, or remove the link")
 
 
 def make_folder(folder: Path) -> None:

@@ -43,6 +43,8 @@ _NAMED = 5
 
 _LONGEST_LIST = 1 << 30
 
+_EXPECTED = "expected a folder of images, or a text file with the path of one in each line"
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -183,20 +185,21 @@ def _listed(file: Path) -> ImageFiles:
         lines[path] = number
     if not lines:
         raise ImageError(f"{file}: names no images; expected the path of one in each line")
+    if not any(map(os.path.lexists, lines)):
+        raise ImageError(f"{file}: {_EXPECTED}, found a text without any: there is no {next(iter(lines))}")
     root = Path(os.path.commonpath([path.parent for path in lines]))
     return ImageFiles(root, tuple(sorted(lines, key=lambda path: _name(path, root))))
 
 
 def _text(file: Path) -> str:
-    expected = "expected a folder of images, or a text file with the path of one in each line"
     with file.open("rb") as stream:
         content = stream.read(_LONGEST_LIST)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImageError(f"{file}: {expected}, found a file that is no UTF-8 text") from error
+        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no UTF-8 text") from error
     if "\0" in text:
-        raise ImageError(f"{file}: {expected}, found a file that is no text")
+        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no text")
     return text
 
 

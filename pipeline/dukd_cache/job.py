@@ -16,6 +16,7 @@ from dukd_cache import __version__, teacher
 from dukd_cache.build import build
 from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError, wanted
+from dukd_cache.files import refuse_no_folder
 from dukd_cache.finding import find, prefixes, refuse_shared_files
 from dukd_cache.folder import check
 from dukd_cache.forecast import Forecast, measure
@@ -149,6 +150,8 @@ def forecast(job: BuildJob) -> Forecast:
         DukdError: what `run` would raise before its first record.
     """
     out, reuse = place_at(job.out), [place_at(other) for other in job.reuse]
+    if isinstance(out, Folder):
+        refuse_no_folder(out.path)
     made = prepare(job)
     check(out, made.header)
     store = open_writer(out, made.header)

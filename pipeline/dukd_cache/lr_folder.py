@@ -1,6 +1,7 @@
 """Where the LR images lie of those who bring their own."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,11 +14,22 @@ from dukd_cache.finding import SUFFIXES
 
 @dataclass(frozen=True)
 class LrFolder:
-    """A folder of LR files, named after HR files."""
+    """A folder of LR files, named after HR files.
+
+    Raises:
+        SettingError: the template lacks the stem, or names something else than stem and scale.
+    """
 
     root: Path
     template: str = "{stem}x{scale}"
     """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
+
+    def __post_init__(self) -> None:
+        if "{stem}" not in self.template or re.search("[{}]", re.sub(r"{stem}|{scale}", "", self.template)):
+            raise SettingError(
+                f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}, like "
+                "{stem}x{scale}"
+            )
 
     def find(self, name: PurePath, scale: int) -> Path:
         """The LR file of the HR file `name`, a path below the HR folder.
@@ -28,14 +40,9 @@ class LrFolder:
 
         Raises:
             ImageError: there is none.
-            SettingError: the template names something else than stem and scale.
+            SettingError: there is no such folder.
         """
-        try:
-            stem = self.template.format(stem=name.stem, scale=scale)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise SettingError(
-                f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}"
-            ) from error
+        stem = self.template.format(stem=name.stem, scale=scale)
         folders = dict.fromkeys((self.root / name.parent, self.root))
         for folder in folders:
             for suffix in (name.suffix, *SUFFIXES, *map(str.upper, SUFFIXES)):
@@ -43,6 +50,10 @@ class LrFolder:
                     return candidate
         if found := self._spelled_otherwise(name.parent, stem) or self._spelled_otherwise(PurePath(), stem):
             return found
+        if not self.root.is_dir():
+            raise SettingError(
+                f"{self.root}: expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}"
+            )
         raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
 
     def _spelled_otherwise(self, below: PurePath, stem: str) -> Path | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache import equivariance, quality
+from dukd_cache.errors import SettingError
 from dukd_cache.progress import progress
 from dukd_cache.reader import Cache
 from dukd_cache.trial import doubts_of
@@ -23,9 +24,11 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
     """Measure `cache` on `sample` records of each view (None: each measurement's own number; 0: not at all).
 
     Raises:
-        DukdError: the cache is damaged, or `weights` are not its teacher's.
+        DukdError: the cache is damaged, or `weights` are not its teacher's, or are to be asked about no record.
     """
     if sample == 0:
+        if weights:
+            raise SettingError("--sample 0: with --teacher, expected at least 1: the records that it is asked about")
         return Measured({}, ())
     asked = equivariance.load_teacher(weights, cache, device) if weights else None
     wanted = sample or quality.SAMPLE

@@ -17,7 +17,8 @@ Advance = Callable[[int], None]
 
 def speaks() -> bool:
     """Whether this process tells people anything: of several that torchrun started, only the first does."""
-    return os.environ.get("RANK", "0") == "0"
+    rank = os.environ.get("RANK", "0")
+    return os.environ.get("WORLD_SIZE", "1") == "1" or not rank.isdecimal() or int(rank) == 0
 
 
 def say(line: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from dukd_cache.decode import read_rgb
-from dukd_cache.errors import ImageError
+from dukd_cache.errors import ImageError, printable
 from dukd_cache.finding import ImageFiles
 from dukd_cache.images import FileFacts, LrFolder, SourceImage, identify, read_facts, read_scene, refuse_shared_lr
 from dukd_cache.manifest import CropSpec, SkippedImage
@@ -64,7 +64,7 @@ def screen(
     Raises:
         ImageError: `fail`, and the header of an image or of its LR file cannot be used, or two images have one LR
             file (their sizes are left to the plan); `skip`, and no image is left.
-        SettingError: the template of LR files is impossible.
+        SettingError: there is no such LR folder.
     """
     candidates = [_Candidate(path, of) for of in sets for path in of.files.paths]
     if on_bad_image == "fail":
@@ -103,7 +103,7 @@ class _Candidate:
         reason = reason.removeprefix(f"{self.path}: ")
         reason = reason.removeprefix(f"{self.of.lr.root}{os.sep}") if self.of.lr else reason
         name = self.of.prefix + self.path.relative_to(self.of.files.root).as_posix()
-        return SkippedImage(name=name.encode(errors="backslashreplace").decode(), reason=reason)
+        return SkippedImage(name=printable(name), reason=reason)
 
 
 def _identified(

@@ -21,14 +21,28 @@ def explain(error: Any, called_here: Mapping[str, str]) -> str:
         return unknown_name("option", error.option_name, [*options, "--help"])
     if (missing := re.match(r"No such command '(.*?)'", error.message)) and hasattr(command, "commands"):
         return _unknown_command(missing[1], command.commands, called_here)
+    if hasattr(error, "option_name"):
+        takes_none = "does not take a value" in error.message
+        return f"{error.option_name}: " + ("takes no value" if takes_none else "expected a value, got nothing")
+    if extra := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
+        arguments = [named(each) for each in command.params if not each.opts[0].startswith("-")]
+        return f"unexpected {extra[1]!r}: {command.name} takes {' '.join([*arguments, 'options'])} and nothing else"
     if isinstance(error.__cause__, DukdError):  # raised by what reads a value
         parameter = getattr(error, "param", None)
-        return f"{max(parameter.opts, key=len)}: {error.__cause__}" if parameter else str(error.__cause__)
+        return f"{named(parameter)}: {error.__cause__}" if parameter else str(error.__cause__)
     details: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
     if details and getattr(error, "param", None) is not None:
         return _bad_value(error.param, details[0])
+    if hasattr(error, "param_type") and error.param is not None:
+        return f"{named(error.param)} is missing: {error.param.help}"
     line: str = error.format_message()
     return line
+
+
+def named(parameter: Any) -> str:
+    """What an option or argument is called where it is explained: `--out`, `CACHE`."""
+    option: str = max(parameter.opts, key=len)
+    return option if option.startswith("-") else parameter.metavar or option.upper()
 
 
 def _unknown_command(given: str, commands: Mapping[str, object], called_here: Mapping[str, str]) -> str:
@@ -38,7 +52,7 @@ def _unknown_command(given: str, commands: Mapping[str, object], called_here: Ma
 
 
 def _bad_value(parameter: Any, detail: Mapping[str, Any]) -> str:
-    name, given = max(parameter.opts, key=len), str(detail["input"])
+    name, given = named(parameter), str(detail["input"])
     if choices := getattr(getattr(parameter, "type_descriptor", None), "choices", None):
         return unknown_name(name, given, [str(getattr(choice, "value", choice)) for choice in choices])
     shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)

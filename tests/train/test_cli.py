@@ -97,10 +97,10 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
             "{tmp}: no finished cache here",
         ),
         ("--config {config} --section students --out {tmp}", "{tmp}: holds something that is no run"),
-        ("--config {config} --section students", "Missing option '--out'"),
+        ("--config {config} --section students", "--out is missing: Run folder."),
         ("--config {config} --out {tmp}/run --stepps 3", "unknown option '--stepps': did you mean '--set'? (valid: "),
         ("--config a --config {config} --out {tmp}/run", "--config: given 2 times, takes one value"),
-        ("--config {config} --out {tmp}/run more", "Got unexpected extra argument"),
+        ("--config {config} --out {tmp}/run more", "unexpected 'more': run takes options and nothing else"),
     ],
 )
 def test_mistakes_end_with_one_line(

@@ -33,7 +33,8 @@ TileOption = Annotated[
     str, typer.Option("--tile", help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
 ]
 TileOverlap = Annotated[
-    int, typer.Option("--tile-overlap", min=0, help="LR pixels that a tile sees of its neighbours on each side.")
+    int,
+    typer.Option("--tile-overlap", min=0, max=1024, help="LR pixels that a tile sees of its neighbours on each side."),
 ]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
@@ -94,7 +95,7 @@ def evaluate(
     ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
     metrics: Metrics = "psnr_y,ssim_y",
-    scale: Annotated[int | None, typer.Option(help="Refuse a network of another scale.")] = None,
+    scale: Annotated[int | None, typer.Option(min=2, max=4, help="Refuse a network of another scale.")] = None,
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
@@ -115,8 +116,8 @@ def evaluate(
         try_file(json_file, make_parents=True)
     how = Inference(tile_side(tile), tile_overlap, self_ensemble)
     found = score_weights(weights, sets, folders, scale, device, names, how)
-    if json_file:
-        write_atomically(json_file, scores_json(found).encode())
+    if json_file and found.count:
+        write_atomically(json_file, scores_json(found).encode(errors="backslashreplace"))  # names of files
     if text := tables(found):
         print(text)
     found.end()

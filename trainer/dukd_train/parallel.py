@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import DukdError, SettingError
+from dukd_cache.errors import DukdError, SettingError, one_line
 from dukd_cache.networks import Network
 from dukd_train.errors import LostError
 
@@ -127,15 +127,13 @@ def joined(device: str) -> Generator[World, None, None]:
     """This process's place in its world, on its device, until the block ends.
 
     Raises:
-        SettingError: there is no such device, or there are fewer GPUs than processes.
+        SettingError: there is no such device, there are fewer GPUs than processes, or torchrun's variables say nothing.
         LostError: another process of this world ended.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield World(choose_device(device))
         return
-    rank, size, local, here = (
-        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    )
+    size, here, rank, local = (_of_torchrun(name) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"))
     place = choose_device(device)
     if place.type == "cuda":
         if here > torch.cuda.device_count():
@@ -146,7 +144,10 @@ def joined(device: str) -> Generator[World, None, None]:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     # Small things that the processor needs go through gloo, also where gradients go through nccl.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    except ValueError as error:  # of the address, which torch reads itself
+        raise SettingError(f"WORLD_SIZE={size}: {one_line(error)}; start it with torchrun") from error
     try:
         yield World(place, rank, size, here)
     except RuntimeError as error:
@@ -156,6 +157,15 @@ def joined(device: str) -> Generator[World, None, None]:
         raise LostError(f"{ended}; the same command goes on from the last checkpoint") from error
     finally:
         dist.destroy_process_group()
+
+
+def _of_torchrun(name: str) -> int:
+    """What torchrun told this process in the variable `name`."""
+    text = os.environ.get(name, "")
+    if not text.isdecimal():
+        found = f"{name}={text}" if text else f"{name} is not set, but WORLD_SIZE={os.environ['WORLD_SIZE']}"
+        raise SettingError(f"{found}: expected a whole number, as torchrun sets it")
+    return int(text)
 
 
 def _is_loss(error: RuntimeError) -> bool:

@@ -233,7 +233,7 @@ def test_a_pth_is_refused_where_settings_would_be_guessed_wrongly(command: Expor
 def test_unknown_format(command: Export, tmp_path: Path) -> None:
     code, _, error = command(saved(tmp_path), "--to", "onx")
     assert code == 2
-    assert error.startswith("dukd-train: unknown format 'onx': did you mean 'onnx'?")
+    assert error.startswith("dukd-train: unknown --to 'onx': did you mean 'onnx'?")
 
 
 def test_every_format_has_its_suffix() -> None:

@@ -148,7 +148,7 @@ def compare(
             PAGE: render(rows, standing, comparison, drawn, provenance, against),
         }
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files
         draw_curves(drawn, [group.name for group in shown], folder / "curves.png")
         crops_sheet(comparison.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
         out.mkdir(exist_ok=True)

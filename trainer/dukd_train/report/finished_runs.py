@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import SettingError, printable
 from dukd_train.errors import RunError
 from dukd_train.journal import CURVE
 from dukd_train.run_folder import CONFIG, FACTS, WEIGHTS
@@ -129,7 +129,7 @@ def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
     """The shortest ends of the paths that are unique: `a/x`, `b/x`, and `y` for c/y."""
     depths = [1] * len(places)
     while True:
-        names = ["/".join(place.parts[-depth:]) for place, depth in zip(places, depths, strict=True)]
+        names = [printable("/".join(place.parts[-depth:])) for place, depth in zip(places, depths, strict=True)]
         clashing = [at for at, name in enumerate(names) if names.count(name) > 1 or name in taken]
         if not clashing:
             return names

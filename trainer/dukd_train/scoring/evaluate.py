@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.degrade import crop_to_scale, upscale
-from dukd_cache.errors import ImageError
+from dukd_cache.errors import ImageError, printable
 from dukd_cache.images import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
 from dukd_cache.prefetch import spread
 from dukd_cache.progress import progress
@@ -106,13 +106,13 @@ def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipp
 
     Raises:
         ImageError: `hr` holds no image, an LR file is missing, or would serve two images.
-        SettingError: the LR folder's template names something else than stem and scale.
+        SettingError: there is no such LR folder.
     """
     pairs: list[ImagePair] = []
     found = find(hr, besides=[lr.root] if lr else [])
     for path in found.paths:
         name = path.relative_to(found.root)
-        stem = name.with_suffix("").as_posix()
+        stem = printable(name.with_suffix("").as_posix())
         with skipping(stem, skipped):
             pairs.append(ImagePair(stem, path, lr.find(name, scale) if lr else None, scale))
     refuse_shared_lr((pair.hr.relative_to(found.root).as_posix(), pair.lr) for pair in pairs)
@@ -158,9 +158,10 @@ def evaluate(
         skip: go on without images that cannot be used; else they are an error.
 
     Raises:
-        ImageError: there is no pair, or an image of one cannot be used.
+        ImageError: there is no pair, or an image of one cannot be used; not with `skip`.
     """
-    _refuse_none(pairs)
+    if not skip:
+        _refuse_none(pairs)
     images: list[ImageScore] = []
     skipped: Skipped = {}
     for pair in pairs:

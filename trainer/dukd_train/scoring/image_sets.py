@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dukd_cache.errors import PlaceError, SettingError
+from dukd_cache.errors import PlaceError, SettingError, printable
 from dukd_cache.images import LrFolder
 from dukd_cache.places.addresses import local_path
 
@@ -47,7 +47,7 @@ def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[st
 def set_name(hr: Path) -> str:
     """Set5 for Set5, and for Set5/HR."""
     place = hr.resolve()
-    return place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name
+    return printable(place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name)
 
 
 def _parts(option: str, word: str) -> tuple[str, Path]:

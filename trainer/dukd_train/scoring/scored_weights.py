@@ -30,6 +30,11 @@ class Scored:
     """How, JSON-able: weights, images, tiles, precision, device, versions. Compare with what was made alike."""
     how: Inference
 
+    @property
+    def count(self) -> int:
+        """Images that were scored."""
+        return sum(len(each.images) for each in self.sets.values())
+
     def end(self) -> None:
         """Name the images that were skipped.
 
@@ -37,7 +42,7 @@ class Scored:
             ImageError: there is one.
         """
         every = [error for each in self.sets.values() for error in each.skipped.values()]
-        conclude(every, len(every) + sum(len(each.images) for each in self.sets.values()), "scored")
+        conclude(every, len(every) + self.count, "scored")
 
 
 def score_weights(

@@ -109,9 +109,9 @@ def metric_names(text: str) -> tuple[MetricName, ...]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if part not in known:
-            raise SettingError(unknown_name("metric", part, known))
+            raise SettingError(unknown_name("--metrics", part, known))
         if parts.count(part) > 1:
-            raise SettingError(f"metric {part} is given twice")
+            raise SettingError(f"--metrics: {part} is given twice")
     return tuple(known[part] for part in parts)
 
 

@@ -54,7 +54,7 @@ def format_name(text: str) -> FormatName:
     """
     known: dict[str, FormatName] = {name: name for name in get_args(FormatName)}
     if text not in known:
-        raise SettingError(unknown_name("format", text, known))
+        raise SettingError(unknown_name("--to", text, known))
     return known[text]
 
 
