@@ -295,7 +295,21 @@ def test_two_images_of_one_lr_file_are_refused() -> None:
         refuse_shared_lr([("a.png", Path("lr/x")), ("b.png", Path("lr/x"))])
 
 
-@pytest.mark.parametrize("template", ["{name}", "{}", "{stem", "{stem!q}", "{stem.parts}", "{stem[x]}", "{scale:q}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        "x4",
+        "{scale}",
+        "{stem}{name}",
+        "{stem}{}",
+        "{stem",
+        "{stem!q}",
+        "{stem.__class__}",
+        "{stem[x]}",
+        "{stem}{scale:q}",
+    ],
+)
 def test_impossible_template_is_a_setting_error(tmp_path: Path, template: str) -> None:
     with pytest.raises(SettingError, match=r"--lr-template .*expected a name made of {stem} and {scale}"):
         LrFolder(tmp_path, template).find(Path("a.png"), 2)

@@ -245,8 +245,10 @@ def test_both_tables_and_json_say_the_same(cache: Cache, teacher_file: Path) -> 
 
 
 def test_sample_0_measures_nothing(cache: Cache, teacher_file: Path) -> None:
-    nothing = measured(cache, 0, teacher_file, "cpu")
+    nothing = measured(cache, 0, None, "cpu")
     assert (nothing.facts, nothing.tables) == ({}, ())
+    with pytest.raises(SettingError, match="--sample 0: with --teacher, expected at least 1"):
+        measured(cache, 0, teacher_file, "cpu")
 
 
 def test_the_command(

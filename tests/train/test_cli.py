@@ -126,7 +126,7 @@ def test_where_scores_go_is_tried_before_any_image_is_scored(
     assert (code, told) == (2, f"dukd-train: {tmp_path}: expected a file, found a folder\n")
     (tmp_path / "file").touch()
     code, _, told = command(*words, tmp_path / "file" / "scores.json")
-    assert (code, told) == (2, f"dukd-train: {tmp_path / 'file' / 'scores.json'}: Not a directory\n")
+    assert (code, told) == (2, f"dukd-train: {tmp_path / 'file'}: expected a folder, found a file\n")
     for rest in (("export", teacher_file, "--to", "safetensors"), ("upscale", teacher_file, hr_folder)):
         out = ("--out", "/proc/none/x.safetensors") if rest[0] == "export" else ("/proc/none",)
         code, _, told = command(*rest, *out)

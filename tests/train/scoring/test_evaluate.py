@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dukd_cache import networks
 from dukd_cache.degrade import downscale, upscale
-from dukd_cache.errors import ImageError
+from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.images import LrFolder
 from dukd_train.scoring.evaluate import ImagePair, ImageScore, MeanScorer, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
@@ -98,12 +98,14 @@ def test_given_lr_images_are_used(tmp_path: Path) -> None:
 
 def test_missing_and_wrong_lr_images_are_named(tmp_path: Path) -> None:
     write_image(tmp_path / "hr" / "a.png", 48, 64, seed=1)
-    write_image(tmp_path / "lr" / "b.png", 12, 16, seed=1)
+    write_image(tmp_path / "lr" / "a_LR.png", 12, 16, seed=1)
     with pytest.raises(ImageError, match=r"ax4.*no LR image for a\.png"):
         pair_images(tmp_path / "hr", 4, LrFolder(tmp_path / "lr"))
-    pairs = pair_images(tmp_path / "hr", 2, LrFolder(tmp_path / "lr", "b"))
-    with pytest.raises(ImageError, match=r"b\.png: expected 32×24 pixels .* found 16×12"):
+    pairs = pair_images(tmp_path / "hr", 2, LrFolder(tmp_path / "lr", "{stem}_LR"))
+    with pytest.raises(ImageError, match=r"a_LR\.png: expected 32×24 pixels .* found 16×12"):
         evaluate(Nearest(2), pairs)
+    with pytest.raises(SettingError, match="none: expected a folder of LR images, found nothing"):
+        pair_images(tmp_path / "hr", 2, LrFolder(tmp_path / "none"), skipped={})
 
 
 def test_unusable_images_are_named(tmp_path: Path) -> None:
