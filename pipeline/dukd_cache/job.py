@@ -42,7 +42,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
 from dukd_cache.progress import progress
-from dukd_cache.reuse import Tally
+from dukd_cache.reuse import Tally, all_sources
 from dukd_cache.screening import HrSet, OnBadImage, screen
 from dukd_cache.stores.choice import choose_codec, open_writer, software
 from dukd_cache.trial import doubts
@@ -105,7 +105,9 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     """
     out, reuse = place_at(job.out), [place_at(other) for other in job.reuse]
     out.refuse_if_locked()
+    all_sources(out, reuse)  # refuses what is no cache, before the teacher is asked anything
     made = prepare(job)
+    check(out, made.header)
     store = open_writer(out, made.header)
     if made.teacher:
         for line in (*between_windows(job, made.teacher.info.window), *doubts(made.plan, made.teacher)):
