@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dukd_cache import networks
@@ -110,6 +111,29 @@ def test_a_bad_image_is_named_and_the_rest_go_on(upscale: Upscale, photos: Path,
     code, _, error = upscale(photos / "bad.png", tmp_path / "x.png")
     assert code == 2
     assert error.splitlines()[-1].startswith(f"dukd-train: {photos}/bad.png: not a readable image")
+
+
+class OverflowsOnWhite(torch.nn.Module):
+    """Infinite for white pixels, which clamping would make white of."""
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        large = torch.nn.functional.interpolate(image_NCHW, scale_factor=2)
+        return torch.where(large == 1, torch.inf, large)
+
+
+def test_an_answer_that_is_not_finite_is_no_picture(
+    upscale: Upscale, photos: Path, tmp_path: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "white.png"):
+        Image.new("RGB", (8, 8), "white" if name == "white.png" else "grey").save(photos / name)
+    network = networks.load(teacher_file).with_module(OverflowsOnWhite())
+    monkeypatch.setattr(networks, "load", lambda _path: network)
+    shutil.rmtree(photos / "sub")
+    (photos / "b.jpg").unlink()
+    code, _, errors = upscale(photos, tmp_path / "out")
+    assert code == 2
+    assert f"{photos / 'white.png'}: EDSR answers in fp32 with numbers that are not finite" in errors
+    assert set(files(tmp_path / "out")) == {"a.png"}
 
 
 def test_tiles_and_ensemble(upscale: Upscale, photos: Path, tmp_path: Path) -> None:

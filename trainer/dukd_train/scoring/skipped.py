@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dukd_cache.errors import DukdError, ImageError
+from dukd_cache.errors import AnswerError, DukdError, ImageError
 
 Skipped = dict[str, DukdError]
 """What is wrong with an image, by its name."""
@@ -13,7 +13,7 @@ Skipped = dict[str, DukdError]
 
 @contextmanager
 def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
-    """In the block what the system refuses is an `ImageError`, and every `ImageError` begins with the name of a file.
+    """In the block what system or network refuse is an `ImageError`, and every `ImageError` begins with a file's name.
 
     Args:
         path: named where the error names neither this nor the `other` file.
@@ -24,7 +24,7 @@ def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
         raise ImageError(f"{path}: out of memory") from error
     except OSError as error:
         raise ImageError(f"{error.filename or path}: {error.strerror or error}") from error
-    except ImageError as error:
+    except (ImageError, AnswerError) as error:
         if str(error).startswith((str(path), str(other or path))):
             raise
         raise ImageError(f"{path}: {error}") from error
