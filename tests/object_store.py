@@ -107,8 +107,10 @@ def found_at(endpoint: str, **more: str) -> Iterator[None]:
         for name, value in (environment(endpoint) | more).items():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
-        yield
-    s3fs.S3FileSystem.clear_instance_cache()
+        try:
+            yield
+        finally:
+            s3fs.S3FileSystem.clear_instance_cache()
 
 
 @cache

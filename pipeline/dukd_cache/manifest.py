@@ -273,7 +273,7 @@ def _version(content: bytes) -> object:
     """The number of the format that a manifest says it is of; None where it is no manifest of ours."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("version") if isinstance(found, dict) and found.get("format") == "dukd-cache" else None
 

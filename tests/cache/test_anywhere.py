@@ -139,7 +139,7 @@ def test_inspect_says_the_same(local: Path, remote: str, dukd_cache: Command) ->
 
 
 def test_plan_writes_nothing(asked: BuildJob, bucket: Bucket, dukd_cache: Command) -> None:
-    words = ("--hr", asked.hr, "--teacher", asked.weights, "--patch", 12, "--device", "cpu")
+    words = ("--hr", *asked.hr, "--teacher", asked.weights, "--patch", 12, "--device", "cpu")
     ended = dukd_cache("plan", *words, "--out", asked.out)
     assert ended.code == 0
     assert "writing it not measured" in ended.output
@@ -154,6 +154,8 @@ def test_every_recipe_of_the_format_s_page_runs(
     many_shards: dict[Store, Path], s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
     """With the names that it has: `cache` and `cache.zarr`, here and in `s3://bucket`."""
+    if "import xarray" in recipe:
+        pytest.importorskip("xarray")  # not among what the tests need
     bucket = Bucket(s3_server, "bucket")
     bucket.client.create_bucket(Bucket=bucket.name)
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ PROGRESS = (
     "measuring records: ",
     "checking: ",
     "converting: ",
+    "the teacher is worse than bicubic",
 )
 
 
@@ -36,7 +37,7 @@ class Ended:
     code: int
     output: str
     errors: list[str]
-    """Lines of stderr, less those that tell the progress."""
+    """Lines of stderr, less those that tell the progress, and that these tests' random teacher is no good."""
 
 
 class Command:

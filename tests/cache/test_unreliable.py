@@ -73,12 +73,12 @@ def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     whole: Whole, bucket: Bucket, dukd_cache: Command, requests: int
 ) -> None:
     address, asked = bucket.address("cache"), whole.new
-    words = ["--hr", asked.hr, "--teacher", asked.weights, "--out", address, "--store", asked.store]
+    words = ["--hr", *asked.hr, "--teacher", asked.weights, "--out", address, "--store", asked.store]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
     words += ["--base", 70, "--zoom-in", 35, "--zoom-out", 10]
     faults = Faults(0, 0, dies_after=requests)
     with unreliable(bucket, faults) as gone, found_at(gone.endpoint, AWS_MAX_ATTEMPTS="1"):
-        refused(dukd_cache("build", *words), f"{address}/")
+        refused(dukd_cache("build", *words), address)
     assert "manifest.json" not in bucket.names("cache")
     assert dukd_cache("build", *words).code == 0
     assert bucket.files("cache") == whole.new_files

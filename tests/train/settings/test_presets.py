@@ -102,7 +102,7 @@ def cache_of(
         teacher = networks.build("EDSR", scale, {"channels": 4, "blocks": 1})
         weights = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
         networks.save(teacher, weights, {})
-        return build_cache(weights=weights, hr=hr_folder, patch=12, base=1, zoom_in=1, zoom_out=1)
+        return build_cache(weights=weights, hr=(hr_folder,), patch=12, base=1, zoom_in=1, zoom_out=1)
 
     return build
 
