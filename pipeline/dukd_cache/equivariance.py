@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dukd_cache import symmetries, teacher
 from dukd_cache.devices import choose_device
-from dukd_cache.errors import SettingError
+from dukd_cache.errors import AnswerError, SettingError
 from dukd_cache.manifest import View
 from dukd_cache.picture import spread
 from dukd_cache.quality import psnr_of
@@ -85,15 +85,19 @@ def measure(
         gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
         picks = spread(cache.count(view), sample)
         for start in range(0, len(picks), _BATCH):
-            inputs = np.stack([cache.read(view, index).input for index in picks[start : start + _BATCH]])
+            some = picks[start : start + _BATCH]
+            inputs = np.stack([cache.read(view, index).input for index in some])
             x_NCpp = torch.from_numpy(inputs).to(asked.device).permute(0, 3, 1, 2).float().div(255)
-            plain_NCqq = asked.answers(x_NCpp)
-            on_answers(len(x_NCpp))
-            for name, element in ELEMENTS.items():
-                how = symmetries.repeated(element, len(x_NCpp))
-                back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
-                gaps[name] += _differences(back_NCqq, plain_NCqq)
+            try:
+                plain_NCqq = asked.answers(x_NCpp)
                 on_answers(len(x_NCpp))
+                for name, element in ELEMENTS.items():
+                    how = symmetries.repeated(element, len(x_NCpp))
+                    back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
+                    gaps[name] += _differences(back_NCqq, plain_NCqq)
+                    on_answers(len(x_NCpp))
+            except AnswerError as error:
+                raise AnswerError(f"{cache.root}: record {some[error.places[0]]} of {view}: {error}") from error
         found[view] = {name: _mean(each) for name, each in gaps.items()}
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from dukd_cache import cli, equivariance, job, networks, quality, symmetries
 from dukd_cache.degrade import upscale
-from dukd_cache.errors import SettingError, ShardCorrupt
+from dukd_cache.errors import AnswerError, SettingError, ShardCorrupt
 from dukd_cache.measuring import measured
 from dukd_cache.quality import Distribution
 from dukd_cache.reader import Cache
@@ -190,6 +191,20 @@ def test_a_teacher_that_darkens_shows_it_under_inversion_only(cache: Cache) -> N
     for gaps in equivariance.measure(cache, Enlarger(factor=0.9), 4).values():
         for name, gap in gaps.items():
             assert gap.levels == pytest.approx(25.5 if "invert" in name else 0, abs=1e-3)
+
+
+class Endless(torch.nn.Module):
+    """A network whose answers are infinite."""
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(image_NCHW, scale_factor=2) + torch.inf
+
+
+def test_answers_that_are_not_finite_are_named_not_measured(cache: Cache, teacher_file: Path) -> None:
+    asked = equivariance.load_teacher(teacher_file, cache, "cpu")
+    broken = replace(asked, network=asked.network.with_module(Endless()))
+    with pytest.raises(AnswerError, match=r": record \d+ of base: tiny_x2\.safetensors: EDSR answers"):
+        equivariance.measure(cache, broken, 4)
 
 
 def test_a_real_network_is_asked_as_the_cache_asked_it(cache: Cache, teacher_file: Path) -> None:
