@@ -45,7 +45,7 @@ from dukd_cache.progress import progress
 from dukd_cache.reuse import Tally, all_sources
 from dukd_cache.screening import HrSet, OnBadImage, screen
 from dukd_cache.stores.choice import choose_codec, open_writer, software
-from dukd_cache.trial import doubts
+from dukd_cache.trial import doubts, sides_beside, whole_windows
 
 PATCH = 48
 """Side of an LR patch, in pixels: the usual one of SR training."""
@@ -204,7 +204,7 @@ def _scale(job: BuildJob, asked: teacher.Teacher | None) -> int:
 
 def _spec(job: BuildJob, scale: int, asked: teacher.Teacher | None) -> CropSpec:
     window = asked.info.window if asked else 1
-    patch = _whole_windows(PATCH, window) if job.patch is None else job.patch
+    patch = whole_windows(PATCH, window) if job.patch is None else job.patch
     if asked is None and (job.zoom_in or job.zoom_out):
         raise SettingError("a cache without --teacher holds pairs only: use --zoom-in 0 --zoom-out 0")
     if not (job.base or job.zoom_in or job.zoom_out):
@@ -214,7 +214,7 @@ def _spec(job: BuildJob, scale: int, asked: teacher.Teacher | None) -> CropSpec:
             {
                 "scale": scale,
                 "patch": patch,
-                "zoom_out_patch": _whole_windows(max(1, patch // scale), window)
+                "zoom_out_patch": whole_windows(max(1, patch // scale), window)
                 if job.zoom_out_patch is None
                 else job.zoom_out_patch,
                 "base": job.base,
@@ -229,20 +229,13 @@ def _spec(job: BuildJob, scale: int, asked: teacher.Teacher | None) -> CropSpec:
         raise SettingError(f"--{option}: expected {wanted(first)}, got {first['input']}") from error
 
 
-def _whole_windows(side: int, window: int) -> int:
-    """`side`, or the next multiple of `window`."""
-    return -(-side // window) * window
-
-
 def between_windows(job: BuildJob, window: int) -> Iterator[str]:
     """One line for each side that was asked for and is no multiple of the teacher's window."""
     for option, side in (("--patch", job.patch), ("--zoom-out-patch", job.zoom_out_patch)):
         if side is not None and side % window:
-            below, above = side // window * window, _whole_windows(side, window)
-            better = f"{below} or {above}" if below else f"{above}"
             yield (
                 f"{option} {side}: no multiple of the teacher's window of {window}, so its inputs are mirrored to "
-                f"{above} pixels and its answers are worse than at {better}"
+                f"{whole_windows(side, window)} pixels and its answers are worse than at {sides_beside(side, window)}"
             )
 
 

@@ -116,10 +116,10 @@ def _psnrs(cache: Cache, view: View, index: int) -> dict[str, float]:
     record = cache.read(view, index)
     pictures: dict[str, npt.NDArray[np.float64]] = {}
     if record.teacher is not None:
-        pictures["teacher"] = _levels(record.teacher)
+        pictures["teacher"] = levels(record.teacher)
     if record.truth is not None:
-        pictures["truth"] = _levels(record.truth)
-    pictures["bicubic"] = _levels(upscale(record.input, cache.manifest.spec.scale))
+        pictures["truth"] = levels(record.truth)
+    pictures["bicubic"] = levels(upscale(record.input, cache.manifest.spec.scale))
     return {
         f"{one}-{other}": psnr(pictures[one], pictures[other])
         for one, other in _PAIRS
@@ -127,7 +127,7 @@ def _psnrs(cache: Cache, view: View, index: int) -> dict[str, float]:
     }
 
 
-def _levels(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def levels(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Stored pixels in 0…255: as they are, or, of floating point in [0,1], clamped and not rounded."""
     plain = pixels.astype(np.float64)
     return plain if pixels.dtype == np.uint8 else plain.clip(0, 1) * 255

@@ -7,7 +7,6 @@ makes 10 dB, counts for no more than its error.
 Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from dukd_cache.images import Scene, read_scene
 from dukd_cache.manifest import Dtype, TeacherInfo, View
 from dukd_cache.picture import spread
 from dukd_cache.plan import Crop, Plan
+from dukd_cache.quality import levels, psnr
 from dukd_cache.reader import Cache
 from dukd_cache.record import U8, Answer
 from dukd_cache.teacher import Teacher
@@ -128,19 +128,18 @@ def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teache
     Args:
         teacher: may be asked more, to find the cause.
     """
-    truth = _levels([each.truth for each in tried])
+    truth = _stacked([each.truth for each in tried])
     side = len(tried[0].input)
-    bicubic = _levels([upscale(each.input, len(each.truth) // side) for each in tried])
-    answers = _levels([each.answer for each in tried])
+    bicubic = _stacked([upscale(each.input, len(each.truth) // side) for each in tried])
+    answers = _stacked([each.answer for each in tried])
     reached, usual = psnr(answers, truth), psnr(bicubic, truth)
     if reached >= usual:
         return None
     if teacher and _as_255(teacher, tried, truth) > max(reached, usual):
         cause = "its values seem to run from 0 to 255, and dukd asks with 0 to 1"
     elif side % info.window:
-        below, above = side // info.window * info.window, -(-side // info.window) * info.window
-        sides = f"{below} or {above}" if below else f"{above}"
-        cause = f"inputs of {side}×{side} are no multiple of its window of {info.window}: take {sides}"
+        better = sides_beside(side, info.window)
+        cause = f"inputs of {side}×{side} are no multiple of its window of {info.window}: take {better}"
     elif _detail(answers) > _SHARPER * _detail(bicubic):
         cause = "it adds detail that is not there, as teachers trained for looks (GANs) or for degraded images do"
     else:
@@ -151,10 +150,15 @@ def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teache
     )
 
 
-def psnr(pictures: Levels, truth: Levels) -> float:
-    """dB, of all pixels together; infinite where all are equal."""
-    error = float(np.mean((pictures - truth) ** 2))
-    return 10 * math.log10(255**2 / error) if error else math.inf
+def whole_windows(side: int, window: int) -> int:
+    """`side`, or the next multiple of `window`."""
+    return -(-side // window) * window
+
+
+def sides_beside(side: int, window: int) -> str:
+    """The multiples of `window` below and above `side`, for people."""
+    below, above = side // window * window, whole_windows(side, window)
+    return f"{below} or {above}" if below else f"{above}"
 
 
 def _first(plan: Plan, view: View, number: int, most: int) -> Iterable[Crop]:
@@ -166,8 +170,8 @@ def _as_255(teacher: Teacher, tried: Sequence[Tried], truth: Levels) -> float:
     """PSNR of what the bare network makes of the inputs in 0…255, as if its answers were in 0…255, too."""
     inputs = torch.from_numpy(np.stack([each.input for each in tried])).to(teacher.device)
     answers_NCqq = teacher.network.unclamped(inputs.permute(0, 3, 1, 2).float())
-    levels: Levels = answers_NCqq.clamp(0, 255).permute(0, 2, 3, 1).double().cpu().numpy()
-    return psnr(levels, truth)
+    answers: Levels = answers_NCqq.clamp(0, 255).permute(0, 2, 3, 1).double().cpu().numpy()
+    return psnr(answers, truth)
 
 
 def _detail(pictures: Levels) -> float:
@@ -175,7 +179,5 @@ def _detail(pictures: Levels) -> float:
     return float(np.abs(np.diff(pictures, axis=1)).mean() + np.abs(np.diff(pictures, axis=2)).mean())
 
 
-def _levels(pictures: Sequence[npt.NDArray[np.generic]]) -> Levels:
-    plain = np.stack(pictures)
-    levels: Levels = plain.astype(np.float64) * (1 if plain.dtype == np.uint8 else 255)
-    return levels
+def _stacked(pictures: Sequence[npt.NDArray[np.generic]]) -> Levels:
+    return levels(np.stack(pictures))
