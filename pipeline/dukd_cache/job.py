@@ -18,13 +18,14 @@ from dukd_cache.devices import choose_device
 from dukd_cache.errors import SettingError, wanted
 from dukd_cache.files import refuse_no_folder
 from dukd_cache.finding import find, prefixes, refuse_shared_files
-from dukd_cache.folder import check
+from dukd_cache.folder import check, header_of
 from dukd_cache.forecast import Forecast, measure
 from dukd_cache.images import FileFacts, LrFolder, SourceImage
 from dukd_cache.known_images import known_images
 from dukd_cache.known_records import existing
 from dukd_cache.layout import with_shard_size
 from dukd_cache.manifest import (
+    MANIFEST,
     Codec,
     CropSpec,
     Dtype,
@@ -109,7 +110,8 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     made = prepare(job)
     check(out, made.header)
     store = open_writer(out, made.header)
-    if made.teacher:
+    is_finished = out.size(MANIFEST) is not None and header_of(out) == made.header
+    if made.teacher and not is_finished:  # else there is nothing to ask
         for line in (*between_windows(job, made.teacher.info.window), *doubts(made.plan, made.teacher)):
             print(line, file=sys.stderr)
     with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:

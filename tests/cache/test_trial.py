@@ -134,6 +134,8 @@ def test_build_plan_and_inspect_say_it_in_one_line_a_view(
         "the teacher is worse than bicubic on base",
         "the teacher is worse than bicubic on zoom_out",
     ]
+    job.run(asked)
+    assert "worse than bicubic" not in capsys.readouterr().err, "a finished cache asks its teacher nothing"
     inspected = measured(Cache(tmp_path / "c"), 4, None, "cpu")
     for notes in (job.forecast(asked).notes, inspected.facts["notes"]):
         assert [note.split(":")[0] for note in notes] == [line.split(":")[0] for line in said]
