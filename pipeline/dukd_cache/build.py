@@ -4,7 +4,6 @@ A build that was stopped goes on where it was: whole shards stay, open ones are 
 answers that exist already, and asks the teacher for the rest.
 """
 
-import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ from typing import TypeVar
 from dukd_cache import manifest
 from dukd_cache.answering import Shard, answered
 from dukd_cache.errors import CacheError
+from dukd_cache.files import FULL
 from dukd_cache.folder import claim, finish
 from dukd_cache.manifest import Header, Manifest
 from dukd_cache.places import Place
@@ -25,8 +25,6 @@ from dukd_cache.reuse import Answers, Tally, all_sources
 from dukd_cache.stores import StoreWriter
 from dukd_cache.stores.choice import write_shared_files
 from dukd_cache.teacher import Teacher
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 E = TypeVar("E")
 
@@ -118,7 +116,7 @@ def _room(out: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in FULL:
             raise
         raise CacheError(
             f"{error.filename or out}: {os.strerror(error.errno)}; "

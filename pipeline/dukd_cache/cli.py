@@ -1,7 +1,6 @@
 """The command `dukd-cache`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 import json
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -248,10 +247,11 @@ def plan(
     A few records are cut, asked and encoded to measure how long that takes.
     """
     from dukd_cache import forecast, job
+    from dukd_cache.progress import say
 
     found = job.forecast(asked)
     for line in found.notes:
-        print(line, file=sys.stderr)
+        say(line)
     print(json.dumps(forecast.facts(found, asked.out), indent=1) if as_json else forecast.table(found, asked.out))
 
 

@@ -11,7 +11,8 @@ from dukd_cache.errors import CacheError, DukdError, PlaceError, SettingError
 from dukd_cache.left_overs import partial_name
 from dukd_cache.notes import tell_once
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How a system says that there is no room: on the disk, in a quota, in one file."""
 
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM)
 """What file systems answer that cannot fsync a folder (CIFS, shared folders of virtual machines, some of FUSE)."""
@@ -80,7 +81,7 @@ def _refusal(error: Exception, partial: Path) -> int | None:
     if isinstance(error, OSError):
         if error.filename is not None:
             return error.errno if str(error.filename) == str(partial) else None
-        if error.errno in _FULL:
+        if error.errno in FULL:
             return error.errno
     try:
         with partial.open("ab") as stream:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,7 +41,7 @@ from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import Plan
-from dukd_cache.progress import progress
+from dukd_cache.progress import progress, say
 from dukd_cache.reuse import Tally, all_sources
 from dukd_cache.screening import HrSet, OnBadImage, screen
 from dukd_cache.stores.choice import choose_codec, open_writer, software
@@ -113,7 +112,7 @@ def run(job: BuildJob, tally: Tally | None = None) -> Manifest:
     is_finished = out.size(MANIFEST) is not None and header_of(out) == made.header
     if made.teacher and not is_finished:  # else there is nothing to ask
         for line in (*between_windows(job, made.teacher.info.window), *doubts(made.plan, made.teacher)):
-            print(line, file=sys.stderr)
+            say(line)
     with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
         return build(
             made.plan,

@@ -1,7 +1,6 @@
 """All records of one view, decoded once into a block of bytes: in shared memory, or in this process's own."""
 
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import torch
 
 from dukd_cache.manifest import View
 from dukd_cache.prefetch import spread
-from dukd_cache.progress import progress, speaks
+from dukd_cache.progress import progress, say, speaks
 from dukd_cache.reader import Cache
 from dukd_train.data.rows import ResidentRows
 from dukd_train.data.shared_memory import Block, SharedMemory
@@ -75,7 +74,7 @@ class Decoded:
 
     def _tell_that_it_waits(self) -> None:
         if speaks():
-            print(f"loading {self.view}: another process does, waiting for it", file=sys.stderr, flush=True)
+            say(f"loading {self.view}: another process does, waiting for it")
 
     def rows(self, block: Block, device: torch.device) -> ResidentRows:
         """The arrays in `block` as tensors on `device`."""

@@ -1,11 +1,11 @@
 """Images that cannot be used: the others are done, then these are named, and the command ends with exit code 2."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dukd_cache.errors import AnswerError, DukdError, ImageError
+from dukd_cache.progress import say
 
 Skipped = dict[str, DukdError]
 """What is wrong with an image, by its name."""
@@ -61,6 +61,6 @@ def conclude(skipped: Iterable[DukdError], total: int, done: str) -> None:
     if errors and total == 1:
         raise errors[0]
     for error in errors:
-        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        say(" ".join(str(error).split()))
     if errors:
         raise ImageError(f"{len(errors)} of {total} images could not be {done}: they are named above")

@@ -1,6 +1,5 @@
 """A weights file on an image, or on a folder of them → larger images."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from dukd_cache.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.files import try_folder
 from dukd_cache.images import find_images, read_size
 from dukd_cache.networks import Network
-from dukd_cache.progress import progress
+from dukd_cache.progress import progress, say
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
 from dukd_train.scoring.skipped import conclude, image_errors, without_memory
 from dukd_train.using.pictures import FORMATS, upscale_file
@@ -130,7 +129,7 @@ def _enlarge(network: Network, job: UpscaleJob, targets: Mapping[Path, Path]) ->
                     if not warned and may_tile(how, *read_size(source)):
                         warned = True
                         if line := seams(network, how):
-                            print(line, file=sys.stderr)
+                            say(line)
                     with image_errors(source, target):
                         upscale_file(asked, source, target)
                     made += 1
