@@ -1,5 +1,8 @@
 """What is said of a teacher before it is asked in earnest: numbers that are not finite, answers worse than bicubic."""
 
+import errno
+import io
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +143,21 @@ def test_build_plan_and_inspect_say_it_in_one_line_a_view(
     for notes in (job.forecast(asked).notes, inspected.facts["notes"]):
         assert [note.split(":")[0] for note in notes] == [line.split(":")[0] for line in said]
     assert inspected.facts["notes"][0] in inspected.tables[0]
+
+
+class Gone(io.StringIO):
+    """Standard error of a terminal that was closed."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_note_that_nobody_can_read_ends_no_build(
+    photos: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    manifest = job.run(build_job(photos, tmp_path / "c", teacher_file))
+    assert manifest.shards
 
 
 def test_a_released_gan_is_doubted_and_a_released_transformer_is_not(data_dir: Path, tmp_path: Path) -> None:
