@@ -87,6 +87,21 @@ def test_other_settings_train_anew_and_harmless_ones_go_on(
     assert f"{project / 'elsewhere' / 'run'}: going on at step 3 (" in capfd.readouterr().err
 
 
+def test_only_copies_are_removed(settings_of: Settings, project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a person or a system puts beside them stays, and is in nobody's way."""
+    asked = settings_of(checkpoint_every=3)
+    stop_in(6, asked, project / "run")
+    (place,) = project.glob(".dvc/tmp/dukd/*")
+    (place / ".DS_Store").touch()
+    (place / "notes").mkdir()
+    (place / "notes" / "mine.txt").write_text("keep")
+    shutil.rmtree(project / "run")
+    run(asked, project / "run")
+    assert "no spare copy" not in capfd.readouterr().err
+    assert copies(project) == [".DS_Store", "notes"]
+    assert (place / "notes" / "mine.txt").read_text() == "keep"
+
+
 def test_a_copy_that_cannot_be_made_costs_no_training(
     settings_of: Settings, project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -23,6 +24,9 @@ from dukd_train.settings.config import TrainConfig
 
 _ROOT = "DVC_ROOT"
 """Set by DVC for the commands of its stages: the project's folder, also where an experiment runs in another one."""
+
+_BEGUN = "copying-"
+"""Begins the name of a copy that is being made."""
 
 
 def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> Path | None:
@@ -38,7 +42,7 @@ def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> P
 
 def take_up(place: Path, out: Path) -> bool:
     """Put the newest copy into the run folder `out`, where there is none yet; return whether there was one."""
-    copies = sorted((path for path in place.glob("[0-9]*") if path.name.isdigit()), key=lambda path: int(path.name))
+    copies = sorted((path for path in _ours(place) if path.name.isdigit()), key=lambda path: int(path.name))
     if not copies or run_folder.names(out):
         return False
     shutil.copytree(copies[-1], out, copy_function=_copy, dirs_exist_ok=True)
@@ -46,8 +50,11 @@ def take_up(place: Path, out: Path) -> bool:
 
 
 def remove(place: Path) -> None:
-    """Of a run that is finished."""
-    shutil.rmtree(place, ignore_errors=True)
+    """Of a run that is finished: its copies, and their folder if it holds nothing else."""
+    for copy in _ours(place):
+        shutil.rmtree(copy, ignore_errors=True)
+    with suppress(OSError):
+        place.rmdir()
 
 
 class SpareCopy(Observer):
@@ -64,17 +71,22 @@ class SpareCopy(Observer):
         """Copy the run folder. What fails here costs no training: it is told."""
         try:
             self._place.mkdir(parents=True, exist_ok=True)
-            made, target = Path(mkdtemp(dir=self._place, prefix="copying-")), self._place / f"{step:06d}"
+            made, target = Path(mkdtemp(dir=self._place, prefix=_BEGUN)), self._place / f"{step:06d}"
             unneeded = shutil.ignore_patterns(run_folder.LOCK, f"*{PARTIAL}")
             shutil.copytree(self._folder, made, copy_function=_copy, ignore=unneeded, dirs_exist_ok=True)
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
-            for other in self._place.iterdir():
+            for other in _ours(self._place):
                 if other != target:
                     shutil.rmtree(other)
         except OSError as error:
             say(f"{self._place}: no spare copy of step {step}: {error}")
+
+
+def _ours(place: Path) -> list[Path]:
+    """Copies, whole or begun; what else lies there is not ours."""
+    return [path for path in place.glob("*") if path.is_dir() and (path.name.isdigit() or path.name.startswith(_BEGUN))]
 
 
 def _copy(source: str, target: str) -> None:
