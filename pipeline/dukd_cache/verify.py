@@ -111,12 +111,11 @@ def repair(root: Address, problems: list[Problem]) -> str:
 
 def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
     """Those that belong to no shard, and those that only look as if they did."""
-    shared, former = shared_files(found), shared_files(found, former=True)
-    for name in shared:
+    for name, content in shared_files(found).items():
         size = place.size(name)
         if size is None:
             yield Problem(f"{place.at(name)}: missing")
-        elif not any(size == len(content) and place.read(name) == content for content in (shared[name], former[name])):
+        elif size != len(content) or place.read(name) != content:
             yield Problem(f"{place.at(name)}: not what follows from {MANIFEST}")
     for name in _strays(place, found, reader):
         if looks_like_a_shard(name):

@@ -86,16 +86,13 @@ def looks_like_a_shard(name: str) -> bool:
     return _OF_A_SHARD.fullmatch(name) is not None
 
 
-def shared_files(manifest: Manifest, *, former: bool = False) -> dict[str, bytes]:
-    """Files that belong to no shard, by name below the root; they follow from the manifest.
-
-    With `former` as version 0.1 wrote them, which are as good for all who do not ask for names of dimensions.
-    """
+def shared_files(manifest: Manifest) -> dict[str, bytes]:
+    """Files that belong to no shard, by name below the root; they follow from the manifest."""
     if manifest.encoding.store != "zarr":
         return {}
     header = Header(**manifest.model_dump(exclude={"shards"}))
     counts = {view: manifest.images.count * manifest.spec.count(view) for view in manifest.spec.views}
-    return metadata_files(header, layout(header), counts, former=former)
+    return metadata_files(header, layout(header), counts)
 
 
 def write_shared_files(place: Place, manifest: Manifest) -> None:

@@ -33,21 +33,14 @@ _NOTHING = b"\xff" * 16
 """Offset and length of a chunk that is not there."""
 
 
-def metadata_files(
-    header: Header, layout: Layout, counts: dict[View, int], *, former: bool = False
-) -> dict[str, bytes]:
-    """All `zarr.json` of a cache, by name below its folder.
-
-    Args:
-        counts: records of each view.
-        former: as version 0.1 wrote them, whose inputs and answers had dimensions of the same names.
-    """
+def metadata_files(header: Header, layout: Layout, counts: dict[View, int]) -> dict[str, bytes]:
+    """All `zarr.json` of a cache, by name below its folder. `counts`: records of each view."""
     nodes: dict[str, dict[str, Any]] = {}
     for view, arrays in layout.items():
         nodes[view] = _group({})
         for name, kind in arrays.items():
             per_shard = header.encoding.shard_records[view]
-            dimensions = _DIMENSIONS["answer" if former or name != "input" else "input"]
+            dimensions = _DIMENSIONS["input" if name == "input" else "answer"]
             nodes[f"{view}/{name}"] = _array(kind, dimensions, counts[view], per_shard, header.encoding.codec)
     # Readers that list the folder would stumble over manifest and sidecars: this spares them the listing.
     consolidated = {"kind": "inline", "must_understand": False, "metadata": nodes}
