@@ -154,8 +154,6 @@ def test_every_recipe_of_the_format_s_page_runs(
     many_shards: dict[Store, Path], s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
 ) -> None:
     """With the names that it has: `cache` and `cache.zarr`, here and in `s3://bucket`."""
-    if "import xarray" in recipe:
-        pytest.importorskip("xarray")  # not among what the tests need
     bucket = Bucket(s3_server, "bucket")
     bucket.client.create_bucket(Bucket=bucket.name)
     monkeypatch.chdir(tmp_path)
