@@ -88,7 +88,7 @@ class Tiled:
     overlap: int
     """LR pixels; in tiles that became small for want of memory, at most a quarter of their side."""
     multiple: int = 1
-    """Side of the network's windows in LR pixels: spandrel's `size_requirements.multiple_of`."""
+    """Side of the network's windows in LR pixels: `Network.window`."""
     flipped: bool = False
     """Whether the network flips what it is asked about: see `SelfEnsemble`."""
 
