@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import LARGE, build_job, network_file, photographs, teacher
 from benchmarks.timing import in_turns, ratio
-from dukd_cache import job
-from dukd_cache.build import build
-from dukd_cache.job import BuildJob, Prepared
+from dukd_cache.build.write import build
+from dukd_cache.commands import build as job
+from dukd_cache.commands.build import BuildJob, Prepared
+from dukd_cache.format.choice import open_writer
+from dukd_cache.format.reader import Cache
 from dukd_cache.places.choice import place_at
-from dukd_cache.reader import Cache
-from dukd_cache.stores.choice import open_writer
 
 _TURNS = 5
 _FLOAT32_BYTES = 4

@@ -19,9 +19,9 @@ from benchmarks.made_images import save_made_images
 from benchmarks.material import build_job, network_file
 from benchmarks.step import seconds_a_step, training
 from benchmarks.timing import Times, in_turns, taking_turns
-from dukd_cache import job
-from dukd_cache.job import BuildJob
-from dukd_cache.reader import Cache
+from dukd_cache.commands import build as job
+from dukd_cache.commands.build import BuildJob
+from dukd_cache.format.reader import Cache
 from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.shared_memory import Block
 

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.made_images import save_made_images
 from dukd_cache import networks
-from dukd_cache.images import find_images
-from dukd_cache.job import BuildJob
+from dukd_cache.commands.build import BuildJob
+from dukd_cache.pictures.sources import find_images
 
 PROJECT = Path(__file__).parents[1]
 

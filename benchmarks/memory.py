@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
 from benchmarks.material import build_job, network_file
-from dukd_cache import job
+from dukd_cache.commands import build as job
 
 _IMAGES = (100, 10_000)
 _RECORDS = 10_000

@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from dukd_cache.build import shards_of
-from dukd_cache.images import SourceImage, read_facts
-from dukd_cache.job import images_info
-from dukd_cache.manifest import VIEWS, CropSpec, Encoding, Header
-from dukd_cache.plan import Plan
+from dukd_cache.build.write import shards_of
+from dukd_cache.commands.build import images_info
+from dukd_cache.format.manifest import VIEWS, CropSpec, Encoding, Header
+from dukd_cache.pictures.sources import SourceImage, read_facts
+from dukd_cache.plan.crops import Plan
 
 _CROPS = 8
 _AT_ONCE = 4096

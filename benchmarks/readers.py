@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dukd_cache.codecs import encode
-from dukd_cache.reader import Cache
+from dukd_cache.format.codecs import encode
+from dukd_cache.format.reader import Cache
 
 Record = tuple[np.ndarray, ...]
 Read = Callable[[list[int]], list[Record]]

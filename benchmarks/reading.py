@@ -17,11 +17,11 @@ from benchmarks import readers
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import build_job, photographs, teacher
 from benchmarks.timing import in_turns
-from dukd_cache import job
-from dukd_cache.reader import Cache
+from dukd_cache.commands import build as job
+from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows
-from dukd_train.settings.config import Data
+from dukd_train.settings import Data
 
 _RECORDS = 384
 _A_TURN = 192

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import build_job, network_file, photographs
 from benchmarks.timing import taking_turns
-from dukd_cache import job, networks
-from dukd_cache.devices import choose_device
+from dukd_cache import networks
+from dukd_cache.commands import build as job
+from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
-from dukd_cache.reader import Cache
-from dukd_train.losses import PARTS, weights_of
-from dukd_train.observers import Observer
-from dukd_train.run import run
-from dukd_train.settings.config import TrainConfig, validated
+from dukd_cache.networks.devices import choose_device
+from dukd_train.core.run import run
+from dukd_train.objective import PARTS, weights_of
+from dukd_train.settings import TrainConfig, validated
+from dukd_train.watching.observers import Observer
 
 STUDENTS: dict[str, tuple[dict[str, Any], int]] = {
     "EDSR, 40 k parameters": ({"channels": 16, "blocks": 4}, 11),

@@ -20,13 +20,14 @@ from benchmarks.figures import Figure, Goal
 from benchmarks.material import build_job, photographs, teacher_of_the_demo
 from benchmarks.online import Crops, Turn, train_online
 from benchmarks.step import bare_step, per_step, training
-from dukd_cache import job, networks
-from dukd_cache.manifest import View
+from dukd_cache import networks
+from dukd_cache.build.teacher import load
+from dukd_cache.commands import build as job
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
-from dukd_cache.reader import Cache
-from dukd_cache.teacher import load
-from dukd_train.run import run
-from dukd_train.settings.config import TrainConfig
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
 
 _STUDENTS = 4
 _MORE = 16

@@ -26,8 +26,8 @@ from typer.main import get_command
 
 from dukd_cache import cli as cache_cli
 from dukd_cache import networks
-from dukd_cache.errors import printable
-from dukd_cache.words import named
+from dukd_cache.command_line.words import named
+from dukd_cache.system.errors import printable
 from dukd_train import cli as train_cli
 
 PROGRAMS: Mapping[str, ModuleType] = {"dukd-cache": cache_cli, "dukd-train": train_cli}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.console import address, path, run_app
+from dukd_cache.command_line.console import address, path, run_app
 
 if TYPE_CHECKING:
-    from dukd_cache.job import BuildJob
+    from dukd_cache.commands.build import BuildJob
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",
@@ -166,8 +166,8 @@ def build_job(
     ] = None,
 ) -> "BuildJob":
     """What the options of `build`, which `plan` shares, ask for."""
-    from dukd_cache.images import LrFolder
-    from dukd_cache.job import BuildJob
+    from dukd_cache.commands.build import BuildJob
+    from dukd_cache.pictures.sources import LrFolder
 
     return BuildJob(
         hr=tuple(hr),
@@ -226,9 +226,9 @@ def build(asked: "BuildJob") -> None:
     A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
     hold from what the folder held before.
     """
-    from dukd_cache import job
-    from dukd_cache.inspection import summary
-    from dukd_cache.reuse import Tally
+    from dukd_cache.build.reuse import Tally
+    from dukd_cache.commands import build as job
+    from dukd_cache.commands.inspection import summary
 
     tally = Tally()
     manifest = job.run(asked, tally)
@@ -246,8 +246,9 @@ def plan(
 
     A few records are cut, asked and encoded to measure how long that takes.
     """
-    from dukd_cache import forecast, job
-    from dukd_cache.progress import say
+    from dukd_cache.build import forecast
+    from dukd_cache.commands import build as job
+    from dukd_cache.system.terminal import say
 
     found = job.forecast(asked)
     for line in found.notes:
@@ -275,10 +276,10 @@ def inspect(
     device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = Device.auto,
 ) -> None:
     """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
-    from dukd_cache import inspection
-    from dukd_cache.files import try_file
-    from dukd_cache.measuring import measured
-    from dukd_cache.reader import Cache
+    from dukd_cache.commands import inspection
+    from dukd_cache.commands.measuring import measured
+    from dukd_cache.format.reader import Cache
+    from dukd_cache.system.files import try_file
 
     opened = Cache(cache)
     if picture:
@@ -309,9 +310,9 @@ def verify(
 
     Problems are printed, one a line. Exit code 0: all holds; 1: something does not; 2: it could not be checked.
     """
-    from dukd_cache import verification
-    from dukd_cache.verify import other_files
-    from dukd_cache.verify import repair as mend
+    from dukd_cache.check.verify import other_files
+    from dukd_cache.check.verify import repair as mend
+    from dukd_cache.commands import verify as verification
 
     problems = verification.run(cache, teacher, sample, device.value)
     for problem in problems:
@@ -343,10 +344,10 @@ def convert(
 
     A conversion that was stopped goes on when the same command is given again.
     """
-    from dukd_cache import convert as conversion
-    from dukd_cache.inspection import summary
-    from dukd_cache.progress import progress
-    from dukd_cache.reader import Cache
+    from dukd_cache.build import convert as conversion
+    from dukd_cache.commands.inspection import summary
+    from dukd_cache.format.reader import Cache
+    from dukd_cache.system.terminal import progress
 
     opened = Cache(source, reading="in order")
     header = conversion.converted_header(opened.manifest, store.value, codec.value if codec else None, shard_size)
@@ -362,7 +363,7 @@ def degrade(
     scale: Annotated[int, typer.Option(min=2, max=4, help="SR factor.")],
 ) -> None:
     """Make benchmark-exact LR images: NAME.png becomes NAMEx4.png, a quarter of its size."""
-    from dukd_cache.lr_images import degrade_folder
+    from dukd_cache.commands.degrade import degrade_folder
 
     count = degrade_folder(hr, out, scale)
     print(f"{out}: {count} LR images, scale {scale}")

@@ -8,10 +8,10 @@ from hypothesis import settings
 from tests.cache.samples import build_job, save_photos
 
 from dukd_cache import networks
-from dukd_cache.convert import convert, converted_header
-from dukd_cache.job import run
-from dukd_cache.manifest import CODECS, Store
-from dukd_cache.reader import Cache
+from dukd_cache.build.convert import convert, converted_header
+from dukd_cache.commands.build import run
+from dukd_cache.format.manifest import CODECS, Store
+from dukd_cache.format.reader import Cache
 
 STORES: tuple[Store, ...] = tuple(CODECS)
 

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from dukd_cache import manifest
-from dukd_cache.manifest import Manifest
+from dukd_cache.format import manifest
+from dukd_cache.format.manifest import Manifest
 from dukd_cache.places.folder import Folder
 
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from dukd_cache.job import BuildJob, run
-from dukd_cache.manifest import View
-from dukd_cache.reader import Cache
-from dukd_cache.record import Record
-from dukd_cache.reuse import Tally
+from dukd_cache.build.reuse import Tally
+from dukd_cache.commands.build import BuildJob, run
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Record
 
 U8 = npt.NDArray[np.uint8]
 

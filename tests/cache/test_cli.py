@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 from tests.cache.samples import files_of, photo, save_photos
 
-from dukd_cache import cli, job, measuring, networks
-from dukd_cache.degrade import downscale
-from dukd_cache.images import find_images, read_rgb, read_scene
-from dukd_cache.manifest import MANIFEST
-from dukd_cache.reader import Cache
+from dukd_cache import cli, networks
+from dukd_cache.commands import build as job
+from dukd_cache.commands import measuring
+from dukd_cache.format.manifest import MANIFEST
+from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.bicubic import downscale
+from dukd_cache.pictures.sources import find_images, read_rgb, read_scene
 
 PROGRESS = (
     "reading image headers: ",

@@ -12,20 +12,21 @@ from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.refusals import TOO_LARGE, no_file_larger_than, without_locks, without_syncing_folders
 
-from dukd_cache import job, notes
-from dukd_cache.errors import CacheError, ImageError, PlaceError
-from dukd_cache.files import finished_file, write_atomically
-from dukd_cache.images import read_facts
-from dukd_cache.lock import locked
-from dukd_cache.manifest import Store
-from dukd_cache.reader import Cache
-from dukd_cache.shard_cache import ShardCache
-from dukd_cache.verify import verify
+from dukd_cache.check.verify import verify
+from dukd_cache.commands import build as job
+from dukd_cache.format.local_copies import ShardCache
+from dukd_cache.format.manifest import Store
+from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.sources import read_facts
+from dukd_cache.system import terminal
+from dukd_cache.system.errors import CacheError, ImageError, PlaceError
+from dukd_cache.system.files import finished_file, write_atomically
+from dukd_cache.system.lock import locked
 
 
 @pytest.fixture(autouse=True)
 def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "_TOLD", set())
+    monkeypatch.setattr(terminal, "_TOLD", set())
 
 
 def bytes_written(path: Path) -> None:

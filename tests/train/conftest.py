@@ -10,14 +10,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dukd_cache import job, networks
-from dukd_cache.job import BuildJob
-from dukd_cache.manifest import View
-from dukd_cache.reader import Cache
+from dukd_cache import networks
+from dukd_cache.commands import build as job
+from dukd_cache.commands.build import BuildJob
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
 from dukd_train.data.decoded import decoded
 from dukd_train.data.rows import ResidentRows
-from dukd_train.losses import Target
-from dukd_train.settings.config import TrainConfig, validated
+from dukd_train.objective import Target
+from dukd_train.settings import TrainConfig, validated
 
 IMAGES = 4
 """HR images of 64×56 pixels; each gives 3 records of each view."""

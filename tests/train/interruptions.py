@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dukd_train.learner import Learner
+from dukd_train.core.learner import Learner
+from dukd_train.keeping.validation import ValidationFile
 from dukd_train.scoring.scores import Score
-from dukd_train.validation import ValidationFile
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:

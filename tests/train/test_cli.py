@@ -170,7 +170,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
     def interrupted(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dukd_train.learner.Learner.step", interrupted)
+    monkeypatch.setattr("dukd_train.core.learner.Learner.step", interrupted)
     code, _, error = command("run", "--config", config_file, "--section", "students", "--out", tmp_path / "run")
     assert code == 130
     assert error.splitlines()[-1] == "dukd-train: interrupted; the same command goes on where this one stopped"
@@ -181,7 +181,7 @@ def test_a_defect_is_not_hidden(config_file: Path, tmp_path: Path, monkeypatch: 
     def defective(*_args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("dukd_train.learner.Learner.step", defective)
+    monkeypatch.setattr("dukd_train.core.learner.Learner.step", defective)
     words = ["run", "--config", str(config_file), "--section", "students", "--out", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["dukd-train", *words])
     with pytest.raises(ZeroDivisionError):

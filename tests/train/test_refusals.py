@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from tests.cache.samples import save_photos
 from tests.refusals import TOO_LARGE, no_file_larger_than
-from tests.train.test_checkpoint import example, names
+from tests.train.core.test_checkpoint import example, names
 from tests.train.test_cli import Command
 from tests.train.test_cli import command as command  # a fixture
 
 from dukd_cache import networks
-from dukd_train import checkpoint
-from dukd_train.journal import append_row
+from dukd_train.core import checkpoint
+from dukd_train.keeping.curve import append_row
 
 
 def test_a_checkpoint_names_its_file_and_the_one_before_stays(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dukd_cache.console import path, run_app
-from dukd_cache.progress import speaks
+from dukd_cache.command_line.console import path, run_app
+from dukd_cache.system.terminal import speaks
 
 app = typer.Typer(
     help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
@@ -66,12 +66,12 @@ def run(
     A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
     (multistep schedule), also one that is finished.
     """
-    from dukd_train.settings import config as settings
-    from dukd_train.stopping import end_with_parent
+    from dukd_train import settings
+    from dukd_train.core.stopping import end_with_parent
 
     end_with_parent()
     asked = settings.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
-    from dukd_train.run import run as train
+    from dukd_train.core.run import run as train
 
     facts = train(asked, out, allow_changes=allow_changes)
     if speaks():
@@ -103,7 +103,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
-    from dukd_cache.files import try_file, write_atomically
+    from dukd_cache.system.files import try_file, write_atomically
     from dukd_train.scoring.image_sets import lr_folders, named_sets
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scored_weights import score_weights, scores_json, tables
@@ -231,9 +231,9 @@ def schema(
     """
     import json
 
-    from dukd_train.settings import reference
-    from dukd_train.settings.config import TrainConfig
-    from dukd_train.settings.schema import schema_of
+    from dukd_cache.settings import reference
+    from dukd_cache.settings.schema import schema_of
+    from dukd_train.settings import TrainConfig
 
     found = schema_of(TrainConfig)
     print(reference.markdown(found) if markdown else json.dumps(found, indent=1))
@@ -264,8 +264,8 @@ def sweep(
 
     Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
     """
+    from dukd_train.core.stopping import end_with_parent
     from dukd_train.scoring.image_sets import named_sets
-    from dukd_train.stopping import end_with_parent
     from dukd_train.sweeps.grid import points
     from dukd_train.sweeps.sweep import ReportWanted
     from dukd_train.sweeps.sweep import sweep as train_all

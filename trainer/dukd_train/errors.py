@@ -1,4 +1,4 @@
-"""What can go wrong in training by a user's doing, on top of `dukd_cache.errors`.
+"""What can go wrong in training by a user's doing, on top of `dukd_cache.system.errors`.
 
 DukdError
 ├── SettingError      (from dukd_cache) a setting of a config file or of --set
@@ -7,7 +7,7 @@ DukdError
     └── LostError     of several processes that train together, one ended
 """
 
-from dukd_cache.errors import DukdError
+from dukd_cache.system.errors import DukdError
 
 
 class RunError(DukdError):

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from dukd_cache.errors import PlaceError
 from dukd_cache.places import Address
+from dukd_cache.system.errors import PlaceError
 
 _OF_THIS_MACHINE = ("file", "local")
 

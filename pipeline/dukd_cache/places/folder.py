@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dukd_cache import lock
-from dukd_cache.errors import CacheError
-from dukd_cache.files import finished_file, make_folder, naming, refuse_no_folder, sync_folder, try_folder
-from dukd_cache.left_overs import remove_left_overs
+from dukd_cache.system import lock
+from dukd_cache.system.errors import CacheError
+from dukd_cache.system.files import finished_file, make_folder, naming, refuse_no_folder, sync_folder, try_folder
+from dukd_cache.system.left_overs import remove_left_overs
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
-from dukd_cache.errors import CacheError, PlaceError
-from dukd_cache.lock import LOCK, refusal
 from dukd_cache.places import Place
-from dukd_cache.processes import machine, start_of
+from dukd_cache.system.errors import CacheError, PlaceError
+from dukd_cache.system.lock import LOCK, refusal
+from dukd_cache.system.processes import machine, start_of
 
 BEAT_S = 10.0
 EXPIRY_S = 60.0

@@ -18,11 +18,11 @@ import fsspec  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from fsspec.registry import known_implementations  # type: ignore[import-untyped]
 
-from dukd_cache.errors import PlaceError
-from dukd_cache.files import naming, written_as
-from dukd_cache.notes import tell_once
 from dukd_cache.places import object_lock
 from dukd_cache.places.folder import Folder
+from dukd_cache.system.errors import PlaceError
+from dukd_cache.system.files import naming, written_as
+from dukd_cache.system.terminal import tell_once
 
 T = TypeVar("T")
 

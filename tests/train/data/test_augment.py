@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dukd_train.data import augment
-from dukd_train.settings.config import Chances
+from dukd_train.settings import Chances
 
 
 def test_draws_come_as_often_as_asked() -> None:

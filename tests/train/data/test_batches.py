@@ -12,13 +12,13 @@ import torch
 from tests.train.conftest import OF_VIEW, resident
 from torch import Tensor
 
-from dukd_cache.degrade import downscale
-from dukd_cache.manifest import VIEWS, View
-from dukd_cache.reader import Cache
+from dukd_cache.format.manifest import VIEWS, View
+from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.bicubic import downscale
 from dukd_train.data.batches import Batches
 from dukd_train.data.order import Order, positions
 from dukd_train.data.rows import Batch, ResidentRows, StreamedRows
-from dukd_train.settings.config import Augment
+from dukd_train.settings import Augment
 
 CPU = torch.device("cpu")
 NEVER = {"hflip": 0.0, "vflip": 0.0, "transpose": 0.0, "invert": 0.0}

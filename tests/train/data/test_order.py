@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dukd_cache.errors import SettingError
-from dukd_cache.manifest import VIEWS, CropSpec
+from dukd_cache.format.manifest import VIEWS, CropSpec
+from dukd_cache.system.errors import SettingError
 from dukd_train.data.order import Order, positions, step_seed
 
 SPEC = CropSpec(scale=4, patch=48, zoom_out_patch=12, base=1, zoom_in=1, zoom_out=1, seed=0)

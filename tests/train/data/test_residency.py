@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from dukd_cache.errors import SettingError
-from dukd_cache.reader import Cache
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.errors import SettingError
+from dukd_cache.system.memory import free_memory
 from dukd_train.data import residency
 from dukd_train.data.decoded import decoded
 from dukd_train.data.residency import Free, choose, open_rows, workers
 from dukd_train.data.rows import ResidentRows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
-from dukd_train.memory import free_memory
-from dukd_train.settings.config import Data
+from dukd_train.settings import Data
 
 GB = 10**9
 CPU = torch.device("cpu")

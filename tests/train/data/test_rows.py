@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tests.train.conftest import OF_VIEW, resident
 
-from dukd_cache.reader import Cache
+from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Picks
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.errors import ShardCorrupt
-from dukd_cache.reader import Cache
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.errors import ShardCorrupt
 from dukd_train.data.order import Order, Picks
 from dukd_train.data.rows import Pixels, StreamedRows
 from dukd_train.data.workers import read_ahead

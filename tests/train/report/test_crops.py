@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dukd_cache.picture import MIN_HEIGHT
+from dukd_cache.pictures.drawing import MIN_HEIGHT
 from dukd_train.report import crops
 from dukd_train.report.crops import SIDE, crops_sheet, most_different_crop
 from dukd_train.scoring.metrics import U8

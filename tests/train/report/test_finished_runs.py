@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.errors import RunError
 from dukd_train.report.curves import panels
 from dukd_train.report.finished_runs import load_runs, validation_sets
 from dukd_train.report.groups import group_runs
-from dukd_train.settings import config
 
 
 def make_run(
@@ -20,7 +19,7 @@ def make_run(
     folder.mkdir(parents=True)
     images = {name: {"hr": hr} for name, hr in (sets or {}).items()}
     settings = {"cache": "caches/x", "method": "kd", "seed": seed, "validation": {"sets": images}, **changes}
-    (folder / "config.yaml").write_text(config.dump(config.validated(settings)))
+    (folder / "config.yaml").write_text(settings.dump(settings.validated(settings)))
     facts = {"method": "kd", "seed": seed, "student": "EDSR", "scale": scale, "steps": 10}
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "student.safetensors").touch()

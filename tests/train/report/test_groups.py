@@ -7,7 +7,7 @@ import pytest
 
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import apart, baseline, differing_settings, group_runs
-from dukd_train.settings.config import validated
+from dukd_train.settings import validated
 
 
 def run(name: str, seed: int = 0, method: str = "kd", **changes: Any) -> Run:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import Group, group_runs
 from dukd_train.report.standings import best_groups, choose_baseline, image_differences, standings
 from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
-from dukd_train.settings.config import validated
+from dukd_train.settings import validated
 
 PSNRS = {
     # two images of set A

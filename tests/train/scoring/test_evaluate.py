@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.degrade import downscale, upscale
-from dukd_cache.errors import ImageError, SettingError
-from dukd_cache.images import LrFolder
+from dukd_cache.pictures.bicubic import downscale, upscale
+from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.scoring.evaluate import ImagePair, ImageScore, MeanScorer, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr_y, ssim_y

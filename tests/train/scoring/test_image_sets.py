@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.errors import SettingError
-from dukd_cache.images import LrFolder
+from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.system.errors import SettingError
 from dukd_train.scoring.image_sets import lr_folders, named_sets
 
 

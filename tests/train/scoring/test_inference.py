@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.scoring.inference import WHOLE, Inference, may_tile, prepared, seams, super_resolve
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.super_resolver import SuperResolver

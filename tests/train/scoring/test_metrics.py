@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dukd_cache.errors import ImageError
+from dukd_cache.system.errors import ImageError
 from dukd_train.scoring import metrics
 from dukd_train.scoring.metrics import U8, luma, psnr, psnr_y, ssim, ssim_y
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dukd_cache.errors import ImageError, SettingError
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.perceptual import load, weights_folder
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError, WeightsError
+from dukd_cache.system.errors import SettingError, WeightsError
 from dukd_train import cli
 from dukd_train.scoring.evaluate import Evaluation, pair_images
 from dukd_train.scoring.inference import Inference
@@ -77,7 +77,7 @@ DIGITS = (("ssim", 4), ("psnr", 3), ("psnr_y", 3))
 
 
 def _rgb_of_bicubic(hr_folder: Path) -> float:
-    from dukd_cache.degrade import upscale
+    from dukd_cache.pictures.bicubic import upscale
 
     scene = pair_images(hr_folder, 2)[0].read()
     return psnr(upscale(scene.lr, 2), scene.hr, 2)

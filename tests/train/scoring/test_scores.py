@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.scoring import metrics
 from dukd_train.scoring.scores import (
     common_means,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.errors import ImageError, SettingError
 from dukd_cache.networks import Network
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.tiles import AUTO_SIDE, Span, Tiled, seen_beyond, spans, tile_side
 

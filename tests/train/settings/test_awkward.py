@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dukd_cache.settings.schema import Node, schema_of, settings
 from dukd_train import cli
-from dukd_train.settings.config import TrainConfig
-from dukd_train.settings.schema import Node, schema_of, settings
+from dukd_train.settings import TrainConfig
 
 WRONG: Mapping[str, str] = {
     "integer": "word|2.5|true|[1]|{a: 1}|.nan|.inf|''|1e30",

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dukd_cache.errors import SettingError
-from dukd_train.settings import config
-from dukd_train.settings.config import ImageSet, TrainConfig, validated
+from dukd_cache.system.errors import SettingError
+from dukd_train import settings
+from dukd_train.settings import ImageSet, TrainConfig, validated
 
 
 def test_defaults_are_the_papers() -> None:
@@ -54,13 +54,13 @@ def test_settings_cannot_be_changed() -> None:
 def test_set_makes_what_a_file_would_hold(tmp_path: Path, override: str, expected: dict[str, Any]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\noptimizer:\n")
-    assert config.load(path, None, [override]) == validated({"cache": "c"} | expected)
+    assert settings.load(path, None, [override]) == validated({"cache": "c"} | expected)
 
 
 def test_set_changes_only_what_it_names_and_the_last_one_counts(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("train: {cache: c, optimizer: {lr: 0.5, clip: 2}}\n")
-    made = config.load(path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
+    made = settings.load(path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
     assert made == validated({"cache": "c", "optimizer": {"lr": 0.25, "clip": 2}, "steps": 4})
 
 
@@ -68,7 +68,7 @@ def test_what_set_says_is_validated(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\n")
     with pytest.raises(SettingError, match=r"unknown setting 'optimizer\.rl': did you mean 'optimizer\.lr'"):
-        config.load(path, None, ["optimizer.rl=3"])
+        settings.load(path, None, ["optimizer.rl=3"])
 
 
 def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
     assert validated({"cache": "s3://bucket/c"}).cache == "s3://bucket/c"
     assert validated({"cache": "file:///data/c"}).cache == validated({"cache": "file:/data/c"}).cache == "/data/c"
     assert made.validation.sets["A"] == ImageSet(hr=tmp_path / "x" / "hr", lr=Path("/y"))
-    (tmp_path / "c.yaml").write_text(config.dump(made))
+    (tmp_path / "c.yaml").write_text(settings.dump(made))
     monkeypatch.chdir("/")
-    assert config.load(tmp_path / "c.yaml", None, []) == made
+    assert settings.load(tmp_path / "c.yaml", None, []) == made
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
 def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("cache: c")
     with pytest.raises(SettingError) as caught:
-        config.load(tmp_path / "c.yaml", None, [change])
+        settings.load(tmp_path / "c.yaml", None, [change])
     assert str(caught.value).startswith(says)
 
 
@@ -124,6 +124,6 @@ def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
 def test_dump_is_read_back(tmp_path: Path, content: dict[str, Any]) -> None:
     made = validated(content)
     path = tmp_path / "c.yaml"
-    path.write_text(config.dump(made))
-    assert config.load(path, None, []) == made
+    path.write_text(settings.dump(made))
+    assert settings.load(path, None, []) == made
     assert set(yaml.safe_load(path.read_text())) == set(TrainConfig.model_fields)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from dukd_cache.errors import SettingError
-from dukd_train.settings.config import TrainConfig, validated
-from dukd_train.settings.mistakes import CALLED_HERE
-from dukd_train.settings.schema import names_in, paths, schema_of, settings
+from dukd_cache.settings.mistakes import CALLED_HERE
+from dukd_cache.settings.schema import names_in, paths, schema_of, settings
+from dukd_cache.system.errors import SettingError
+from dukd_train.settings import TrainConfig, validated
 
 SCHEMA = schema_of(TrainConfig)
 TOP = ", ".join(sorted(TrainConfig.model_fields))

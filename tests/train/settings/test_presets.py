@@ -10,9 +10,9 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache import networks
-from dukd_train.run import run
-from dukd_train.settings import config
-from dukd_train.settings.config import TrainConfig
+from dukd_train import settings
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
 
 FILES = sorted((PROJECT / "configs").glob("*.yaml"))
 PAPER = {"edsr": ("EDSR", 2.7e6), "rcan": ("RCAN", 5.2e6), "swinir": ("SwinIR", 1.2e6)}
@@ -22,10 +22,10 @@ NAME = re.compile(r"(?:(?P<teacher>[a-z]+)_to_)?(?P<student>[a-z]+)_x(?P<scale>[
 
 
 def load(name: str) -> TrainConfig:
-    return config.load(PROJECT / "configs" / f"{name}.yaml", None, [])
+    return settings.load(PROJECT / "configs" / f"{name}.yaml", None, [])
 
 
-def settings(name: str) -> dict[str, Any]:
+def flat(name: str) -> dict[str, Any]:
     return load(name).model_dump(mode="json")
 
 
@@ -37,29 +37,29 @@ def test_they_are_all_there() -> None:
 
 @pytest.mark.parametrize("student", PAPER)
 def test_scales_differ_in_the_cache_alone(student: str) -> None:
-    first, *others = (settings(f"{student}_x{scale}") for scale in (2, 3, 4))
+    first, *others = (flat(f"{student}_x{scale}") for scale in (2, 3, 4))
     for scale, other in zip((3, 4), others, strict=True):
         cache = first["cache"].replace("x2", f"x{scale}")
         assert other == first | {"scale": scale, "cache": cache}
 
 
 def test_students_differ_in_the_network_and_its_weight_of_the_truth() -> None:
-    edsr = settings("edsr_x4")
+    edsr = flat("edsr_x4")
     for name, rec in (("rcan", 1.0), ("swinir", 5.0)):
-        other = settings(f"{name}_x4")
+        other = flat(f"{name}_x4")
         assert other["loss"]["rec"] == rec
         assert other == edsr | {key: other[key] for key in ("cache", "student")} | {"loss": edsr["loss"] | {"rec": rec}}
 
 
 def test_across_architectures_only_the_cache_is_another() -> None:
-    assert settings("swinir_to_edsr_x4") == settings("edsr_x4") | {"cache": settings("swinir_x4")["cache"]}
-    assert settings("edsr_to_swinir_x4") == settings("swinir_x4") | {"cache": settings("edsr_x4")["cache"]}
+    assert flat("swinir_to_edsr_x4") == flat("edsr_x4") | {"cache": flat("swinir_x4")["cache"]}
+    assert flat("edsr_to_swinir_x4") == flat("swinir_x4") | {"cache": flat("edsr_x4")["cache"]}
 
 
 def test_they_say_what_the_papers_defaults_are() -> None:
     """What a preset spells out for its readers is what `dukd-train` does anyhow."""
-    made = settings("rcan_x2")
-    default = config.validated({"cache": made["cache"]}).model_dump(mode="json")
+    made = flat("rcan_x2")
+    default = settings.validated({"cache": made["cache"]}).model_dump(mode="json")
     assert made == default | {"scale": 2, "patch": 48, "student": made["student"]}
 
 

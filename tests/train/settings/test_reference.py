@@ -5,10 +5,11 @@ import re
 import pytest
 from tests.conftest import PROJECT
 
-from dukd_train.settings import config, reference
-from dukd_train.settings.config import TrainConfig
-from dukd_train.settings.mistakes import CALLED_HERE
-from dukd_train.settings.schema import paths, schema_of, settings
+from dukd_cache.settings import reference, schema
+from dukd_cache.settings.mistakes import CALLED_HERE
+from dukd_cache.settings.schema import paths, schema_of
+from dukd_train import settings
+from dukd_train.settings import TrainConfig
 
 SCHEMA = schema_of(TrainConfig)
 PAGE = (PROJECT / "docs" / "settings.md").read_text()
@@ -24,7 +25,7 @@ def test_the_page_has_all_settings_as_they_are() -> None:
 
 def test_each_setting_has_one_row() -> None:
     rows = re.findall(r"^\| `([^`]+)` \|", reference.markdown(SCHEMA), re.MULTILINE)
-    assert sorted(rows) == sorted(".".join(path).replace("*", "NAME") for path, _ in settings(SCHEMA))
+    assert sorted(rows) == sorted(".".join(path).replace("*", "NAME") for path, _ in schema.settings(SCHEMA))
 
 
 def test_rows_say_what_is_taken_and_what_is_the_default() -> None:
@@ -54,8 +55,8 @@ OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE)
 
 @pytest.mark.parametrize("override", [quoted or bare for quoted, bare in OVERRIDES if bare != "a.b=value"])
 def test_what_the_page_sets_can_be_set(override: str) -> None:
-    default = config.load(PROJECT / "configs" / "edsr_x4.yaml", None, [])
-    assert config.load(PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
+    default = settings.load(PROJECT / "configs" / "edsr_x4.yaml", None, [])
+    assert settings.load(PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
 
 
 def test_the_pages_presets_exist() -> None:

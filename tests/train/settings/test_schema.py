@@ -8,8 +8,8 @@ import yaml
 from pydantic import BaseModel, Field
 from tests.conftest import PROJECT
 
-from dukd_train.settings.config import TrainConfig
-from dukd_train.settings.schema import Node, allowed, is_free, names_in, node_at, paths, schema_of, settings
+from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths, schema_of, settings
+from dukd_train.settings import TrainConfig
 
 
 class Inner(BaseModel):

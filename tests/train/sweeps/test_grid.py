@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.sweeps.grid import parse_axis, points
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dukd_cache.reader import Cache
+from dukd_cache.format.reader import Cache
 from dukd_train.sweeps import job_slots
 from dukd_train.sweeps.job_slots import JobSlots, choose_slots, decoded_bytes
 

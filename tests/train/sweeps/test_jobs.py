@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from tests.terminals import terminal
 
-from dukd_cache.lock import locked
-from dukd_train.run_folder import LOCK
+from dukd_cache.system.lock import locked
+from dukd_train.keeping.run_folder import LOCK
 from dukd_train.sweeps import overview
 from dukd_train.sweeps.jobs import Job, State, _next
 from dukd_train.sweeps.overview import Overview, counts

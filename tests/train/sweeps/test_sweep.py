@@ -13,15 +13,15 @@ import pytest
 import yaml
 from tests.conftest import PROJECT
 
-from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.lock import locked
+from dukd_cache.system.errors import DukdError, SettingError, WeightsError
+from dukd_cache.system.lock import locked
+from dukd_train.core.run import run
 from dukd_train.errors import RunError
-from dukd_train.observers import Observer
-from dukd_train.run import run
-from dukd_train.run_folder import LOCK
+from dukd_train.keeping.run_folder import LOCK
 from dukd_train.sweeps import jobs
 from dukd_train.sweeps.grid import points
 from dukd_train.sweeps.sweep import ReportWanted, sweep
+from dukd_train.watching.observers import Observer
 
 DEFAULT = ReportWanted(hr=None, teacher=None)
 

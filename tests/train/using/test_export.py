@@ -13,7 +13,7 @@ from spandrel import ModelLoader  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train import cli
 from dukd_train.using import export, export_formats
 from dukd_train.using.export import TOLERANCE, ExportJob, target_of

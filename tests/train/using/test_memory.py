@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dukd_cache.errors import ImageError
+from dukd_cache.system.errors import ImageError
 from dukd_train.scoring import inference
 from dukd_train.using.upscale import UpscaleJob, run
 

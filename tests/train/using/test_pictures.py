@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from dukd_cache.errors import ImageError
-from dukd_cache.images import read_rgb
+from dukd_cache.pictures.sources import read_rgb
+from dukd_cache.system.errors import ImageError
 from dukd_train.using.pictures import upscale_file
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from dukd_cache import networks
-from dukd_cache.errors import ImageError, SettingError
-from dukd_cache.images import read_rgb
+from dukd_cache.pictures.sources import read_rgb
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train import cli
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.using import pictures

@@ -9,11 +9,11 @@ from rich.console import Console
 from tests.terminals import terminal
 
 from dukd_cache import networks
-from dukd_train.observers import Row, Start
-from dukd_train.run import run
-from dukd_train.settings.config import TrainConfig
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
 from dukd_train.watching import display
 from dukd_train.watching.display import Display
+from dukd_train.watching.observers import Row, Start
 
 Settings = Callable[..., TrainConfig]
 

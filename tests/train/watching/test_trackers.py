@@ -13,9 +13,9 @@ import pytest
 import yaml
 from tests.train.interruptions import in_step, interrupt
 
-from dukd_cache.errors import SettingError
-from dukd_train.run import run
-from dukd_train.settings.config import TrainConfig
+from dukd_cache.system.errors import SettingError
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
 
 Settings = Callable[..., TrainConfig]
 Stopped = Callable[[dict[str, Any]], Path]

@@ -1,10 +1,10 @@
-"""Augmentations drawn by chance. The group they are drawn from is `dukd_cache.symmetries`."""
+"""Augmentations drawn by chance. The group they are drawn from is `dukd_cache.pictures.symmetries`."""
 
 import numpy as np
 import torch
 
-from dukd_cache.symmetries import CHANNEL_ORDERS, Augmentation
-from dukd_train.settings.config import Chances
+from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Augmentation
+from dukd_train.settings import Chances
 
 
 def draw(count: int, chances: Chances, rng: np.random.Generator) -> Augmentation:

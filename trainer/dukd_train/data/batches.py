@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.manifest import View
-from dukd_cache.prefetch import on_one_core, prefetch
-from dukd_cache.symmetries import apply
+from dukd_cache.format.manifest import View
+from dukd_cache.pictures.symmetries import apply
+from dukd_cache.system.threads import on_one_core, prefetch
 from dukd_train.data.augment import draw
 from dukd_train.data.order import Order
 from dukd_train.data.rows import Batch, Pixels, Rows, StreamedRows
 from dukd_train.data.workers import read_ahead
-from dukd_train.settings.config import Augment
+from dukd_train.settings import Augment
 
 _BATCHES_AHEAD = 2
 """Ready on the device."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dukd_cache.manifest import View
-from dukd_cache.prefetch import spread
-from dukd_cache.progress import progress, say, speaks
-from dukd_cache.reader import Cache
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.terminal import progress, say, speaks
+from dukd_cache.system.threads import spread
 from dukd_train.data.rows import ResidentRows
 from dukd_train.data.shared_memory import Block, SharedMemory
-from dukd_train.losses import Target
+from dukd_train.objective import Target
 
 _ALIGNMENT = 64
 

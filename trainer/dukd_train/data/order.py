@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.errors import SettingError
-from dukd_cache.manifest import CropSpec, View
+from dukd_cache.format.manifest import CropSpec, View
+from dukd_cache.system.errors import SettingError
 
 _VIEW_STREAM: dict[View, int] = {"base": 0, "zoom_in": 1, "zoom_out": 2}
 

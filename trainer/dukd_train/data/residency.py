@@ -7,15 +7,15 @@ from typing import Literal
 
 import torch
 
-from dukd_cache.errors import SettingError
-from dukd_cache.manifest import View
-from dukd_cache.reader import Cache
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.errors import SettingError
+from dukd_cache.system.memory import free_device_memory, free_memory
 from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.rows import Rows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
-from dukd_train.losses import Target
-from dukd_train.memory import free_device_memory, free_memory
-from dukd_train.settings.config import Data
+from dukd_train.objective import Target
+from dukd_train.settings import Data
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.manifest import View
-from dukd_cache.reader import Cache
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Picks
-from dukd_train.losses import Target
+from dukd_train.objective import Target
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.files import still_at
+from dukd_cache.system.files import still_at
 
 Block = npt.NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
-from dukd_cache.manifest import View
-from dukd_cache.prefetch import in_order
+from dukd_cache.format.manifest import View
+from dukd_cache.system.threads import in_order
 from dukd_train.data.order import Order
 from dukd_train.data.rows import Pixels, StreamedRows
 from dukd_train.errors import RunError

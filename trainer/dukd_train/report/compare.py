@@ -11,13 +11,12 @@ from typing import Any
 import torch
 
 from dukd_cache import networks
-from dukd_cache.devices import choose_device
-from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import make_folder, naming, try_folder
-from dukd_cache.images import LrFolder
-from dukd_cache.left_overs import is_systems
 from dukd_cache.networks import Network
-from dukd_train.provenance import device_name, software
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.system.errors import DukdError, SettingError, WeightsError
+from dukd_cache.system.files import make_folder, naming, try_folder
+from dukd_cache.system.left_overs import is_systems
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
 from dukd_train.report.crops import crops_sheet
 from dukd_train.report.curves import draw_curves, panels
@@ -36,9 +35,10 @@ from dukd_train.report.tables import (
 )
 from dukd_train.scoring.evaluate import ImagePair, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
+from dukd_train.scoring.provenance import device_name, software
 from dukd_train.scoring.scores import USUAL, MetricName, Score, left_out_note, scorer
 from dukd_train.scoring.skipped import Skipped, conclude
-from dukd_train.settings.config import ImageSet
+from dukd_train.settings import ImageSet
 
 PAGE = "report.html"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dukd_cache.degrade import upscale
-from dukd_cache.progress import progress
+from dukd_cache.pictures.bicubic import upscale
+from dukd_cache.system.terminal import progress
 from dukd_train.report.crops import Crop, most_different_crop
 from dukd_train.scoring.evaluate import ImagePair
 from dukd_train.scoring.inference import super_resolve

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dukd_cache.picture import MIN_HEIGHT, Tile, sheet
+from dukd_cache.pictures.drawing import MIN_HEIGHT, Tile, sheet
 from dukd_train.scoring.metrics import U8, luma, psnr_y
 from dukd_train.scoring.scores import decibels
 

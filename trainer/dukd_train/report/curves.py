@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from dukd_train.losses import PARTS
+from dukd_train.objective import PARTS
 from dukd_train.report.finished_runs import Curve
 from dukd_train.report.groups import Group
 from dukd_train.report.plotting import literal, new_figure, save_png, styles, svg_uri, tidy

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.errors import SettingError, printable
+from dukd_cache.system.errors import SettingError, printable
+from dukd_train import settings
 from dukd_train.errors import RunError
-from dukd_train.journal import CURVE
-from dukd_train.run_folder import CONFIG, FACTS, WEIGHTS
-from dukd_train.settings import config
-from dukd_train.settings.config import ImageSet, TrainConfig
-from dukd_train.validation import MADE, VALIDATION
+from dukd_train.keeping.curve import CURVE
+from dukd_train.keeping.run_folder import CONFIG, FACTS, WEIGHTS
+from dukd_train.keeping.validation import MADE, VALIDATION
+from dukd_train.settings import ImageSet, TrainConfig
 
 Curve = list[tuple[int, float]]
 """(step, value)."""
@@ -120,7 +120,7 @@ def _load(folder: Path, name: str) -> Run:
     if missing:
         raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
     try:
-        return Run(name, folder, config.load(folder / CONFIG, None, []), facts)
+        return Run(name, folder, settings.load(folder / CONFIG, None, []), facts)
     except SettingError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
 

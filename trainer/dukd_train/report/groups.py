@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dukd_train.keeping.run_folder import FREE
 from dukd_train.report.finished_runs import Run
-from dukd_train.run_folder import FREE
-from dukd_train.settings.config import Method
+from dukd_train.settings import Method
 
 BASELINES: tuple[Method, ...] = ("scratch", "kd")
 """Methods that the others are compared with."""

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from dukd_train import settings
 from dukd_train.report import charts
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
 from dukd_train.report.crops import Crop
@@ -28,7 +29,6 @@ from dukd_train.report.standings import (
 from dukd_train.report.tables import Row, digits
 from dukd_train.scoring.metrics import U8, psnr_y
 from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
-from dukd_train.settings import config
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def render(
         runs=[run for group in groups for run in group.runs],
         group_of={run.name: group.name for group in groups for run in group.runs},
         differing=differing_settings(groups),
-        settings={group.name: config.dump(group.runs[0].config) for group in groups},
+        settings={group.name: settings.dump(group.runs[0].config) for group in groups},
         describe=_describe,
     )
 

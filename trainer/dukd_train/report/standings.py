@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from dukd_cache.errors import SettingError, unknown_name
+from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.report.comparison import BICUBIC, Comparison
 from dukd_train.report.groups import BASELINES, Group, baseline
 from dukd_train.report.spreads import Spread

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.degrade import crop_to_scale, upscale
-from dukd_cache.errors import ImageError, printable
-from dukd_cache.images import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
-from dukd_cache.prefetch import spread
-from dukd_cache.progress import progress
+from dukd_cache.pictures.bicubic import crop_to_scale, upscale
+from dukd_cache.pictures.sources import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.system.errors import ImageError, printable
+from dukd_cache.system.terminal import progress
+from dukd_cache.system.threads import spread
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr
 from dukd_train.scoring.scores import ENDLESS, Score, Scorer, common_means, left_out, plain_score, usual_score
@@ -74,7 +74,7 @@ class ImagePair:
     """Path of the HR file below its folder, without its suffix."""
     hr: Path
     lr: Path | None
-    """The LR file, or none where the LR image is made by `dukd_cache.degrade.downscale`."""
+    """The LR file, or none where the LR image is made by `dukd_cache.pictures.bicubic.downscale`."""
     scale: int
 
     def read(self) -> Scene:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dukd_cache.errors import PlaceError, SettingError, printable
-from dukd_cache.images import LrFolder
+from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.places.addresses import local_path
+from dukd_cache.system.errors import PlaceError, SettingError, printable
 
 
 def named_sets(hr: Sequence[str]) -> dict[str, Path]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.devices import autocast
-from dukd_cache.errors import ImageError, SettingError, unknown_name
-from dukd_cache.manifest import Precision
+from dukd_cache.format.manifest import Precision
 from dukd_cache.networks import Network, finite, refuse_unless_finite
-from dukd_train.memory import obtainable_memory
+from dukd_cache.networks.devices import autocast
+from dukd_cache.system.errors import ImageError, SettingError, unknown_name
+from dukd_cache.system.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.super_resolver import SuperResolver, device_of

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.errors import ImageError
+from dukd_cache.system.errors import ImageError
 
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]

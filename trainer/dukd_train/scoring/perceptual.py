@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dukd_cache.errors import SettingError
+from dukd_cache.system.errors import SettingError
 from dukd_train.scoring.metrics import U8, inner_pair
 
 LearnedName = Literal["lpips", "dists"]

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache import networks
-from dukd_cache.devices import choose_device
-from dukd_cache.errors import WeightsError
-from dukd_cache.images import LrFolder
 from dukd_cache.networks import Network
-from dukd_cache.progress import progress
-from dukd_train.provenance import device_name, software
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.system.errors import WeightsError
+from dukd_cache.system.terminal import progress
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
+from dukd_train.scoring.provenance import device_name, software
 from dukd_train.scoring.scores import LABELS, USUAL, MetricName, left_out_note, scorer, shown
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.scoring.super_resolver import device_of

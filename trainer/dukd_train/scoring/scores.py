@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import torch
 
-from dukd_cache.errors import SettingError, unknown_name
+from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.scoring import metrics
 from dukd_train.scoring.metrics import U8
 

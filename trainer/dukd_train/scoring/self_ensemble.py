@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dukd_cache.symmetries import apply, elements, repeated, undo
+from dukd_cache.pictures.symmetries import apply, elements, repeated, undo
 from dukd_train.scoring.super_resolver import SuperResolver
 
 SYMMETRIES = tuple(element for element in elements().values() if not element.invert)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dukd_cache.errors import AnswerError, DukdError, ImageError
-from dukd_cache.progress import say
+from dukd_cache.system.errors import AnswerError, DukdError, ImageError
+from dukd_cache.system.terminal import say
 
 Skipped = dict[str, DukdError]
 """What is wrong with an image, by its name."""

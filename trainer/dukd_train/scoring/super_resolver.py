@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SuperResolver(Protocol):
-    """A `dukd_cache.networks.Network` is one; so is any function with a `scale`."""
+    """A `dukd_cache.networks.loading.Network` is one; so is any function with a `scale`."""
 
     @property
     def scale(self) -> int: ...

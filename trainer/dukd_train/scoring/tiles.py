@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dukd_cache.errors import ImageError, SettingError
-from dukd_train.memory import ran_out
+from dukd_cache.system.errors import ImageError, SettingError
+from dukd_cache.system.memory import ran_out
 from dukd_train.scoring.super_resolver import SuperResolver, device_of
 
 Tile = int | Literal["auto"]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import yaml
 
-from dukd_cache.errors import SettingError
-from dukd_train.settings import config as settings
-from dukd_train.settings import yaml_file
-from dukd_train.settings.config import TrainConfig
-from dukd_train.settings.yaml_file import shown
+from dukd_cache.settings import yaml_file
+from dukd_cache.settings.yaml_file import shown
+from dukd_cache.system.errors import SettingError
+from dukd_train import settings
+from dukd_train.settings import TrainConfig
 
 _LONGEST_NAME = 200
 """Characters; file systems stop at 255."""

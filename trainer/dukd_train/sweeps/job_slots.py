@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from dukd_cache.manifest import View
-from dukd_cache.reader import Cache
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.memory import free_device_memory, free_memory
 from dukd_train.data.decoded import decoded
-from dukd_train.losses import PARTS, Target
-from dukd_train.memory import free_device_memory, free_memory
+from dukd_train.objective import PARTS, Target
 
 _GIB = 2**30
 

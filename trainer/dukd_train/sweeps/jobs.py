@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
-from dukd_cache.errors import CacheError
-from dukd_cache.lock import refuse_if_locked
-from dukd_train.journal import CURVE
-from dukd_train.run_folder import LOCK
-from dukd_train.stopping import PARENT
+from dukd_cache.system.errors import CacheError
+from dukd_cache.system.lock import refuse_if_locked
+from dukd_train.core.stopping import PARENT
+from dukd_train.keeping.curve import CURVE
+from dukd_train.keeping.run_folder import LOCK
 from dukd_train.sweeps.job_slots import JobSlots
 
 _SECONDS_TO_LOOK = 0.2

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dukd_cache.progress import can_redraw, say, standard_error
+from dukd_cache.system.terminal import can_redraw, say, standard_error
 from dukd_train.sweeps.jobs import Job, State
 
 _SECONDS_BETWEEN_LINES = 60.0

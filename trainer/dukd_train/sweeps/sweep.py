@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache import networks
-from dukd_cache.devices import choose_device
-from dukd_cache.errors import DukdError, SettingError, WeightsError
-from dukd_cache.files import make_folder, try_folder, write_atomically
-from dukd_cache.progress import say
-from dukd_cache.reader import Cache
-from dukd_train import late_scores, run_folder
+from dukd_cache.format.reader import Cache
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.system.errors import DukdError, SettingError, WeightsError
+from dukd_cache.system.files import make_folder, try_folder, write_atomically
+from dukd_cache.system.terminal import say
+from dukd_train import settings
+from dukd_train.core.run import check
 from dukd_train.errors import RunError
+from dukd_train.keeping import late_scores, run_folder
 from dukd_train.report.compare import PAGE, check_out, compare
-from dukd_train.run import check
 from dukd_train.scoring.evaluate import check_pairs, pair_images
-from dukd_train.settings import config as settings
 from dukd_train.sweeps.grid import Point
 from dukd_train.sweeps.job_slots import JobSlots, choose_slots
 from dukd_train.sweeps.jobs import Job, State, run_all

@@ -13,9 +13,9 @@ from typing import get_args
 import torch
 
 from dukd_cache import __version__, networks
-from dukd_cache.errors import DukdError, SettingError, one_line, unknown_name
-from dukd_cache.files import try_file, write_atomically
 from dukd_cache.networks import Network
+from dukd_cache.system.errors import DukdError, SettingError, one_line, unknown_name
+from dukd_cache.system.files import try_file, write_atomically
 from dukd_train.using.export_formats import FORMATS, Answer, FormatName
 
 TOLERANCE = 1e-4

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.errors import SettingError
 from dukd_cache.networks import Network
+from dukd_cache.system.errors import SettingError
 from dukd_train.using.portable import Portable
 
 if TYPE_CHECKING:

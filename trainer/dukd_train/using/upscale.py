@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache import networks
-from dukd_cache.devices import choose_device
-from dukd_cache.errors import DukdError, ImageError, SettingError, unknown_name
-from dukd_cache.files import try_folder
-from dukd_cache.images import find_images, read_size
 from dukd_cache.networks import Network
-from dukd_cache.progress import progress, say
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.pictures.sources import find_images, read_size
+from dukd_cache.system.errors import DukdError, ImageError, SettingError, unknown_name
+from dukd_cache.system.files import try_folder
+from dukd_cache.system.terminal import progress, say
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
 from dukd_train.scoring.skipped import conclude, image_errors, without_memory
 from dukd_train.using.pictures import FORMATS, upscale_file

@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from dukd_cache.progress import can_redraw, say, standard_error
-from dukd_train.observers import Observer, Row, Start
+from dukd_cache.system.terminal import can_redraw, say, standard_error
 from dukd_train.scoring.scores import Score, decibels, is_better, shown
+from dukd_train.watching.observers import Observer, Row, Start
 
 _SECONDS_BETWEEN_LINES = 10.0
 _REFRESHES_PER_SECOND = 4

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from dukd_cache.errors import SettingError
-from dukd_cache.files import write_atomically
-from dukd_train.observers import Observer, Row, Start
+from dukd_cache.system.errors import SettingError
+from dukd_cache.system.files import write_atomically
 from dukd_train.scoring.scores import Score
+from dukd_train.watching.observers import Observer, Row, Start
 from dukd_train.watching.tracked import row_values, score_values
 
 FOLDER = "dvclive"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from math import isfinite
 
-from dukd_train.observers import Row
 from dukd_train.scoring.scores import Score
+from dukd_train.watching.observers import Row
 
 
 def row_values(row: Row) -> dict[str, float]:

@@ -1,0 +1,239 @@
+"""What a build would do, and how long it would take: measured on a few records, nothing written to the cache."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dukd_cache.build.answer import info_of
+from dukd_cache.build.reuse import Tally
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, tried_of
+from dukd_cache.format.manifest import Header, View
+from dukd_cache.format.record import Answer, Record
+from dukd_cache.format.stores import StoreWriter
+from dukd_cache.places import Address, Place
+from dukd_cache.places.folder import Folder
+from dukd_cache.plan.crops import Plan
+from dukd_cache.plan.views import Cut
+
+E = TypeVar("E")
+
+_SLOW_BATCH_S = 3.0
+"""A first batch that takes longer is measure enough; a shorter one warms up."""
+_DISK_SAMPLE = 32_000_000
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one record of a view. Seconds."""
+
+    cutting: float
+    teacher: float
+    encoding: float
+    """Of one core."""
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured."""
+
+    records: int
+    reading: float
+    """Seconds an image: decoding, and making its LR image."""
+    disk: float | None
+    """Seconds a byte; None where nothing can be measured without writing."""
+    views: dict[View, Cost]
+    doubts: tuple[str, ...] = ()
+    """A line for each view to which the teacher answers worse than bicubic."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a build would do."""
+
+    images: int
+    records: dict[View, int]
+    tallies: dict[View, Tally]
+    sample: Sample
+    cores: int
+    on_gpu: bool
+    notes: tuple[str, ...] = ()
+    """What could be better about settings and teacher, a line each."""
+
+    def bytes(self, view: View) -> float:
+        """That all records of `view` take."""
+        return self.records[view] * self.sample.views[view].bytes
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds that each part would take by itself; they overlap."""
+        parts = dict.fromkeys(("reading images", "teacher", "encoding"), 0.0)
+        if self.sample.disk is not None:
+            parts["disk"] = 0.0
+        for view, tally in self.tallies.items():
+            cost, new = self.sample.views[view], self.records[view] - tally.kept
+            parts["reading images"] += self.images * self.sample.reading * new / self.records[view] + new * cost.cutting
+            parts["teacher"] += tally.asked * cost.teacher
+            parts["encoding"] += new * cost.encoding / self.cores
+            if self.sample.disk is not None:
+                parts["disk"] += new * cost.bytes * self.sample.disk
+        return parts
+
+    @property
+    def bottleneck(self) -> str:
+        """The part that takes longest."""
+        return max(self.stages, key=self.stages.__getitem__)
+
+    @property
+    def seconds(self) -> float:
+        """That the build would take. On a CPU the teacher shares the cores with reading and encoding."""
+        stages = self.stages
+        shared = stages["teacher"] + stages["encoding"] + stages["reading images"] / self.cores
+        return max(*stages.values(), 0 if self.on_gpu else shared)
+
+
+def measure(
+    plan: Plan,
+    header: Header,
+    teacher: Teacher | None,
+    store: Callable[[Place], StoreWriter[E]],
+    out: Place,
+    batch: int,
+) -> Sample:
+    """Cut, ask, encode and write a few records: shards in a temporary folder, `out`'s disk by a file without a name.
+
+    Args:
+        store: the writer of a place.
+        batch: inputs the teacher answers at once.
+
+    Raises:
+        ImageError: an image cannot be read.
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    started = time.perf_counter()
+    scenes = scenes_of(plan)
+    reading = (time.perf_counter() - started) / len(scenes)
+    costs: dict[View, Cost] = {}
+    doubts: list[str] = []
+    records = 0
+    for view in plan.spec.views:
+        started = time.perf_counter()
+        cuts = cuts_of(plan, view, scenes, batch)
+        cutting = (time.perf_counter() - started) / len(cuts)
+        answers, asking = _asked(teacher, cuts, header, batch)
+        if teacher and (tried := tried_of(cuts, answers)) and (line := doubt(view, tried, teacher.info, teacher)):
+            doubts.append(line)
+        costs[view] = Cost(cutting, asking, *_stored(view, cuts, answers, store))
+        records += len(cuts)
+    return Sample(records, reading, _disk(out), costs, tuple(doubts))
+
+
+def _asked(
+    teacher: Teacher | None, cuts: list[Cut], header: Header, batch: int
+) -> tuple[list[Answer] | list[None], float]:
+    """Answers to `cuts`, and the teacher's seconds an answer."""
+    if teacher is None:
+        return [None] * len(cuts), 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        answers = asked(teacher, cuts, batch, header.encoding.dtype)
+        seconds = time.perf_counter() - started
+        if seconds > _SLOW_BATCH_S and not teacher.compiled:
+            break
+    return [answers[place % batch] for place in range(len(cuts))], seconds / batch
+
+
+def _stored(
+    view: View, cuts: list[Cut], answers: list[Answer] | list[None], store: Callable[[Place], StoreWriter[E]]
+) -> tuple[float, float]:
+    """Core seconds to encode a record, and bytes that it takes with its share of the sidecar."""
+    with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
+        writer = store(Folder(Path(folder)))
+        started = time.perf_counter()
+        encoded = [
+            writer.encode(Record(info_of(piece.crop, place, "0" * 64), piece.input, answer, piece.truth))
+            for place, (piece, answer) in enumerate(zip(cuts, answers, strict=True))
+        ]
+        seconds = (time.perf_counter() - started) / len(cuts)
+        writer.write(view, 0, encoded)
+        stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return seconds, stored / len(cuts)
+
+
+def _disk(out: Place) -> float | None:
+    """Seconds a byte, to write and fsync beside `out`, on the same disk; None where that cannot be done."""
+    if not isinstance(out, Folder):
+        return None
+    above = next(folder for folder in out.path.absolute().parents if folder.is_dir())
+    if out.path.exists() and out.path.stat().st_dev != above.stat().st_dev:
+        return None
+    block = os.urandom(1_000_000)
+    try:
+        with tempfile.TemporaryFile(dir=above) as stream:  # without a name: nobody sees it
+            started = time.perf_counter()
+            for _ in range(_DISK_SAMPLE // len(block)):
+                stream.write(block)
+            stream.flush()
+            os.fsync(stream.fileno())
+            return (time.perf_counter() - started) / _DISK_SAMPLE
+    except OSError:  # a full disk, or no permission: `build` says so, and a plan may be wanted all the same
+        return None
+
+
+def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
+    """What `table` says, in seconds and bytes; JSON-able."""
+    return {
+        "out": str(out),
+        "images": forecast.images,
+        "views": {
+            view: {
+                "records": forecast.records[view],
+                **asdict(tally),
+                "bytes": round(forecast.bytes(view)),
+                "bytes_per_record": round(forecast.sample.views[view].bytes, 1),
+            }
+            for view, tally in forecast.tallies.items()
+        },
+        "seconds": round(forecast.seconds, 3),
+        "stages": {part: round(seconds, 3) for part, seconds in forecast.stages.items()},
+        "bytes": round(sum(map(forecast.bytes, forecast.tallies))),
+        "bottleneck": forecast.bottleneck,
+        "measured_records": forecast.sample.records,
+        "notes": list(forecast.notes),
+    }
+
+
+def table(forecast: Forecast, out: Address) -> str:
+    """For people."""
+    lines = [
+        f"{out}: {forecast.images} images; nothing is written",
+        f"{'view':10}{'records':>10}{'kept':>10}{'reused':>10}{'to ask':>10}{'MB':>10}{'bytes/record':>14}",
+    ]
+    for view, tally in forecast.tallies.items():
+        lines.append(
+            f"{view:10}{forecast.records[view]:>10}{tally.kept:>10}{tally.reused:>10}{tally.asked:>10}"
+            f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
+        )
+    parts = ", ".join(f"{part} {_duration(seconds)}" for part, seconds in forecast.stages.items())
+    unknown = "" if forecast.sample.disk is not None else "; writing it not measured"
+    return "\n".join(
+        [
+            *lines,
+            f"time       about {_duration(forecast.seconds)}; the parts overlap: {parts}{unknown}",
+            f"size       about {sum(map(forecast.bytes, forecast.tallies)) / 1e6:.1f} MB",
+            f"bottleneck {forecast.bottleneck}  (measured on {forecast.sample.records} records)",
+        ]
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

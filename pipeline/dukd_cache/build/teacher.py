@@ -1,0 +1,133 @@
+"""A frozen network as a batched function, with its fingerprint.
+
+Shapes: N patches, p input side, q = scale · p.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dukd_cache import networks
+from dukd_cache.format.manifest import Dtype, Precision, TeacherInfo
+from dukd_cache.format.record import Answer
+from dukd_cache.networks import Network
+from dukd_cache.networks.devices import autocast, compile_in_place
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What is asked, how, and where."""
+
+    network: Network
+    info: TeacherInfo
+    device: torch.device
+    compiled: bool = False
+    """By torch.compile: the first batch of each size of inputs takes half a minute longer."""
+
+    @property
+    def takes_all_cores(self) -> bool:
+        """Whether nothing else can be computed while it answers."""
+        return self.device.type == "cpu"
+
+    def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
+        """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
+
+        The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
+
+        Raises:
+            AnswerError: the network answers with numbers that are not finite; `places` says to which of the N.
+        """
+        return self.ask(input_Npp3, dtype)()
+
+    def ask(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Callable[[], Answer]:
+        """The same, but a GPU is only set to work: what is returned waits for the answers.
+
+        So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
+        """
+        input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2).float().div(255)
+        answers_NCqq, finite_N = self._computed(input_NCpp)
+        if dtype == "uint8":
+            stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
+        else:
+            stored = answers_NCqq.half() if dtype == "float16" else answers_NCqq
+        fetched, fetched_finite = _fetched(stored.permute(0, 2, 3, 1).contiguous()), _fetched(finite_N)
+
+        def wait() -> Answer:
+            self._refuse_unless(fetched_finite())
+            return fetched()
+
+        return wait
+
+    def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
+        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet.
+
+        Raises:
+            AnswerError: some are not finite.
+        """
+        answers_NCqq, finite_N = self._computed(input_NCpp)
+        self._refuse_unless(finite_N.cpu().numpy())
+        return answers_NCqq
+
+    def _computed(self, input_NCpp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answers, and which of them are finite: looked at before they are clamped, which hides infinity."""
+        deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with autocast(self.device, self.info.precision), deterministic:
+            answers_NCqq = self.network.unclamped(input_NCpp).float()
+        return answers_NCqq.clamp(0, 1), networks.finite(answers_NCqq)
+
+    def _refuse_unless(self, finite_N: npt.NDArray[np.bool_]) -> None:
+        networks.refuse_unless_finite(
+            finite_N.tolist(), f"{self.info.file}: {self.info.architecture}", self.info.precision
+        )
+
+
+def load(weights: Path, device: torch.device, precision: Precision, *, compiled: bool = False) -> Teacher:
+    """The network in `weights`, frozen, on `device`.
+
+    Raises:
+        WeightsError: the file holds no SR network.
+        SettingError: the device cannot compute in `precision`, or nothing can be compiled here.
+    """
+    autocast(device, precision)
+    network = networks.load(weights)
+    network.module.requires_grad_(False).eval()
+    window = network.window
+    # Inputs come with their channels last, and so the weights should lie.
+    network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    info = TeacherInfo(
+        file=f"{weights.name} ({taken})" if (taken := network.metadata.get(networks.TAKEN)) else weights.name,
+        architecture=network.architecture,
+        settings=dict(network.settings),
+        fingerprint=networks.fingerprint(network),
+        precision=precision,
+        window=window,
+    )
+    if compiled:
+        compile_in_place(network.module, device)
+    return Teacher(network.in_whole_windows(), info, device, compiled)
+
+
+def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`pixels` on `device`, without waiting for what it computes before."""
+    return pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
+
+
+def _fetched(stored: torch.Tensor) -> Callable[[], npt.NDArray[Any]]:
+    """What waits until `stored` is computed and returns it as an array."""
+    if stored.device.type != "cuda":
+        return stored.cpu().numpy
+    pinned = torch.empty(stored.shape, dtype=stored.dtype, pin_memory=True)
+    pinned.copy_(stored, non_blocking=True)
+    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> npt.NDArray[Any]:
+        done.synchronize()
+        return pinned.numpy()
+
+    return wait

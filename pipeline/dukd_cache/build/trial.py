@@ -1,0 +1,182 @@
+"""A few records asked before the work: do the teacher's answers come nearer to the truth than bicubic's?
+
+Where they do not, its students would learn from wrong answers. The likely cause is told, as far as a few more questions
+show it. PSNR here is over all pixels of all records of a view together, in RGB: a flat patch, where one level of 255
+makes 10 dB, counts for no more than its error.
+
+Shapes: N records, C = 3, p input side, q = s·p output side.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.format.manifest import Dtype, TeacherInfo, View
+from dukd_cache.format.reader import Cache, evenly
+from dukd_cache.format.record import U8, Answer
+from dukd_cache.pictures.bicubic import upscale
+from dukd_cache.pictures.difference import levels, psnr
+from dukd_cache.pictures.sources import Scene, read_scene
+from dukd_cache.plan.crops import Crop, Plan
+from dukd_cache.plan.views import Cut, cut
+from dukd_cache.system.errors import AnswerError
+
+IMAGES = 8
+"""From how many images records are taken, evenly spread over all of them."""
+
+_SHARPER = 1.1
+"""So many times bicubic's differences between neighbours: answers that add detail. (On photographs DCTLSA has 1.5 times
+as many, nearer to the truth; Real-ESRGAN's animation network 1.4, farther from it.)"""
+
+Levels = npt.NDArray[np.float64]
+"""[N,q,q,3] in 0…255."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One record that was asked on trial, or that a finished cache holds."""
+
+    input: U8
+    answer: Answer
+    truth: U8
+
+
+def scenes_of(plan: Plan) -> dict[int, Scene]:
+    """Some images, by their place in the plan.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    count = len(plan.images)
+    chosen = sorted({number * count // IMAGES for number in range(IMAGES)})
+    return {number: read_scene(plan.images[number].path, plan.images[number].lr, plan.spec.scale) for number in chosen}
+
+
+def cuts_of(plan: Plan, view: View, scenes: dict[int, Scene], most: int) -> list[Cut]:
+    """Up to `most` records of `view`, spread over the images of `scenes`."""
+    each = min(max(1, most // len(scenes)), plan.spec.count(view))
+    return [
+        cut(crop, plan.spec, scenes[number])
+        for number in list(scenes)[:most]
+        for crop in _first(plan, view, number, each)
+    ]
+
+
+def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Answer:
+    """Answers to `batch` inputs, those of `cuts` in turn.
+
+    Raises:
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    try:
+        return teacher(np.stack([cuts[place % len(cuts)].input for place in range(batch)]), dtype)
+    except AnswerError as error:
+        raise AnswerError(f"{cuts[error.places[0] % len(cuts)].crop}: {error}") from error
+
+
+def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:
+    """One line for each view of `plan` to which `teacher` answers worse than bicubic, on a few records asked for that.
+
+    Raises:
+        ImageError: an image cannot be read.
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    scenes = scenes_of(plan)
+    for view in plan.spec.views:
+        cuts = cuts_of(plan, view, scenes, IMAGES)
+        tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
+        if tried and (line := doubt(view, tried, teacher.info, teacher)):
+            yield line
+
+
+def doubts_of(cache: Cache) -> Iterator[str]:
+    """The same of a finished cache, on a few of its records.
+
+    Raises:
+        CacheError: what is stored is damaged.
+    """
+    info = cache.manifest.teacher
+    for view in cache.views if info else ():
+        records = [cache.read(view, index) for index in evenly(cache.count(view), IMAGES)]
+        tried = [
+            Tried(each.input, each.teacher, each.truth)
+            for each in records
+            if each.teacher is not None and each.truth is not None
+        ]
+        if info and tried and (line := doubt(view, tried, info)):
+            yield line
+
+
+def tried_of(cuts: Iterable[Cut], answers: Iterable[Answer | None]) -> list[Tried]:
+    """Those of `cuts` that have a truth and an answer."""
+    both = zip(cuts, answers, strict=False)
+    return [
+        Tried(piece.input, answer, piece.truth)
+        for piece, answer in both
+        if piece.truth is not None and answer is not None
+    ]
+
+
+def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teacher | None = None) -> str | None:
+    """One line where the answers are farther from the truth than bicubic, with the likely cause; else None.
+
+    Args:
+        teacher: may be asked more, to find the cause.
+    """
+    truth = _stacked([each.truth for each in tried])
+    side = len(tried[0].input)
+    bicubic = _stacked([upscale(each.input, len(each.truth) // side) for each in tried])
+    answers = _stacked([each.answer for each in tried])
+    reached, usual = psnr(answers, truth), psnr(bicubic, truth)
+    if reached >= usual:
+        return None
+    if teacher and _as_255(teacher, tried, truth) > max(reached, usual):
+        cause = "its values seem to run from 0 to 255, and dukd asks with 0 to 1"
+    elif side % info.window:
+        better = sides_beside(side, info.window)
+        cause = f"inputs of {side}×{side} are no multiple of its window of {info.window}: take {better}"
+    elif _detail(answers) > _SHARPER * _detail(bicubic):
+        cause = "it adds detail that is not there, as teachers trained for looks (GANs) or for degraded images do"
+    else:
+        cause = "is it trained for such images, and for LR images that are made like these?"
+    return (
+        f"the teacher is worse than bicubic on {view}: {reached:.2f} dB to the truth, bicubic {usual:.2f} "
+        f"(PSNR of {len(tried)} records); {cause}"
+    )
+
+
+def whole_windows(side: int, window: int) -> int:
+    """`side`, or the next multiple of `window`."""
+    return -(-side // window) * window
+
+
+def sides_beside(side: int, window: int) -> str:
+    """The multiples of `window` below and above `side`, for people."""
+    below, above = side // window * window, whole_windows(side, window)
+    return f"{below} or {above}" if below else f"{above}"
+
+
+def _first(plan: Plan, view: View, number: int, most: int) -> Iterable[Crop]:
+    start = number * plan.spec.count(view)
+    return plan.crops(view, start, start + most)
+
+
+def _as_255(teacher: Teacher, tried: Sequence[Tried], truth: Levels) -> float:
+    """PSNR of what the bare network makes of the inputs in 0…255, as if its answers were in 0…255, too."""
+    inputs = torch.from_numpy(np.stack([each.input for each in tried])).to(teacher.device)
+    answers_NCqq = teacher.network.unclamped(inputs.permute(0, 3, 1, 2).float())
+    answers: Levels = answers_NCqq.clamp(0, 255).permute(0, 2, 3, 1).double().cpu().numpy()
+    return psnr(answers, truth)
+
+
+def _detail(pictures: Levels) -> float:
+    """Mean difference of neighbouring pixels."""
+    return float(np.abs(np.diff(pictures, axis=1)).mean() + np.abs(np.diff(pictures, axis=2)).mean())
+
+
+def _stacked(pictures: Sequence[npt.NDArray[np.generic]]) -> Levels:
+    return levels(np.stack(pictures))

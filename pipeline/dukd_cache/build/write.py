@@ -1,0 +1,124 @@
+"""plan → teacher → store. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue.
+
+A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed build takes the
+answers that exist already, and asks the teacher for the rest.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from itertools import chain, islice
+from typing import TypeVar
+
+from dukd_cache.build.answer import Shard, answered
+from dukd_cache.build.reuse import Answers, Tally, all_sources
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.format import manifest
+from dukd_cache.format.choice import write_shared_files
+from dukd_cache.format.lifecycle import claim, finish
+from dukd_cache.format.manifest import Header, Manifest
+from dukd_cache.format.record import Record
+from dukd_cache.format.stores import StoreWriter
+from dukd_cache.places import Place
+from dukd_cache.plan.crops import Plan, shard_ranges
+from dukd_cache.system.errors import CacheError
+from dukd_cache.system.files import FULL
+from dukd_cache.system.threads import spread, spread_in_turns, told
+
+E = TypeVar("E")
+
+
+def build(
+    plan: Plan,
+    header: Header,
+    teacher: Teacher | None,
+    store: StoreWriter[E],
+    out: Place,
+    *,
+    batch_size: int,
+    on_records: Callable[[int], None] = lambda _count: None,
+    reuse: Iterable[Place] = (),
+    tally: Tally | None = None,
+) -> Manifest:
+    """Write the cache that `header` describes into `out`, or what is missing of it.
+
+    Args:
+        batch_size: inputs the teacher answers at once. A batch never spans shards.
+        on_records: told how many records were finished since it was last told.
+        reuse: other caches, finished or not, whose answers may serve.
+        tally: counts what becomes of the records.
+
+    Raises:
+        CacheError: `out` holds something else, another build writes there, or the disk is full.
+        PlaceError: `out`, or one of `reuse`, cannot be reached.
+        ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
+    """
+    tally = tally or Tally()
+    reusable = _Reusable(out, header, reuse)
+    with _room(out), out.locked():
+        claim(out, header)
+        shards = {
+            shard: store.finished(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header)
+        }
+        kept = sum(done.records for done in shards.values() if done)
+        tally.kept += kept
+        on_records(kept)
+        missing = [shard for shard, done in shards.items() if done is None]
+        answers = reusable.answers if missing else None
+        # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+        with (
+            closing(answered(plan, header, teacher, missing, batch_size, answers, tally)) as groups,
+            closing(_encoded(store, groups, teacher)) as encoded,
+        ):
+            for shard in missing:
+                its_own = islice(encoded, len(shard.positions))
+                shards[shard] = store.write(shard.view, shard.number, told(its_own, on_records))
+        finished = Manifest(**header.model_dump(), shards=tuple(filter(None, shards.values())))
+        write_shared_files(out, finished)
+        manifest.write(finished, out)
+        finish(out)
+    return finished
+
+
+def shards_of(plan: Plan, header: Header) -> list[Shard]:
+    """All shards of a cache, in the order they are written."""
+    return [
+        Shard(view, number, positions)
+        for view in plan.spec.views
+        for number, positions in enumerate(shard_ranges(plan.total(view), header.encoding.shard_records[view]))
+    ]
+
+
+def _encoded(
+    store: StoreWriter[E], groups: Iterable[list[Record]], teacher: Teacher | None
+) -> Generator[E, None, None]:
+    if teacher is not None and teacher.takes_all_cores:
+        return spread_in_turns(store.encode, groups)
+    return spread(store.encode, chain.from_iterable(groups))
+
+
+class _Reusable:
+    """Answers to reuse, looked for when the first of them is needed."""
+
+    def __init__(self, out: Place, header: Header, others: Iterable[Place]) -> None:
+        self._out, self._header, self._others = out, header, tuple(others)
+        all_sources(out, self._others)  # a wrong --reuse is told at once
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        teacher, places = self._header.teacher, all_sources(self._out, self._others)
+        return Answers(places, teacher, self._header.encoding.dtype) if teacher and places else None
+
+
+@contextmanager
+def _room(out: Place) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise CacheError(
+            f"{error.filename or out}: {os.strerror(error.errno)}; "
+            "make room, then the same command goes on where this one stopped"
+        ) from error

@@ -1,0 +1,110 @@
+"""Ask the teacher again about records of a cache, and compare.
+
+Shapes: N records, p input side, q = scale · p.
+"""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.check.verify import Problem
+from dukd_cache.format.manifest import Dtype, Precision, TeacherInfo, View
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Record
+from dukd_cache.places import Address
+from dukd_cache.system.errors import AnswerError, CacheError
+
+_BATCH = 8
+
+
+def tolerance(precision: Precision, dtype: Dtype) -> float:
+    """How far two answers to one input may lie apart, in levels of 255.
+
+    The order of a sum depends on the size of the batch and on the device, so answers differ in their last digits. In
+    fp32 that is far less than a level: it shows only where a rounding flips, by one level of uint8 or one step of
+    float16 (1/2048 below 1; two are allowed); 1/16 of a level is far more than the last digits of float32. fp16
+    resolves 1/8 of a level near white and bf16 a whole one, and the differences of several layers add up: 2 and 4.
+    """
+    if precision == "fp32":
+        return {"uint8": 1.0, "float16": 255 / 1024, "float32": 1 / 16}[dtype]
+    return {"fp16": 2.0, "bf16": 4.0}[precision]
+
+
+def ask_again(
+    cache: Cache, teacher: Teacher, sample: int, *, on_records: Callable[[int], None] = lambda _count: None
+) -> list[Problem]:
+    """What `teacher` answers otherwise than the cache has it, among `sample` records drawn evenly from all.
+
+    Raises:
+        CacheError: the cache is of another teacher, or of none.
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    known = cache.manifest.teacher
+    if known is None:
+        raise CacheError(f"{cache.root}: a cache of pairs, no teacher was asked")
+    refuse_another(cache.root, known, teacher)
+    problems: list[Problem] = []
+    for view, indices in _drawn(cache, sample).items():
+        for start in range(0, len(indices), _BATCH):
+            problems += _compared(cache, teacher, view, indices[start : start + _BATCH])
+            on_records(len(indices[start : start + _BATCH]))
+    return problems
+
+
+def refuse_another(root: Address, known: TeacherInfo, given: Teacher) -> None:
+    """Check that the cache at `root`, whose teacher is `known`, was asked of `given`.
+
+    Raises:
+        CacheError: it was not, or in another precision.
+    """
+    for name in ("fingerprint", "precision"):
+        there, found = getattr(known, name), getattr(given.info, name)
+        if there != found:
+            raise CacheError(f"{root}: its teacher has {name} {there:.12}, {given.info.file} has {found:.12}")
+
+
+def _drawn(cache: Cache, sample: int) -> dict[View, list[int]]:
+    places = [(view, count) for view in cache.views if (count := cache.count(view))]
+    total = sum(count for _, count in places)
+    drawn: dict[View, list[int]] = {view: [] for view, _ in places}
+    for position in sorted(random.Random(cache.digest).sample(range(total), min(sample, total))):
+        for view, count in places:
+            if position < count:
+                drawn[view].append(position)
+                break
+            position -= count
+    return drawn
+
+
+def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) -> list[Problem]:
+    records: list[tuple[int, Record]] = []
+    problems: list[Problem] = []
+    for index in indices:
+        try:
+            records.append((index, cache.read(view, index)))
+        except CacheError as error:
+            problems.append(Problem(str(error), cache.shard(view, index)))
+    if not records:
+        return problems
+    dtype = cache.manifest.encoding.dtype
+    allowed = tolerance(teacher.info.precision, dtype)
+    levels = 1 if dtype == "uint8" else 255
+    try:
+        answers_Nqq3 = teacher(np.stack([record.input for _, record in records]), dtype)
+    except AnswerError as error:
+        raise AnswerError(f"{cache.root}: record {records[error.places[0]][1].info.key} of {view}: {error}") from error
+    for (index, record), answer in zip(records, answers_Nqq3, strict=True):
+        assert record.teacher is not None
+        off = float(np.abs(answer.astype(np.float32) - record.teacher.astype(np.float32)).max()) * levels
+        if not off <= allowed:
+            shard = cache.shard(view, index)
+            problems.append(
+                Problem(
+                    f"{cache.place.at(shard.name)}: record {record.info.key}: the teacher answers otherwise, "
+                    f"off by {off:.3g} of 255 levels where {allowed:.3g} is allowed",
+                    shard,
+                )
+            )
+    return problems

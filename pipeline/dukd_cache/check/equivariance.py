@@ -1,0 +1,137 @@
+"""How far a teacher is from treating a turned or inverted picture as it treats the picture itself.
+
+A cache holds T(x) and training uses it for every F(x), as if F⁻¹(T(F(x))) were T(x). No network holds to that by
+itself; where the gap |F⁻¹(T(F(x))) − T(x)| is as large as what the student could still learn, F is better left out.
+
+Shapes: N records, C = 3, p input side, q = s·p output side.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dukd_cache.build import teacher
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache, evenly
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.pictures import symmetries
+from dukd_cache.pictures.difference import psnr_of
+from dukd_cache.system.errors import AnswerError, SettingError
+
+SAMPLE = 16
+"""Records of a view that the teacher is asked about unless told otherwise: 22 questions each."""
+
+ELEMENTS = symmetries.elements() | symmetries.channel_orders()
+"""What is measured: the 16 that training draws by default, and the channels' orders, which commute with all of them."""
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Between F⁻¹(T(F(x))) and T(x), neither of them rounded, means over records."""
+
+    levels: float
+    """Mean absolute difference, of 255."""
+    psnr: float
+    """dB, over RGB, of the mean squared difference; 100 stands for none."""
+
+
+def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
+    """The teacher that `cache` was asked of, in the same precision; any of the right scale for a cache of pairs.
+
+    Raises:
+        WeightsError: the file holds no SR network.
+        SettingError: it is another network, of another scale, or cannot run here.
+    """
+    asked = cache.manifest.teacher
+    found = teacher.load(weights, choose_device(device), asked.precision if asked else "fp32")
+    if asked and asked.fingerprint != found.info.fingerprint:
+        raise SettingError(
+            f"--teacher {weights}: fingerprint {found.info.fingerprint[:16]}, "
+            f"but {cache.root} was asked of {asked.file}, {asked.fingerprint[:16]}"
+        )
+    if found.network.scale != cache.manifest.spec.scale:
+        raise SettingError(
+            f"--teacher {weights}: scale {found.network.scale}, but {cache.root} is of {cache.manifest.spec.scale}"
+        )
+    return found
+
+
+def measure(
+    cache: Cache, asked: Teacher, sample: int, on_answers: Callable[[int], None] = lambda _count: None
+) -> dict[View, dict[str, Gap]]:
+    """The gap of each element of the group on at most `sample` inputs of each view.
+
+    Args:
+        on_answers: told how many inputs were answered since it was last told; 22 an input in all.
+
+    Raises:
+        SettingError: `sample` is not positive.
+        CacheError: what is stored is damaged.
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    if sample < 1:
+        raise SettingError(f"--sample must be positive, got {sample}")
+    found: dict[View, dict[str, Gap]] = {}
+    for view in cache.views:
+        gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
+        picks = evenly(cache.count(view), sample)
+        for start in range(0, len(picks), _BATCH):
+            some = picks[start : start + _BATCH]
+            inputs = np.stack([cache.read(view, index).input for index in some])
+            x_NCpp = torch.from_numpy(inputs).to(asked.device).permute(0, 3, 1, 2).float().div(255)
+            try:
+                plain_NCqq = asked.answers(x_NCpp)
+                on_answers(len(x_NCpp))
+                for name, element in ELEMENTS.items():
+                    how = symmetries.repeated(element, len(x_NCpp))
+                    back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
+                    gaps[name] += _differences(back_NCqq, plain_NCqq)
+                    on_answers(len(x_NCpp))
+            except AnswerError as error:
+                raise AnswerError(f"{cache.root}: record {some[error.places[0]]} of {view}: {error}") from error
+        found[view] = {name: _mean(each) for name, each in gaps.items()}
+    return found
+
+
+def to_json(measured: dict[View, dict[str, Gap]]) -> dict[str, Any]:
+    """JSON-able."""
+    return {view: {name: asdict(gap) for name, gap in gaps.items()} for view, gaps in measured.items()}
+
+
+def table(measured: dict[View, dict[str, Gap]], sample: int) -> str:
+    """For people."""
+    lines = [
+        f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR in dB, on {sample} records a view at most",
+        f"{'F':33}" + "".join(f"{view:>18}" for view in measured),
+    ]
+    for name in ELEMENTS:
+        gaps = [by_element[name] for by_element in measured.values()]
+        lines.append(f"{name:33}" + "".join(f"{gap.levels:>10.3f}{gap.psnr:>8.2f}" for gap in gaps))
+    return "\n".join(lines)
+
+
+class _Difference(NamedTuple):
+    """Of two answers, in levels of 255."""
+
+    absolute: float
+    squared: float
+    """Means over the pixels."""
+
+
+def _differences(one_NCqq: Tensor, other_NCqq: Tensor) -> list[_Difference]:
+    gap_NCqq = (one_NCqq.double() - other_NCqq.double()).mul(255).cpu().numpy()
+    return [_Difference(float(np.abs(gap).mean()), float(np.square(gap).mean())) for gap in gap_NCqq]
+
+
+def _mean(found: list[_Difference]) -> Gap:
+    """The PSNR is that of the mean, as a mean of PSNRs has no meaning where one of them is infinite."""
+    return Gap(fmean(each.absolute for each in found), psnr_of(fmean(each.squared for each in found)))

@@ -1,0 +1,127 @@
+"""How good a teacher's answers are and what they cost, measured on records of a finished cache.
+
+PSNR here is over all pixels and channels of a record, in RGB with peak 255, no border cut: it compares records of one
+cache with one another, not with published tables (which take luma, of whole images).
+
+Shapes: p input side, q = s·p output side.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache, evenly
+from dukd_cache.pictures.bicubic import upscale
+from dukd_cache.pictures.difference import PSNR_OF_EQUALS, levels, psnr
+from dukd_cache.system.errors import SettingError
+
+SAMPLE = 256
+"""Records of a view that are measured unless told otherwise: some seconds on any cache."""
+
+_PAIRS = tuple(combinations(("teacher", "truth", "bicubic"), 2))
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Of one number over records."""
+
+    min: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    max: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class ViewQuality:
+    """Measured on some records of one view, evenly spread over it."""
+
+    sampled: int
+    equal: int
+    """Records two of whose pictures are equal, as those of flat crops are. They would make every mean as high as one
+    likes, so `psnr` is of the others."""
+    psnr: dict[str, Distribution]
+    """dB, of `teacher-truth`, `teacher-bicubic` and `truth-bicubic`, those that the view has; {} where no record is
+    left. `bicubic` is the enlarged input."""
+    bytes: dict[str, Distribution]
+    """In the store, of `input`, `teacher` and `truth`, those that the view has."""
+
+
+def measure(
+    cache: Cache, sample: int, on_records: Callable[[int], None] = lambda _count: None
+) -> dict[View, ViewQuality]:
+    """Measure at most `sample` records of each view.
+
+    Raises:
+        SettingError: `sample` is not positive.
+        CacheError: what is stored is damaged.
+    """
+    if sample < 1:
+        raise SettingError(f"--sample must be positive, got {sample}")
+    found: dict[View, ViewQuality] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for view in cache.views:
+            picks = evenly(cache.count(view), sample)
+            psnrs: list[dict[str, float]] = []
+            for psnr_of in pool.map(lambda index, view=view: _psnrs(cache, view, index), picks):
+                psnrs.append(psnr_of)
+                on_records(1)
+            sizes = [cache.stored_bytes(view, index) for index in picks]
+            told = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
+            found[view] = ViewQuality(len(picks), len(psnrs) - len(told), _distributions(told), _distributions(sizes))
+    return found
+
+
+def to_json(measured: dict[View, ViewQuality]) -> dict[str, Any]:
+    """JSON-able."""
+    return {view: asdict(quality) for view, quality in measured.items()}
+
+
+def table(measured: dict[View, ViewQuality], cache: Cache) -> str:
+    """For people."""
+    heading = "".join(f"{word:>9}" for word in ("min", "25 %", "median", "75 %", "max", "mean"))
+    lines = [f"{'PSNR (RGB), dB':29}{heading}"]
+    lines += [f"{view:9} {pair:19}{_row(d, 2)}" for view, found in measured.items() for pair, d in found.psnr.items()]
+    lines += ["", f"{'bytes a record':29}{heading}"]
+    lines += [f"{view:9} {part:19}{_row(d, 0)}" for view, found in measured.items() for part, d in found.bytes.items()]
+    of = ", ".join(f"{found.sampled} of {cache.count(view)} {view}" for view, found in measured.items())
+    if equal := ", ".join(f"{found.equal} of {view}" for view, found in measured.items() if found.equal):
+        lines += ["", f"PSNR without records that hold equal pictures, as flat crops do: {equal}"]
+    return "\n".join([*lines, "", f"measured on {of} records (--sample); bicubic is the enlarged input"])
+
+
+def _psnrs(cache: Cache, view: View, index: int) -> dict[str, float]:
+    record = cache.read(view, index)
+    pictures: dict[str, npt.NDArray[np.float64]] = {}
+    if record.teacher is not None:
+        pictures["teacher"] = levels(record.teacher)
+    if record.truth is not None:
+        pictures["truth"] = levels(record.truth)
+    pictures["bicubic"] = levels(upscale(record.input, cache.manifest.spec.scale))
+    return {
+        f"{one}-{other}": psnr(pictures[one], pictures[other])
+        for one, other in _PAIRS
+        if one in pictures and other in pictures
+    }
+
+
+def _distributions(rows: Sequence[dict[str, Any]]) -> dict[str, Distribution]:
+    """Of each key; all rows have the same ones."""
+    return {key: _distribution([float(row[key]) for row in rows]) for key in rows[0]} if rows else {}
+
+
+def _distribution(values: Sequence[float]) -> Distribution:
+    least, lower, median, upper, most = map(float, np.quantile(values, (0, 0.25, 0.5, 0.75, 1)))
+    return Distribution(least, lower, median, upper, most, float(np.mean(values)))
+
+
+def _row(found: Distribution, digits: int) -> str:
+    return "".join(f"{value:>9.{digits}f}" for value in asdict(found).values())

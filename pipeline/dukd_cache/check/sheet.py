@@ -1,0 +1,51 @@
+"""A contact sheet: records of a cache, to look at."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dukd_cache.format.reader import Cache, evenly
+from dukd_cache.format.record import Record
+from dukd_cache.pictures.drawing import Tile, displayable, sheet
+from dukd_cache.system.errors import SettingError
+
+_TILES_PER_ROW = 6
+"""Of a contact sheet."""
+
+
+def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
+    """Records of every view of `cache`, evenly spread over it: input, answer and truth side by side.
+
+    Raises:
+        SettingError: `records_per_view` is not positive.
+        CacheError: what is stored is damaged.
+    """
+    if records_per_view < 1:
+        raise SettingError(f"records per view must be positive, got {records_per_view}")
+    rows: list[tuple[str, Sequence[Tile]]] = []
+    for view in cache.views:
+        count = cache.count(view)
+        picks = evenly(count, records_per_view)
+        groups = [_record_tiles(index, cache.read(view, index)) for index in picks]
+        per_row = max(1, _TILES_PER_ROW // max(map(len, groups), default=1))
+        for start in range(0, len(groups), per_row):
+            label = "" if start else f"{view}: {len(picks)} of {count} records"
+            rows.append((label, [tile for group in groups[start : start + per_row] for tile in group]))
+    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.spec.scale}, digest {cache.digest[:12]}")
+
+
+def _record_tiles(index: int, record: Record) -> list[Tile]:
+    place = f"{record.info.image} ({record.info.x}, {record.info.y})"
+    tiles = [Tile(record.input, f"#{index} input {_size(record.input)}\n{place}")]
+    if record.teacher is not None:
+        tiles.append(Tile(displayable(record.teacher), f"#{index} teacher {_size(record.teacher)}"))
+    if record.truth is not None:
+        tiles.append(Tile(record.truth, f"#{index} truth {_size(record.truth)}"))
+    return tiles
+
+
+def _size(pixels: npt.NDArray[np.generic]) -> str:
+    precision = "" if pixels.dtype == np.uint8 else f" {pixels.dtype.name}"
+    return f"{pixels.shape[1]}×{pixels.shape[0]}{precision}"

@@ -1,0 +1,208 @@
+"""Is a finished cache what was written? Every file, every record; and what to do where it is not."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from dukd_cache.format import manifest
+from dukd_cache.format.choice import looks_like_a_shard, open_reader, shared_files, write_shared_files
+from dukd_cache.format.lifecycle import HEADER
+from dukd_cache.format.manifest import MANIFEST, Header, Manifest, ShardInfo, View
+from dukd_cache.format.record import Record, fingerprint
+from dukd_cache.format.sidecar import hash_of_files, sidecar_name
+from dukd_cache.format.stores import StoreReader
+from dukd_cache.places import Address, Place
+from dukd_cache.places.choice import place_at
+from dukd_cache.places.folder import Folder
+from dukd_cache.system.errors import CacheError, ShardCorrupt
+from dukd_cache.system.left_overs import is_systems
+
+_RECORDS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that does not hold, in one line."""
+
+    message: str
+    shard: ShardInfo | None = None
+    """The shard that has to be written anew."""
+
+
+def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: None) -> list[Problem]:
+    """All that is wrong with the cache at `root`; empty where all holds.
+
+    Checked are: manifest, lengths and hashes of shards and sidecars, decodability, shape, type and fingerprint of every
+    record, the shards' own structure (tar headers, Zarr indices and metadata), and that no file is missing, and none
+    there that other readers would take for a shard.
+
+    Args:
+        on_records: told how many records were checked since it was last told.
+
+    Raises:
+        CacheError: there is no finished cache at `root`.
+        PlaceError: the address cannot be reached.
+    """
+    place = place_at(root)
+    problems: list[Problem] = []
+    found: Manifest | None
+    try:
+        found = manifest.read(place)
+    except CacheError as error:
+        if place.size(MANIFEST) is None:
+            raise
+        problems.append(Problem(str(error)))
+        found = manifest.read_despite_damage(place)
+    if found is None:
+        return problems
+    problems += _files(place, found, open_reader(place, found))
+    first: dict[View, int] = {}
+    for shard in found.shards:
+        problems += _shard(place, found, shard, first.get(shard.view, 0), on_records)
+        first[shard.view] = first.get(shard.view, 0) + shard.records
+    return problems
+
+
+def other_files(root: Address) -> list[str]:
+    """Files in a cache that are not of it and do no harm, as named in messages; without those that systems drop.
+
+    Raises:
+        CacheError: there is no finished cache at `root`.
+    """
+    place = place_at(root)
+    found = manifest.read(place)
+    return [place.at(name) for name in _strays(place, found, open_reader(place, found)) if not looks_like_a_shard(name)]
+
+
+def repair(root: Address, problems: list[Problem]) -> str:
+    """Drop what is broken, so that the build's own command writes it anew. Says in one line what was done.
+
+    Files that belong to no cache are left alone.
+    """
+    place = place_at(root)
+    place.sweep()
+    found = manifest.read_despite_damage(place)
+    if found is None:
+        return f"{place.at(MANIFEST)} cannot be mended: build this cache anew"
+    reader = open_reader(place, found)
+    broken = {problem.shard.name: problem.shard for problem in problems if problem.shard}
+    for shard in broken.values():  # the sidecar first: a build takes a shard with a sidecar for whole
+        place.delete([sidecar_name(shard.name), *reader.files(shard)])
+    try:
+        manifest.read(place)
+    except ShardCorrupt:
+        whole = False
+    else:
+        whole = not broken
+    if whole:
+        write_shared_files(place, found)
+        return "nothing to build anew"
+    header = Header(**found.model_dump(exclude={"shards"}))
+    place.write(HEADER, manifest.to_json(header))
+    place.delete([MANIFEST])
+    records = sum(shard.records for shard in broken.values())
+    return f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
+
+
+def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
+    """Those that belong to no shard, and those that only look as if they did."""
+    for name, content in shared_files(found).items():
+        size = place.size(name)
+        if size is None:
+            yield Problem(f"{place.at(name)}: missing")
+        elif size != len(content) or place.read(name) != content:
+            yield Problem(f"{place.at(name)}: not what follows from {MANIFEST}")
+    for name in _strays(place, found, reader):
+        if looks_like_a_shard(name):
+            yield Problem(f"{place.at(name)}: stray file, of which the manifest knows nothing: remove it")
+
+
+def _strays(place: Place, found: Manifest, reader: StoreReader) -> list[str]:
+    known = {MANIFEST, *shared_files(found)}
+    for shard in found.shards:
+        known |= {sidecar_name(shard.name), *reader.files(shard)}
+    return [name for name in place.names() if name not in known and not any(map(is_systems, name.split("/")))]
+
+
+def _shard(
+    place: Place, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
+) -> Iterator[Problem]:
+    names = [sidecar_name(shard.name), *open_reader(place, found).files(shard)]
+    missing = [name for name in names if place.size(name) is None]
+    for name in missing:
+        yield Problem(f"{place.at(name)}: missing", shard)
+    if missing:
+        on_records(shard.records)
+        return
+    with place.local(names) as folder:
+        yield from _whole_shard(folder, found, shard, first, on_records)
+
+
+def _whole_shard(
+    folder: Folder, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
+) -> Iterator[Problem]:
+    """What is wrong with a shard whose files are all there."""
+    reader = open_reader(folder, found)
+    try:
+        length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
+    except OSError as error:
+        if error.errno != errno.EIO:  # a bad place on the disk; others may pass, and no shard is to be dropped for them
+            raise
+        yield Problem(f"{error.filename}: cannot be read ({error.strerror})", shard)
+        on_records(shard.records)
+        return
+    if length != shard.bytes:
+        yield Problem(f"{folder.at(shard.name)}: {length} bytes, expected {shard.bytes}", shard)
+    elif sha256 != shard.sha256:
+        yield Problem(f"{folder.at(shard.name)}: sha256 {shard.sha256[:12]}… stored, {sha256[:12]}… computed", shard)
+    try:
+        reader.info(shard, 0)
+    except CacheError as error:
+        yield Problem(str(error), shard)
+        on_records(shard.records)
+        return
+    if (length, sha256) == (shard.bytes, shard.sha256):
+        try:
+            reader.check_structure(shard)
+        except ShardCorrupt as error:
+            yield Problem(str(error), shard)
+    named = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for message in pool.map(partial(_record, folder, found, reader, shard, first), range(shard.records)):
+            on_records(1)
+            if message is not None:
+                named += 1
+                if named <= _RECORDS_NAMED:
+                    yield Problem(message, shard)
+    if named > _RECORDS_NAMED:
+        yield Problem(f"{folder.at(shard.name)}: {named - _RECORDS_NAMED} more records like these", shard)
+
+
+def _record(
+    folder: Folder, found: Manifest, reader: StoreReader, shard: ShardInfo, first: int, index: int
+) -> str | None:
+    """What is wrong with one record."""
+    try:
+        record = reader.read(shard, index)
+    except CacheError as error:
+        return str(error)
+    wrong = _contradiction(record, found, shard, first + index)
+    return f"{folder.at(shard.name)}: record {record.info.key}: {wrong}" if wrong else None
+
+
+def _contradiction(record: Record, found: Manifest, shard: ShardInfo, position: int) -> str | None:
+    info = record.info
+    if info.view != shard.view or not info.key.startswith(f"{position:08d}_"):
+        return f"of {info.view}, found at position {position} of {shard.view}"
+    name = fingerprint(record.input, found.teacher)
+    if name != info.fingerprint:
+        return f"fingerprint {info.fingerprint[:12]}… stored, {name[:12]}… of its input"
+    answer = record.teacher
+    if answer is not None and answer.dtype != np.uint8 and not bool(np.all((answer >= 0) & (answer <= 1))):
+        return "the teacher's answer is not in [0,1]"
+    return None

@@ -1,0 +1,59 @@
+"""What is wrong with the words of a command, in one line: the option, what was expected, what was given.
+
+typer says it in click's words and pydantic's; here it is said as all other mistakes are.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dukd_cache.system.errors import DukdError, unknown_name, wanted
+
+
+def explain(error: Any, called_here: Mapping[str, str]) -> str:
+    """The line for an error of typer's; typer's own where there is no better one.
+
+    `called_here` says what a command of another name is called here.
+    """
+    command: Any = getattr(getattr(error, "ctx", None), "command", None)
+    if hasattr(error, "option_name") and hasattr(error, "possibilities") and command is not None:
+        options = [word for each in command.params for word in each.opts if word.startswith("--")]
+        return unknown_name("option", error.option_name, [*options, "--help"])
+    if (missing := re.match(r"No such command '(.*?)'", error.message)) and hasattr(command, "commands"):
+        return _unknown_command(missing[1], command.commands, called_here)
+    if hasattr(error, "option_name"):
+        takes_none = "does not take a value" in error.message
+        return f"{error.option_name}: " + ("takes no value" if takes_none else "expected a value, got nothing")
+    if extra := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
+        arguments = [named(each) for each in command.params if not each.opts[0].startswith("-")]
+        return f"unexpected {extra[1]!r}: {command.name} takes {' '.join([*arguments, 'options'])} and nothing else"
+    if isinstance(error.__cause__, DukdError):  # raised by what reads a value
+        parameter = getattr(error, "param", None)
+        return f"{named(parameter)}: {error.__cause__}" if parameter else str(error.__cause__)
+    details: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if details and getattr(error, "param", None) is not None:
+        return _bad_value(error.param, details[0])
+    if hasattr(error, "param_type") and error.param is not None:
+        return f"{named(error.param)} is missing: {error.param.help}"
+    line: str = error.format_message()
+    return line
+
+
+def named(parameter: Any) -> str:
+    """What an option or argument is called where it is explained: `--out`, `CACHE`."""
+    option: str = max(parameter.opts, key=len)
+    return option if option.startswith("-") else parameter.metavar or option.upper()
+
+
+def _unknown_command(given: str, commands: Mapping[str, object], called_here: Mapping[str, str]) -> str:
+    if given in called_here:
+        return f"unknown command {given!r}: did you mean {called_here[given]!r}? (valid: {', '.join(sorted(commands))})"
+    return unknown_name("command", given, commands)
+
+
+def _bad_value(parameter: Any, detail: Mapping[str, Any]) -> str:
+    name, given = named(parameter), str(detail["input"])
+    if choices := getattr(getattr(parameter, "type_descriptor", None), "choices", None):
+        return unknown_name(name, given, [str(getattr(choice, "value", choice)) for choice in choices])
+    shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)
+    return f"{name}: expected {wanted(detail)}, got {shown}"

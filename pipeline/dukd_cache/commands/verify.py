@@ -1,0 +1,53 @@
+"""What a user asks of `dukd-cache verify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dukd_cache.check.verify import Problem, verify
+from dukd_cache.format import manifest
+from dukd_cache.format.reader import Cache
+from dukd_cache.places import Address
+from dukd_cache.places.choice import place_at
+from dukd_cache.system.errors import CacheError
+from dukd_cache.system.terminal import progress
+
+if TYPE_CHECKING:
+    from dukd_cache.build.teacher import Teacher
+
+
+def run(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
+    """All that is wrong with the cache at `root`; with `weights`, also what that teacher answers otherwise.
+
+    Raises:
+        DukdError: the cache cannot be checked, or not against this teacher.
+    """
+    found = manifest.read_despite_damage(place_at(root))
+    asked = _teacher(root, found, weights, device) if weights is not None and found else None
+    total = sum(shard.records for shard in found.shards) if found else 0
+    with progress("checking", total, "records") as advance:
+        problems = verify(root, on_records=advance)
+    if weights is not None:
+        problems += _asked_again(Cache(root), asked, sample)
+    return problems
+
+
+def _teacher(root: Address, found: manifest.Manifest, weights: Path, device: str) -> "Teacher":
+    """The cache's own; looked at before its bytes are, which may take hours."""
+    from dukd_cache.build import teacher  # waits for torch: checking files does not need it
+    from dukd_cache.check.ask_again import refuse_another
+    from dukd_cache.networks.devices import choose_device
+
+    if found.teacher is None:
+        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
+    asked = teacher.load(weights, choose_device(device), found.teacher.precision)
+    refuse_another(root, found.teacher, asked)
+    return asked
+
+
+def _asked_again(cache: Cache, asked: "Teacher | None", sample: int) -> list[Problem]:
+    from dukd_cache.check.ask_again import ask_again
+
+    assert asked is not None  # the manifest could be read: the cache is open
+    sample = min(sample, sum(map(cache.count, cache.views)))
+    with progress("asking the teacher again", sample, "records") as advance:
+        return ask_again(cache, asked, sample, on_records=advance)

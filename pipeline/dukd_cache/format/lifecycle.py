@@ -1,0 +1,168 @@
+"""The folder of a cache while it is built: whose it is, and what it held before.
+
+    manifest.json     of a finished cache
+    building.json     what an unfinished cache is going to be
+    building.lock     while a process writes
+    previous/000/     shards of what the folder held before, with their building.json: sources of answers
+                      until the new manifest is there, then removed
+
+When the header changes, the old shards are moved into a new folder below `previous`: first their header goes there,
+then they, then the new header takes the old one's place. So at any moment each shard lies beside its header, or its
+header is the newest one in `previous`, which is how an interrupted move is known, and finished or undone.
+"""
+
+from pydantic import ValidationError
+
+from dukd_cache.format import manifest
+from dukd_cache.format.choice import is_written
+from dukd_cache.format.manifest import MANIFEST, Header
+from dukd_cache.places import Place
+from dukd_cache.system.errors import CacheError
+from dukd_cache.system.left_overs import is_systems
+from dukd_cache.system.lock import LOCK
+
+HEADER = "building.json"
+"""What an unfinished cache is going to be; removed when the manifest is there."""
+
+PREVIOUS = "previous"
+"""Where shards wait whose answers go into the cache that is being built."""
+
+_LOST = (
+    ("teacher", "fingerprint"),
+    ("teacher", "precision"),
+    ("teacher", "window"),
+    ("spec", "scale"),
+    ("spec", "patch"),
+)
+"""Where one of these differs, no answer could be reused: the old cache is not given up for that."""
+
+
+def claim(out: Place, header: Header) -> None:
+    """Make `out`, which is locked, the folder of the cache that `header` describes.
+
+    What it held of the same teacher is moved to where `sources` finds it.
+
+    Raises:
+        CacheError: it holds a cache none of whose answers could be reused, or files that are no cache.
+    """
+    check(out, header)
+    there = header_of(out)
+    out.sweep()
+    if there is not None and there != header:
+        _retire(out, there)
+    elif there is not None and _move_was_interrupted(out, there):
+        newest = _generations(out)[-1]
+        _move(out, there, f"{newest}/", "")
+        _remove(out, newest)
+    if out.size(MANIFEST) is None:
+        out.write(HEADER, manifest.to_json(header))
+
+
+def check(out: Place, header: Header) -> None:
+    """Raise the CacheError that `claim` would raise."""
+    there = header_of(out)
+    if there is not None:
+        _refuse_other(out, there, header)
+    elif foreign := _foreign_name(out):
+        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another folder")
+
+
+def finish(out: Place) -> None:
+    """Remove what only an unfinished cache needs. The manifest is there."""
+    out.delete([HEADER])
+    for name in _generations(out):
+        _remove(out, name)
+    out.remove([], PREVIOUS)
+
+
+def sources(out: Place) -> list[Place]:
+    """The places of shards that `out` held before, the latest first."""
+    places = (out.below(name) for name in reversed(_generations(out)))
+    return [place for place in places if header_of(place) is not None]
+
+
+def header_of(place: Place) -> Header | None:
+    """What the cache in `place` is, or is going to be; None where there is no cache.
+
+    Raises:
+        CacheError: there is a header or a manifest that cannot be read.
+    """
+    if place.size(MANIFEST) is not None:
+        return Header(**manifest.read(place).model_dump(exclude={"shards"}))
+    try:
+        return Header.model_validate_json(place.read(HEADER))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise CacheError(f"{place.at(HEADER)}: not the header of a cache; choose another folder") from error
+
+
+def _refuse_other(out: Place, there: Header, asked: Header) -> None:
+    """Raise a CacheError that names both values where `out` holds a cache of no use for the one asked for."""
+    found, wanted = there.model_dump(), asked.model_dump()
+    for section, key in _LOST:
+        here, value = found[section], wanted[section]
+        if here is not None and value is not None:
+            section, here, value = f"{section}.{key}", here[key], value[key]
+        elif here is value:
+            continue
+        if here != value:
+            raise CacheError(
+                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; "
+                "choose another folder"
+            )
+
+
+def _foreign_name(out: Place) -> str | None:
+    """Something in `out` that neither a system nor, before its header, a build puts there."""
+    tops = (name.partition("/")[0] for name in out.names())
+    return next((top for top in tops if top != LOCK and not is_systems(top)), None)
+
+
+def _move_was_interrupted(out: Place, there: Header) -> bool:
+    generations = _generations(out)
+    return bool(generations) and out.size(MANIFEST) is None and header_of(out.below(generations[-1])) == there
+
+
+def _retire(out: Place, there: Header) -> None:
+    """Move the shards of `out`, whose header is `there`, below `previous`; or go on with it."""
+    generations = _generations(out)
+    newest = header_of(out.below(generations[-1])) if generations else there
+    if generations and newest in (None, there):  # made just before a kill
+        name = generations[-1]
+    else:
+        name = f"{PREVIOUS}/{int(generations[-1].rpartition('/')[2]) + 1 if generations else 0:03d}"
+    out.write(f"{name}/{HEADER}", manifest.to_json(there))
+    if out.size(MANIFEST) is not None:
+        out.write(HEADER, manifest.to_json(there))
+        out.delete([MANIFEST])
+    _move(out, there, "", f"{name}/")
+
+
+def _move(out: Place, header: Header, start: str, end: str) -> None:
+    """All files of the cache that `header` describes from below `start`; also what is left of an interrupted move.
+
+    Files of equal names are of one header: equal.
+    """
+    names = (name.removeprefix(start) for name in out.names(start))
+    out.move([name for name in names if is_written(name, header)], start, end)
+
+
+def _remove(out: Place, generation: str) -> None:
+    """Its shards, then their header, which tells what is theirs. Whatever else lies there stays."""
+    if header := header_of(out.below(generation)):
+        start = f"{generation}/"
+        shards = [name for name in out.names(start) if is_written(name.removeprefix(start), header)]
+        out.remove(shards, generation)
+        out.remove([f"{generation}/{HEADER}"], generation)
+
+
+def _generations(out: Place) -> list[str]:
+    """What lies below `previous`, as `previous/000`; the latest last."""
+    found = {name.split("/")[1] for name in out.names(f"{PREVIOUS}/")}
+    return [f"{PREVIOUS}/{name}" for name in sorted(filter(str.isdecimal, found), key=int)]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

@@ -1,0 +1,55 @@
+"""Which device to compute on, in which precision, and compiled or not."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from dukd_cache.format.manifest import Precision
+from dukd_cache.system.errors import SettingError
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What autocast computes in, by precision; fp32 needs none."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`cpu`, `cuda`, or `auto`: the GPU where there is one.
+
+    Raises:
+        SettingError: `cuda` was asked for and there is none, or the name is another.
+    """
+    available = torch.cuda.is_available()
+    if name not in ("auto", "cpu", "cuda"):
+        raise SettingError(f"device {name!r}: expected auto, cpu or cuda")
+    if name == "cuda" and not available:
+        raise SettingError("device cuda: torch finds no GPU here (use auto or cpu)")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Networks called in the block compute in `precision`.
+
+    Raises:
+        SettingError: fp16 on a CPU.
+    """
+    if precision == "fp32":
+        return nullcontext()
+    if precision == "fp16" and device.type == "cpu":
+        raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
+    return torch.autocast(device.type, AUTOCAST[precision])
+
+
+def compile_in_place(module: nn.Module, device: torch.device) -> None:
+    """Compile what calls of `module` do; the module and the names of its tensors stay what they are.
+
+    Raises:
+        SettingError: nothing can be compiled here.
+    """
+    try:
+        torch.compile(lambda value: value + 1)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever is missing, it shows in some error of torch's compiler
+        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise SettingError(
+            f"compile: torch.compile does not work here ({why}); install a C++ compiler, or do not ask for it"
+        ) from error
+    module.compile(dynamic=False)  # there are few sizes of inputs: each is compiled on its own

@@ -1,0 +1,73 @@
+"""What an image file holds beside its RGB pixels, for those who write a picture like it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dukd_cache.pictures.decode import FORMATS, SIXTEEN_BIT_GREY, opened, orientation_of, upright
+from dukd_cache.pictures.sixteen_bits import channels_of_16_bits, raw_mode_of
+
+U8 = npt.NDArray[np.uint8]
+
+_GREY = frozenset({"1", "L", "LA"}) | SIXTEEN_BIT_GREY
+
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Levels of 8 bits between two values of PNGs of few bits: Pillow scales pixels, but not the transparent value."""
+
+_PROFILE_SPACE = slice(16, 20)
+"""Where an ICC profile names the colour space of the pixels it is for (ICC.1:2022, section 7.2)."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Of one image."""
+
+    grey: bool
+    """It holds no colour: `read_rgb` repeats its one channel."""
+    alpha: U8 | None
+    """Opacity [H,W], upright; None where the file has none."""
+    icc_profile: bytes | None
+    """For pixels of the kind that `grey` says; those of other kinds (CMYK) are left out."""
+
+
+def read_extras(path: Path) -> Extras:
+    """All but the pixels that `decode.read_rgb` gives.
+
+    Raises:
+        ImageError: as `decode.read_rgb`.
+    """
+    with opened(path) as image:
+        orientation = orientation_of(image)  # before Pillow turns a TIFF, while it loads it
+        raw_mode = raw_mode_of(image)
+        image.load()
+        alpha = _alpha(path, image, raw_mode)
+        grey = image.mode in _GREY or raw_mode.startswith("LA")
+        profile = image.info.get("icc_profile")
+    fits = isinstance(profile, bytes) and profile[_PROFILE_SPACE] == (b"GRAY" if grey else b"RGB ")
+    return Extras(
+        grey=grey,
+        alpha=None if alpha is None else np.ascontiguousarray(upright(alpha, orientation)),
+        icc_profile=profile if fits else None,
+    )
+
+
+def _alpha(path: Path, image: Image.Image, raw_mode: str) -> U8 | None:
+    """As it is stored; of 16 bits the high ones. A colour that is transparent is compared in all its bits."""
+    key = image.info.get("transparency")
+    if image.mode in SIXTEEN_BIT_GREY:
+        return None if key is None else _all_but(np.asarray(image) == key)
+    if ";16" in raw_mode and isinstance(key, tuple):
+        colours_HW3 = channels_of_16_bits(path, FORMATS, raw_mode)[..., :3]
+        return _all_but((colours_HW3 == np.array(key)).all(axis=2))
+    if raw_mode in _GREY_STEPS and isinstance(key, int):
+        image.info["transparency"] = key * _GREY_STEPS[raw_mode]
+    if not image.has_transparency_data:
+        return None
+    return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
+def _all_but(transparent: npt.NDArray[np.bool_]) -> U8:
+    return np.where(transparent, 0, 255).astype(np.uint8)

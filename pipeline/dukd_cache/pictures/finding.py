@@ -1,0 +1,211 @@
+"""Which image files are meant by a folder, or by a list of them; what else lies there is counted, not passed over."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dukd_cache.system.errors import ImageError, SettingError
+from dukd_cache.system.left_overs import is_systems
+from dukd_cache.system.terminal import say, speaks
+
+SUFFIXES = (
+    ".apng",
+    ".avif",
+    ".bmp",
+    ".jfif",
+    ".jif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".jxl",
+    ".pjp",
+    ".pjpeg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""File names that are taken for images, in any case."""
+
+_OUTPUTS = {
+    "manifest.json": ("a cache", b'"dukd-cache"'),
+    "building.json": ("an unfinished cache", b'"dukd-cache"'),
+    "student.safetensors": ("a run", None),
+    "run.json": ("a run", b'"student"'),
+    "report.html": ("a report", b"dukd"),
+}
+"""Files that tell a folder that dukd writes, with bytes that are in them: its pictures are made of other images."""
+
+_NAMED = 5
+"""Suffixes, and folders, that are named at most."""
+
+_LONGEST_LIST = 1 << 30
+
+_EXPECTED = "expected a folder of images, or a text file with the path of one in each line"
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What a folder or a list of images comes to."""
+
+    root: Path
+    """Names of images are paths below it. Of a list: the folder that all its files are in."""
+    paths: tuple[Path, ...]
+    """Sorted by name."""
+
+
+@dataclass
+class _Passed:
+    """What was seen and is not used."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    """By suffix."""
+    folders: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counted = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.files.most_common(_NAMED)]
+        rest = sum(self.files.values()) - sum(count for _, count in self.files.most_common(_NAMED))
+        named = self.folders[:_NAMED] + [f"{len(self.folders) - _NAMED} more"] * (len(self.folders) > _NAMED)
+        files = ", ".join(counted + [f"{rest} others"] * bool(rest))
+        folders = f"folder{'s' * (len(self.folders) > 1)} {', '.join(named)}" if named else ""
+        return "; ".join(filter(None, (files, folders)))
+
+
+def find(images: Path, besides: Iterable[Path] = ()) -> ImageFiles:
+    """The image files of a folder, or of a text file that holds the path of one in each line.
+
+    Raises:
+        ImageError: as `find_images`, or a list that is no text, names no image, or names one twice.
+    """
+    if images.is_file():
+        return _listed(images)
+    return ImageFiles(images, tuple(find_images(images, besides)))
+
+
+def find_images(root: Path, besides: Iterable[Path] = ()) -> list[Path]:
+    """All image files below `root`, sorted by their path, but those that are hidden or in a folder of a system's.
+
+    Other files are counted by suffix in a line on standard error, which also names the folders that are left out: those
+    of systems, and those that dukd writes. A link that leads nowhere is found, too: whoever reads it is told.
+
+    Args:
+        besides: folders that are left out as well.
+
+    Raises:
+        ImageError: `root` is no folder, holds no image, or has a subfolder that cannot be listed.
+    """
+    if not root.is_dir():
+        raise ImageError(f"{root}: expected a folder of images, found {'a file' if root.exists() else 'nothing'}")
+    passed = _Passed()
+    found = sorted(_files_below(root, {*map(os.path.realpath, besides)}, passed), key=lambda path: _name(path, root))
+    if not found:
+        there = f"; found {passed}" if str(passed) else ""
+        raise ImageError(f"{root}: no images found (looked for {', '.join(SUFFIXES)}{there})")
+    if str(passed) and speaks():
+        say(f"{root}: not used: {passed}")
+    return found
+
+
+def prefixes(roots: Sequence[Path]) -> list[str]:
+    """What to put before names below each of `roots`, so that they differ: nothing where all are one.
+
+    Else as many of the last parts of their paths as tell them apart: `DIV2K/HR/` and `Flickr2K/HR/`.
+    """
+    places = [Path(os.path.abspath(root)).parts for root in roots]
+    if len({*places}) < 2:
+        return [""] * len(roots)
+    longest = max(map(len, places))
+    parts = next(n for n in range(1, longest + 1) if len({place[-n:] for place in places}) == len({*places}))
+    return ["/".join(place[-parts:]).lstrip("/") + "/" for place in places]
+
+
+def refuse_shared_files(found: Sequence[ImageFiles]) -> None:
+    """Check that no image is found twice, by folders or lists that have files in common.
+
+    Raises:
+        SettingError: one is.
+    """
+    first: dict[str, int] = {}
+    for number, images in enumerate(found if len(found) > 1 else ()):
+        for path in images.paths:
+            if first.setdefault(os.path.realpath(path), number) != number:
+                raise SettingError(f"--hr: {path} is in two of the folders or lists that are given")
+
+
+def _files_below(root: Path, besides: set[str], passed: _Passed) -> Iterator[Path]:
+    """Image files below `root`. Links to folders are followed, as data sets are often linked.
+
+    A folder is entered once, so rings end: by the first of its names, folder by folder in order.
+    """
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        below = Path(folder).relative_to(root).as_posix()
+        if below != "." and (kind := "asked for elsewhere" if real in besides else _output(folder, files)):
+            passed.folders.append(f"{below} ({kind})")
+            subfolders.clear()
+            continue
+        theirs = sorted(name for name in subfolders if is_systems(name))
+        passed.folders += [Path(below, name).as_posix() for name in theirs if not name.startswith(".")]
+        subfolders[:] = sorted({*subfolders}.difference(theirs))
+        for name in files:
+            if is_systems(name):
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in SUFFIXES:
+                yield Path(folder, name)
+            else:
+                passed.files[suffix] += 1
+
+
+def _output(folder: str, files: Iterable[str]) -> str | None:
+    """What dukd wrote there, if anything."""
+    for name in _OUTPUTS.keys() & {*files}:
+        kind, sign = _OUTPUTS[name]
+        if sign is None or sign in Path(folder, name).read_bytes():
+            return kind
+    return None
+
+
+def _listed(file: Path) -> ImageFiles:
+    """Paths that are not absolute start at the list's folder."""
+    lines: dict[Path, int] = {}
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        path = Path(os.path.abspath(file.parent / Path(line.strip()).expanduser()))
+        if path in lines:
+            raise ImageError(f"{file}: lines {lines[path]} and {number} name one image ({line.strip()})")
+        lines[path] = number
+    if not lines:
+        raise ImageError(f"{file}: names no images; expected the path of one in each line")
+    if not any(map(os.path.lexists, lines)):
+        raise ImageError(f"{file}: {_EXPECTED}, found a text without any: there is no {next(iter(lines))}")
+    root = Path(os.path.commonpath([path.parent for path in lines]))
+    return ImageFiles(root, tuple(sorted(lines, key=lambda path: _name(path, root))))
+
+
+def _text(file: Path) -> str:
+    with file.open("rb") as stream:
+        content = stream.read(_LONGEST_LIST)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no UTF-8 text") from error
+    if "\0" in text:
+        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no text")
+    return text
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    raise ImageError(f"{error.filename}: folder cannot be listed ({error.strerror})") from error

@@ -1,0 +1,170 @@
+"""Identify and read source images: HR files, and the LR files that may come with them."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dukd_cache.pictures.bicubic import crop_to_scale, downscale
+from dukd_cache.pictures.decode import read_rgb, read_size
+from dukd_cache.pictures.finding import SUFFIXES, find, find_images
+from dukd_cache.pictures.lr_folder import LrFolder
+from dukd_cache.pictures.pairs import fits, mismatch
+from dukd_cache.system.errors import ImageError
+
+__all__ = [
+    "SUFFIXES",
+    "LrFolder",
+    "Scene",
+    "SourceImage",
+    "find",
+    "find_images",
+    "identify",
+    "read_rgb",
+    "read_scene",
+    "read_size",
+    "refuse_shared_lr",
+]
+
+U8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """An HR file as a plan sees it: where it is, what it holds, how large it is."""
+
+    name: str
+    """Path below the images' folder, with forward slashes."""
+    path: Path
+    sha256: str
+    """Of the file's bytes: a changed file is another image."""
+    width: int
+    """Pixels, upright (EXIF orientation applied)."""
+    height: int
+    lr: Path | None
+    """The LR file, or none where the LR image is made by `degrade.downscale`."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene at both resolutions: `hr` u8 [s·h,s·w,3] and `lr` u8 [h,w,3]."""
+
+    hr: U8
+    lr: U8
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What is read of an image file without decoding its pixels."""
+
+    sha256: str
+    """Of the file's bytes."""
+    width: int
+    """Pixels, upright."""
+    height: int
+
+
+def read_facts(path: Path) -> FileFacts:
+    """Size and hash of an image file.
+
+    Raises:
+        ImageError: its header cannot be used (see `decode.read_size`), or the file cannot be read to its end.
+    """
+    width, height = read_size(path)
+    try:
+        with path.open("rb") as stream:
+            return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def identify(
+    root: Path,
+    path: Path,
+    scale: int,
+    lr: LrFolder | None = None,
+    facts_of: Callable[[Path], FileFacts] = read_facts,
+) -> SourceImage:
+    """What a plan needs of an image, from the header of its file and of its LR file; no pixel is decoded.
+
+    Args:
+        facts_of: reads a file, or remembers what it held.
+
+    Raises:
+        ImageError: a header cannot be used (see `decode.read_size`), the LR file is missing or of another size than
+            HR ÷ scale, or the name is not UTF-8.
+    """
+    name = path.relative_to(root)
+    try:
+        name.as_posix().encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{path}: its name is not UTF-8: rename it") from error
+    facts = facts_of(path)
+    lr_path = lr.find(name, scale) if lr else None
+    if lr_path:
+        lr_facts = facts_of(lr_path)
+        _check_lr_size(lr_path, (lr_facts.width, lr_facts.height), path, (facts.width, facts.height), scale)
+    return SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, lr_path)
+
+
+def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:
+    """Check that no two HR images, given by name, have one LR file.
+
+    Raises:
+        ImageError: two have.
+    """
+    names: dict[Path, str] = {}
+    for name, lr in lr_of:
+        if lr is not None and names.setdefault(lr, name) != name:
+            both = f"{names[lr]} and {name}"
+            raise ImageError(f"{lr}: would be the LR image of both {both}: rename one, or use subfolders")
+
+
+def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
+    """`hr` cropped so that its sides divide by `scale`, with its LR image: read from `lr`, or made.
+
+    Raises:
+        ImageError: a file cannot be decoded, HR is smaller than the scale, or the LR image is not HR ÷ scale or shows
+            something else (see `pairs.mismatch`).
+    """
+    pixels = read_rgb(hr)
+    try:
+        hr_pixels = crop_to_scale(pixels, scale)
+    except ImageError as error:
+        raise ImageError(f"{hr}: {error}") from None
+    if lr is None:
+        return Scene(hr_pixels, downscale(hr_pixels, scale))
+    lr_pixels = read_rgb(lr)
+    _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
+    if reason := mismatch(lr_pixels, hr_pixels):
+        other = _neighbour_that_fits(lr, lr_pixels.shape, hr_pixels)
+        hint = f"; {other.name} beside it is like it" if other else ""
+        raise ImageError(f"{lr}: does not show what {hr.name} shows: {reason}{hint}")
+    return Scene(hr_pixels, lr_pixels)
+
+
+def _neighbour_that_fits(lr: Path, shape: tuple[int, ...], hr: U8) -> Path | None:
+    """The file before or after `lr` in its folder, if it is of this shape and of `hr`: names are shifted by one."""
+    there = sorted(path for path in lr.parent.iterdir() if path.suffix.lower() in SUFFIXES)
+    place = there.index(lr)
+    for path in (*there[max(place - 1, 0) : place], *there[place + 1 : place + 2]):
+        with suppress(ImageError):
+            pixels = read_rgb(path)
+            if pixels.shape == shape and fits(pixels, hr):
+                return path
+    return None
+
+
+def _check_lr_size(lr: Path, found: tuple[int, ...], hr: Path, size: tuple[int, ...], scale: int) -> None:
+    """Sizes are (width, height)."""
+    expected = (size[0] // scale, size[1] // scale)
+    if found != expected:
+        guess = "turned by 90°" if found == expected[::-1] else "is the scale right"
+        raise ImageError(
+            f"{lr}: expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
+            f"found {found[0]}×{found[1]}: {guess}?"
+        )

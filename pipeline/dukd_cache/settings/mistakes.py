@@ -1,0 +1,100 @@
+"""What is wrong with settings, in one line: which setting, what is allowed, what was given, the nearest valid name."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+
+from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths
+from dukd_cache.system.errors import unknown_name
+
+Location = Sequence[str | int]
+
+CALLED_HERE = {
+    "batch_size": "batch",
+    "batch_size_per_gpu": "batch",
+    "ema_decay": "ema",
+    "grad_clip": "optimizer.clip",
+    "gradient_clip_val": "optimizer.clip",
+    "gt_size": "patch",
+    "learning_rate": "optimizer.lr",
+    "lq_size": "patch",
+    "manual_seed": "seed",
+    "max_steps": "steps",
+    "patch_size": "patch",
+    "pretrain_network_g": "student.init",
+    "print_freq": "log_every",
+    "save_checkpoint_freq": "checkpoint_every",
+    "total_iter": "steps",
+    "val_freq": "validation.every",
+    "warmup_iter": "schedule.warmup",
+}
+"""What users of other trainers call a setting."""
+
+_LONGEST = 80
+"""Characters of a value that a line shows."""
+
+
+def explain(error: ValidationError, schema: Node) -> str:
+    """The line for the first thing that is wrong."""
+    mistakes = error.errors()
+    # A misspelt name comes before the setting that is missing for it.
+    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
+    location, kind, given = first["loc"], first["type"], first["input"]
+    if kind == "extra_forbidden":
+        return _unknown(location, schema)
+    if kind == "value_error":  # raised by a check in config.py
+        message = str(first["ctx"]["error"])
+        return f"setting {_dotted(location)}: {message}" if location else message
+    if kind == "missing" and not isinstance(location[-1], int):
+        return f"setting {_dotted(location)} is missing: expected {_allowed(location, schema)}"
+    if kind == "literal_error" and isinstance(given, str) and (words := _words(location, schema)):
+        return unknown_name(_dotted(location), given, words)
+    if kind == "missing":  # an item of a list: `given` is the list
+        location = location[:-1]
+    return f"setting {_dotted(location)}: expected {_allowed(location, schema)}, got {_shown(given)}"
+
+
+def _unknown(location: Location, schema: Node) -> str:
+    *group, last = location
+    name = str(last)
+    valid = names_in(schema, group)
+    suggested = " or ".join(repr(path) for path in _nearest(name, group, valid, schema))
+    hint = f" did you mean {suggested}?" if suggested else ""
+    return f"unknown setting {_dotted(location)!r}:{hint} (valid: {', '.join(valid)})"
+
+
+def _nearest(name: str, group: Location, valid: list[str], schema: Node) -> list[str]:
+    """What was probably meant: this name in another case or group, or another program's for it; then an alike one."""
+    everywhere = list(paths(schema))
+    if same := [other for other in valid if other.lower() == name.lower()]:
+        return [_dotted([*group, same[0]])]
+    if elsewhere := [_dotted(path) for path in everywhere if path[-1] == name.lower()]:
+        return elsewhere
+    if name in CALLED_HERE:
+        return [CALLED_HERE[name]]
+    if alike := get_close_matches(name.lower(), valid, n=1, cutoff=0.5):
+        return [_dotted([*group, alike[0]])]
+    return [_dotted([*group, other, name]) for other in valid if is_free(schema, [*group, other])]
+
+
+def _allowed(location: Location, schema: Node) -> str:
+    node = node_at(schema, location)
+    return allowed(schema, node) if node else "another value"
+
+
+def _words(location: Location, schema: Node) -> list[str]:
+    """The words that a setting can be."""
+    node = node_at(schema, location) or {}
+    return [word for choice in node.get("anyOf", [node]) for word in choice.get("enum", []) if isinstance(word, str)]
+
+
+def _dotted(location: Location) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _shown(value: object) -> str:
+    """A value as YAML has it, shortened."""
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

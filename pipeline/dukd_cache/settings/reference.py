@@ -1,0 +1,43 @@
+"""The reference of all settings in docs/settings.md, from the schema."""
+
+from itertools import groupby
+from typing import Any
+
+from dukd_cache.settings.schema import Node, allowed, node_at, settings
+
+_HEAD = "| setting | takes | default | what |\n|---|---|---|---|"
+
+
+def markdown(schema: Node) -> str:
+    """A table of each group's settings, as Markdown; a name of the user's choice is NAME."""
+    leaves = [(path[:-1], ".".join(path).replace("*", "NAME"), node) for path, node in settings(schema)]
+    leaves.sort(key=lambda leaf: leaf[0] != ())  # the settings of no group first; else the order stays
+    parts = []
+    for group, members in groupby(leaves, key=lambda leaf: leaf[0]):
+        rows = [_row(name, node, schema) for _, name, node in members]
+        title = [f"### {'.'.join(group).replace('*', 'NAME')}", _description(schema, group)] if group else []
+        parts.append("\n\n".join([*title, "\n".join([_HEAD, *rows])]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, node: Node, schema: Node) -> str:
+    default = f"`{_value(node['default'])}`" if "default" in node else "must be given"
+    cells = [f"`{name}`", allowed(schema, node), default, _one_line(node.get("description", ""))]
+    return f"| {' | '.join(cells)} |"
+
+
+def _description(schema: Node, group: tuple[str, ...]) -> str:
+    """The docstring of a group's class."""
+    node = node_at(schema, group) or {}
+    inner: Node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    return _one_line(inner.get("description", ""))
+
+
+def _value(value: Any) -> str:
+    """As YAML has it."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")

@@ -1,0 +1,170 @@
+"""YAML as settings are written in it: numbers and truth values of YAML 1.2, no name twice, mistakes in one line.
+
+PyYAML by itself goes by YAML 1.1, where `1e-4` is text, `no` is false and a folder called `2024-01-01` is a date. DVC
+reads `params.yaml` by YAML 1.2, and so does this.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dukd_cache.system.errors import SettingError, unknown_name
+
+_FOREIGN = ("network_g", "datasets", "train")
+"""Groups at the top of an option file of BasicSR and its kin."""
+
+_PLAIN = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    "int": (r"[-+]?[0-9][0-9_]*", [*"-+0123456789"]),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        [*"-+.0123456789"],
+    ),
+    "merge": (r"<<", ["<"]),
+}
+"""What a word without quotes can be, first match first: its pattern, and how it begins. Else it is text."""
+
+_LONGEST = 80
+"""Characters of a word that a line shows."""
+
+_TAG = "tag:yaml.org,2002:"
+
+
+def read(path: Path, section: str | None) -> dict[str, Any]:
+    """The settings in the file `path`, or in its part `section`.
+
+    Raises:
+        SettingError: no such file or section, not YAML, a name twice, or no settings by name.
+    """
+    if path.suffix.lower() == ".toml":
+        raise SettingError(f"{path}: a TOML file; settings are written in YAML, see docs/settings.md")
+    try:
+        settings = _by_name(parse(path.read_bytes()), str(path))
+    except FileNotFoundError as error:
+        raise SettingError(f"{path}: no such config file") from error
+    except OSError as error:
+        raise SettingError(f"{path}: not a YAML file ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path}: not a YAML file ({_explain(error)})") from error
+    if section is None:
+        _refuse_others(settings, path)
+        return settings
+    if section not in settings:
+        raise SettingError(f"{path}: {unknown_name('section', section, settings)}")
+    return _by_name(settings[section], f"{path}: section {section}")
+
+
+def change(settings: dict[str, Any], override: str) -> None:
+    """Set what `override` (`a.b=value`, the value in YAML) says; missing or empty groups on the way are made.
+
+    Raises:
+        SettingError: not `name=value`, a value that is not YAML, or a way through something that is no group.
+    """
+    path, equals, value = override.partition("=")
+    names = [name.strip() for name in path.split(".")]
+    if not equals or not all(names):
+        raise SettingError(f"--set {override}: expected key=value, like optimizer.lr=2e-4")
+    for depth, name in enumerate(names[:-1], 1):
+        group = {} if settings.get(name) is None else settings[name]
+        if not isinstance(group, dict):
+            path = ".".join(names[:depth])
+            what = (
+                f"a list: give it whole, {path}=[…]" if isinstance(group, list) else "a value, not a group of settings"
+            )
+            raise SettingError(f"--set {override}: {path} is {what}")
+        settings[name] = dict(group)  # a copy, as YAML anchors share groups
+        settings = settings[name]
+    try:
+        settings[names[-1]] = parse(value)
+    except yaml.YAMLError as error:
+        raise SettingError(f"--set {shown(override)}: {shown(value)!r} is not a YAML value") from error
+
+
+def shown(text: str) -> str:
+    """A word of the command line as a line can hold it."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def dump(settings: Mapping[str, Any]) -> str:
+    """YAML that `read` turns into `settings` again."""
+    return yaml.dump(settings, Dumper=_Dumper, sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data by YAML 1.2; names are text, and each is given once."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.composer.ComposerError(None, None, "expected a name before ':'", key.start_mark)
+            if key.tag == _TAG + "merge":
+                continue
+            key.tag = _TAG + "str"
+            if key.value in lines:
+                problem = f"{key.value!r} is there already, in line {lines[key.value]}"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Without YAML 1.1's octal numbers: 010 is ten."""
+        return int(node.value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 or 1.2 would take for something else; writes shared groups out."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_constructor(_TAG + "int", _Loader.construct_yaml_int)
+for kind in (_Loader, _Dumper):
+    for name, (pattern, letters) in _PLAIN.items():
+        kind.add_implicit_resolver(_TAG + name, re.compile(rf"(?:{pattern})\Z"), letters)
+
+
+def parse(text: str | bytes) -> object:
+    """What a text says in YAML 1.2.
+
+    Raises:
+        yaml.YAMLError: it is none, or has a name twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.YAMLError("brackets or groups within each other, hundreds deep") from None
+
+
+def _by_name(content: object, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else type(content).__name__
+        raise SettingError(f"{where}: expected settings by name, found {found}")
+    return content
+
+
+def _refuse_others(settings: dict[str, Any], path: Path) -> None:
+    """Name the file where it is another program's, or holds the settings one level deeper."""
+    groups = {name: group for name, group in settings.items() if isinstance(group, dict)}
+    foreign = [name for name in _FOREIGN if name in groups]
+    if len(foreign) > 1:
+        message = f"an option file of BasicSR, neosr or traiNNer ({', '.join(foreign)})"
+        raise SettingError(f"{path}: {message}; docs/settings.md has what each option is called here")
+    parts = [name for name, group in groups.items() if isinstance(group.get("cache"), str)]
+    if parts and not isinstance(settings.get("cache"), str):
+        raise SettingError(f"{path}: holds settings in {' and '.join(parts)}: give --section {parts[0]}")
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    """PyYAML's message as one line, with the line that it is about."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None or error.problem is None:
+        return " ".join(str(error).split())
+    problem = "a tab, where YAML wants spaces" if r"'\t'" in error.problem else error.problem
+    return f"line {error.problem_mark.line + 1}: {problem}"

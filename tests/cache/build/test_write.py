@@ -1,0 +1,445 @@
+"""Whole builds: what is in a cache, and that stopping, going on and batch sizes change nothing of it."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.cache.samples import build_job, everything, files_of, photo, same, save_photos
+from tests.left_overs import left_over
+
+from dukd_cache.build import teacher
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.build.write import build, shards_of
+from dukd_cache.commands import build as job
+from dukd_cache.commands.build import BuildJob
+from dukd_cache.format import manifest
+from dukd_cache.format.lifecycle import HEADER
+from dukd_cache.format.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Answer, Record
+from dukd_cache.format.tar import EncodedRecord, WebDatasetWriter
+from dukd_cache.pictures.bicubic import downscale
+from dukd_cache.pictures.sources import find_images, identify, read_scene
+from dukd_cache.places.folder import Folder
+from dukd_cache.plan.crops import Plan
+from dukd_cache.system.errors import CacheError, ImageError
+from dukd_cache.system.left_overs import PARTIAL
+from dukd_cache.system.lock import LOCK
+
+PER_SHARD: dict[View, int] = {"base": 5, "zoom_in": 4, "zoom_out": 7}
+
+
+@pytest.fixture
+def asked(teacher_file: Path) -> Teacher:
+    return teacher.load(teacher_file, torch.device("cpu"), "fp32")
+
+
+@pytest.fixture
+def plan(photos: Path) -> Plan:
+    counts = {"base": 6, "zoom_in": 5, "zoom_out": 4}
+    spec = CropSpec.model_validate({"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3} | counts)
+    return Plan(tuple(identify(photos, path, 2) for path in find_images(photos)), spec)
+
+
+def header_of(plan: Plan, asked: Teacher | None) -> Header:
+    """Shards of a few records, so that a small build has many."""
+    content = hashlib.sha256("".join(image.sha256 for image in plan.images).encode()).hexdigest()
+    return Header(
+        spec=plan.spec,
+        teacher=asked.info if asked else None,
+        images=ImagesInfo(count=len(plan.images), sha256=content, lr="bicubic"),
+        encoding=Encoding(
+            store="webdataset",
+            codec="png",
+            dtype="uint8",
+            shard_records={view: PER_SHARD[view] for view in plan.spec.views},
+        ),
+        software={"dukd": "test"},
+    )
+
+
+class Stopped(Exception):
+    pass
+
+
+class StoppingStore:
+    """Stops in the middle of a shard, after `whole` whole ones."""
+
+    def __init__(self, root: Path, whole: int) -> None:
+        self._store, self._left = WebDatasetWriter(Folder(root), "png"), whole
+
+    def encode(self, record: Record) -> EncodedRecord:
+        return self._store.encode(record)
+
+    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
+        return self._store.finished(view, number, records)
+
+    def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+        if self._left:
+            self._left -= 1
+            return self._store.write(view, number, records)
+        return self._store.write(view, number, self._half(records))
+
+    def _half(self, records: Iterable[EncodedRecord]) -> Iterable[EncodedRecord]:
+        for position, record in enumerate(records):
+            if position == 2:
+                raise Stopped
+            yield record
+
+
+def built(plan: Plan, asked: Teacher | None, out: Path, batch_size: int = 4) -> dict[str, bytes]:
+    build(plan, header_of(plan, asked), asked, WebDatasetWriter(Folder(out), "png"), Folder(out), batch_size=batch_size)
+    return files_of(out)
+
+
+def test_shards_follow_one_another_view_by_view(plan: Plan) -> None:
+    found = [(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header_of(plan, None))]
+    base = [("base", 0, 5), ("base", 1, 5), ("base", 2, 5), ("base", 3, 3)]
+    zoom_in = [("zoom_in", 0, 4), ("zoom_in", 1, 4), ("zoom_in", 2, 4), ("zoom_in", 3, 3)]
+    assert found == [*base, *zoom_in, ("zoom_out", 0, 7), ("zoom_out", 1, 5)]
+
+
+def test_records_are_those_of_the_plan_with_true_pixels(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    built(plan, asked, tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
+    scenes = {image.name: read_scene(image.path, None, 2) for image in plan.images}
+    for view in VIEWS:
+        records = everything(cache, view)
+        crops = list(plan.crops(view, 0, plan.total(view)))
+        assert [(r.info.image, r.info.crop, r.info.x, r.info.y) for r in records] == [
+            (c.image.name, c.index, c.x, c.y) for c in crops
+        ]
+        p, q = plan.spec.input_side(view), plan.spec.output_side(view)
+        for record in records:
+            x, y, scene = record.info.x, record.info.y, scenes[record.info.image]
+            if view == "base":
+                assert np.array_equal(record.input, scene.lr[y : y + p, x : x + p])
+                assert same(record.truth, scene.hr[2 * y : 2 * y + q, 2 * x : 2 * x + q])
+            elif view == "zoom_in":
+                assert np.array_equal(record.input, scene.hr[y : y + p, x : x + p])
+                assert record.truth is None
+            else:
+                assert same(record.truth, scene.lr[y : y + q, x : x + q])
+                assert np.array_equal(record.input, downscale(scene.lr[y : y + q, x : x + q], 2))
+
+
+def test_two_builds_are_equal_byte_by_byte(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    one = built(plan, asked, tmp_path / "one")
+    assert one == built(plan, asked, tmp_path / "two")
+    assert sorted(one) == sorted(
+        ["manifest.json"]
+        + [f"base-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
+        + [f"zoom_in-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
+        + [f"zoom_out-00000{n}.{kind}" for n in range(2) for kind in ("tar", "json")]
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batch_size_changes_no_record(plan: Plan, asked: Teacher, tmp_path: Path, batch_size: int) -> None:
+    built(plan, asked, tmp_path / "one", 4)
+    built(plan, asked, tmp_path / "two", batch_size)
+    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    for view in VIEWS:
+        for a, b in zip(everything(one, view), everything(two, view), strict=True):
+            assert a.info == b.info
+            assert np.array_equal(a.input, b.input)
+            assert same(a.truth, b.truth)
+            assert a.teacher is not None
+            assert b.teacher is not None
+            assert np.abs(a.teacher.astype(int) - b.teacher).max() <= 1
+
+
+def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(image_NCHW))
+            answer: torch.Tensor = self.inner(image_NCHW)
+            return answer
+
+    counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
+    build(
+        plan,
+        header_of(plan, asked),
+        counting,
+        WebDatasetWriter(Folder(tmp_path), "png"),
+        Folder(tmp_path),
+        batch_size=4,
+    )
+    base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
+    assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
+
+
+def test_a_teacher_on_a_gpu_goes_on_while_a_shard_is_written(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    """The first shard is not done before the teacher was asked about the second; the bytes are those of turns."""
+    batches: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counting(Teacher):
+        @property
+        def takes_all_cores(self) -> bool:
+            return False
+
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+            batches.append(len(input_Npp3))
+            return super().ask(input_Npp3, dtype)
+
+    class Waiting(WebDatasetWriter):
+        def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+            encoded = list(records)
+            end = time.monotonic() + 60
+            while (view, number) == ("base", 0) and len(batches) <= 2:
+                assert time.monotonic() < end, "the teacher waits"
+                time.sleep(0.001)
+            return super().write(view, number, encoded)
+
+    counting = Counting(asked.network, asked.info, asked.device)
+    out = Folder(tmp_path / "waiting")
+    build(plan, header_of(plan, asked), counting, Waiting(out, "png"), out, batch_size=4)
+    assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
+
+
+def test_a_teacher_on_a_cpu_takes_turns_with_encoding(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    busy: list[str] = []
+
+    class Watching(WebDatasetWriter):
+        def encode(self, record: Record) -> EncodedRecord:
+            assert not busy, "the teacher answers meanwhile"
+            return super().encode(record)
+
+    @dataclass(frozen=True)
+    class Slow(Teacher):
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+            busy.append("asked")
+            time.sleep(0.01)
+            answers = super().ask(input_Npp3, dtype)
+            busy.clear()
+            return answers
+
+    out = Folder(tmp_path / "turns")
+    slow = Slow(asked.network, asked.info, asked.device)
+    build(plan, header_of(plan, asked), slow, Watching(out, "png"), out, batch_size=4)
+    assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
+
+
+def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time all shards are there
+        told: list[int] = []
+        store = WebDatasetWriter(Folder(tmp_path), "png")
+        build(plan, header_of(plan, asked), asked, store, Folder(tmp_path), batch_size=4, on_records=told.append)
+        assert sum(told) == 18 + 15 + 12
+
+
+@pytest.mark.parametrize("whole", [0, 1, 5, 9])
+def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, tmp_path: Path, whole: int) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    with pytest.raises(Stopped):
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, whole), Folder(out), batch_size=4)
+    left = files_of(out)
+    assert set(left) - {HEADER} == {name for name in list(expected) if left.get(name) == expected[name]}
+    assert len(left) == 1 + 2 * whole
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    assert built(plan, asked, out) == expected
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "whole shards are not written again"
+
+
+def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    """Stopped at the second record of a shard that is longer than all queues together."""
+    plan = replace(plan, spec=plan.spec.model_copy(update={"base": 200}))
+    header = header_of(plan, asked)
+    long = header.encoding.model_copy(update={"shard_records": dict.fromkeys(VIEWS, 1000)})
+    header = header.model_copy(update={"encoding": long})
+    before = threading.active_count()
+    with pytest.raises(Stopped) as caught:
+        build(plan, header, asked, StoppingStore(tmp_path, 0), Folder(tmp_path), batch_size=1)
+    assert threading.active_count() == before, "while the exception is still held"
+    assert caught.value
+
+
+def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    with pytest.raises(Stopped):
+        build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), Folder(out), batch_size=4)
+    left_over(out / "base-000002.tar")
+    (out / "base-000002.tar").write_bytes(b"a shard without its sidecar")
+    assert built(plan, asked, out) == expected
+
+
+def test_a_crash_before_the_first_file_blocks_nothing(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    out.mkdir()
+    left_over(out / HEADER)
+    assert built(plan, asked, out) == expected
+
+
+def test_a_finished_cache_is_left_as_it_is_and_a_lost_shard_made_again(
+    plan: Plan, asked: Teacher, tmp_path: Path
+) -> None:
+    expected = built(plan, asked, tmp_path)
+    assert built(plan, asked, tmp_path) == expected
+    (tmp_path / "zoom_in-000001.tar").unlink()
+    assert built(plan, asked, tmp_path) == expected
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("section", "key", "value", "says"),
+    [
+        ("spec", "scale", 3, "spec.scale = 2, asked for 3"),
+        ("spec", "patch", 9, "spec.patch = 10, asked for 9"),
+        ("teacher", "fingerprint", "f00", "teacher.fingerprint = .*, asked for f00"),
+        ("teacher", "precision", "bf16", "teacher.precision = fp32, asked for bf16"),
+    ],
+)
+def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
+    plan: Plan, asked: Teacher, tmp_path: Path, finished: bool, section: str, key: str, value: object, says: str
+) -> None:
+    header = header_of(plan, asked)
+    if finished:
+        built(plan, asked, tmp_path)
+    else:
+        with pytest.raises(Stopped):
+            build(plan, header, asked, StoppingStore(tmp_path, 1), Folder(tmp_path), batch_size=4)
+    before = files_of(tmp_path)
+    content = header.model_dump()
+    content[section][key] = value
+    other = Header.model_validate(content)
+    with pytest.raises(CacheError, match=f"holds a cache with {says}") as caught:
+        build(plan, other, asked, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4)
+    assert str(tmp_path) in str(caught.value)
+    assert files_of(tmp_path) == before
+
+
+def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    built(plan, asked, tmp_path)
+    with pytest.raises(CacheError, match=r"teacher = {'file': .*, asked for None"):
+        build(
+            plan, header_of(plan, None), None, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4
+        )
+
+
+def test_a_folder_with_what_systems_drop_is_an_empty_one(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    names = {".DS_Store", ".gitkeep", ".nfs0001", "Thumbs.db", "desktop.ini", "@eaDir/x", "lost+found/y"}
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    for name in names:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"")
+    found = built(plan, asked, out)
+    assert {name for name in found if name not in expected} == names
+    assert found == expected | dict.fromkeys(names, b"")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "holiday.zip.partial", "base-000000.tar"])
+def test_a_folder_of_other_things_is_refused_and_left_alone(
+    plan: Plan, asked: Teacher, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CacheError, match="holds something that is no cache"):
+        built(plan, asked, tmp_path)
+    assert files_of(tmp_path) == {name: b"mine"}
+
+
+def test_a_file_and_a_broken_header_are_refused(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CacheError, match="expected a folder, found a file"):
+        built(plan, asked, tmp_path / "file")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / HEADER).write_text("{}")
+    with pytest.raises(CacheError, match="not the header of a cache"):
+        built(plan, asked, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "smaller"])
+def test_an_image_that_turns_out_bad_leaves_no_manifest(asked: Teacher, tmp_path: Path, damage: str) -> None:
+    """The plan has been made already; the build goes on when the image is mended."""
+    hr = save_photos(tmp_path / "hr", [(60, 60), (64, 70), (66, 62)])
+    spec = CropSpec.model_validate(
+        {"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3, "base": 4, "zoom_in": 0, "zoom_out": 0}
+    )
+    plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
+    expected = built(plan, asked, tmp_path / "whole")
+    path, content = plan.images[1].path, plan.images[1].path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        Image.fromarray(photo(22, 22)).save(path)
+    out = tmp_path / "cache"
+    with pytest.raises(ImageError, match=r"photo_1\.png"):
+        built(plan, asked, out)
+    assert not (out / manifest.MANIFEST).exists()
+    assert not list(out.glob(f"*{PARTIAL}"))
+    path.write_bytes(content)
+    assert built(plan, asked, out) == expected
+
+
+def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Popen[str], BuildJob]:
+    """A real `dukd-cache build` of some shards that has finished at least one, and the same as a job."""
+    options: list[object] = ["--hr", photos, "--out", out, "--teacher", teacher_file, "--patch", 20, "--base", 150]
+    options += ["--zoom-in", 9, "--zoom-out", 9, "--batch-size", 1, "--shard-size", 1, "--device", "cpu"]
+    command = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, options)]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not list(out.glob("base-*.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    small = build_job(photos, out, teacher_file, patch=20, base=150, zoom_in=9, zoom_out=9, batch_size=1)
+    return process, small
+
+
+def test_a_killed_process_is_gone_on_with_to_the_same_bytes(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cache"
+    process, same = started(photos, teacher_file, out)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / manifest.MANIFEST).exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".json").exists()}
+    assert kept
+    job.run(same)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    job.run(replace(same, out=tmp_path / "whole"))
+    assert files_of(out) == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signalled_process_says_how_to_go_on_in_one_line(
+    photos: Path, teacher_file: Path, tmp_path: Path, sent: signal.Signals, code: int, says: str
+) -> None:
+    """As with Ctrl-C, and as a scheduler does."""
+    process, _ = started(photos, teacher_file, tmp_path / "cache")
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    before = ("reading image headers:", "the teacher is worse than bicubic")  # a random teacher is
+    assert [line for line in errors.splitlines() if not line.startswith(before)] == [
+        f"dukd-cache: {says}; the same command goes on where this one stopped"
+    ]
+    left = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert manifest.MANIFEST not in left
+    assert LOCK not in left
+    assert not [name for name in left if name.endswith(PARTIAL)]

@@ -1,0 +1,204 @@
+"""Random access to a finished cache, and its manifest."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cache.samples import build_job, files_of, same, save_photos
+
+from dukd_cache.commands import build as job
+from dukd_cache.format import manifest
+from dukd_cache.format.manifest import VIEWS, View
+from dukd_cache.format.reader import Cache
+from dukd_cache.places.folder import Folder
+from dukd_cache.system.errors import CacheError, ShardCorrupt
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of pairs in three shards: 2·90 records of 3·(40² + 80²) = 24 kB, a megabyte a shard."""
+    folder = tmp_path_factory.mktemp("sharded")
+    hr = save_photos(folder / "hr", [(90, 96), (100, 84)])
+    job.run(build_job(hr, folder / "cache", None, patch=40, base=45))
+    return folder / "cache"
+
+
+def test_counts_and_views(small_cache: Path) -> None:
+    cache = Cache(small_cache)
+    assert cache.views == VIEWS
+    assert {view: cache.count(view) for view in VIEWS} == {"base": 18, "zoom_in": 15, "zoom_out": 15}
+
+
+def test_another_process_opens_it_anew_for_the_same_reading(small_cache: Path, sharded: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_cache, tmp_path / "cache")
+    sent = pickle.dumps(Cache(tmp_path / "cache", reading="in any order"))
+    opened = pickle.loads(sent)
+    assert opened.digest == Cache(small_cache).digest
+    assert opened._reading == "in any order"
+    assert same(opened.read("base", 3).input, Cache(small_cache).read("base", 3).input)
+    shutil.rmtree(tmp_path / "cache")
+    shutil.copytree(sharded, tmp_path / "cache")
+    with pytest.raises(CacheError, match="another cache now than when it was opened"):
+        pickle.loads(sent)
+
+
+def test_every_record_is_found_at_its_index(small_cache: Path) -> None:
+    cache = Cache(small_cache)
+    for view in VIEWS:
+        infos = [cache.info(view, index) for index in range(cache.count(view))]
+        assert [int(info.key.split("_")[0]) for info in infos] == list(range(cache.count(view)))
+        assert {info.view for info in infos} == {view}
+        assert [cache.read(view, index).info for index in range(cache.count(view))] == infos
+
+
+def test_shapes_are_those_of_the_spec(small_cache: Path) -> None:
+    cache = Cache(small_cache)
+    for view, p, q in [("base", 12, 24), ("zoom_in", 12, 24), ("zoom_out", 6, 12)]:
+        record = cache.read(view, 3)  # type: ignore[arg-type]
+        assert record.input.shape == (p, p, 3)
+        assert record.teacher is not None
+        assert record.teacher.shape == (q, q, 3)
+        assert (
+            record.truth is None if view == "zoom_in" else record.truth is not None and record.truth.shape == (q, q, 3)
+        )
+
+
+def test_indices_run_on_from_shard_to_shard(sharded: Path) -> None:
+    cache = Cache(sharded)
+    sizes = [shard.records for shard in cache.manifest.shards]
+    assert len(sizes) == 3
+    assert sum(sizes) == cache.count("base") == 90
+    for index in [0, sizes[0] - 1, sizes[0], sizes[0] + sizes[1] - 1, sizes[0] + sizes[1], 89]:
+        assert int(cache.read("base", index).info.key.split("_")[0]) == index
+
+
+@pytest.mark.parametrize("index", [-1, 18, 10**9])
+def test_there_is_no_record_beyond_the_ends(small_cache: Path, index: int) -> None:
+    cache = Cache(small_cache)
+    for ask in (cache.read, cache.info):
+        with pytest.raises(IndexError, match=f"view base has 18 records, asked for {index}"):
+            ask("base", index)
+
+
+def test_a_view_that_the_cache_lacks_is_empty(sharded: Path) -> None:
+    cache = Cache(sharded)
+    assert cache.views == ("base",)
+    assert cache.count("zoom_in") == 0
+    with pytest.raises(IndexError, match="view zoom_in has 0 records, asked for 0"):
+        cache.read("zoom_in", 0)
+
+
+def test_threads_read_the_same(sharded: Path) -> None:
+    cache = Cache(sharded)
+    order = [int(index) for index in np.random.default_rng(0).permutation(90)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda index: cache.read("base", index), order))
+    alone = Cache(sharded)
+    for index, record in zip(order, together, strict=True):
+        expected = alone.read("base", index)
+        assert record.info == expected.info
+        assert np.array_equal(record.input, expected.input)
+        assert same(record.truth, expected.truth)
+
+
+def test_the_digest_is_that_of_the_manifest_file(small_cache: Path, sharded: Path) -> None:
+    digest = Cache(small_cache).digest
+    assert digest == hashlib.sha256((small_cache / "manifest.json").read_bytes()).hexdigest()
+    assert digest != Cache(sharded).digest
+
+
+def test_the_manifest_names_every_shard_truly(sharded: Path) -> None:
+    files = files_of(sharded)
+    found = manifest.read(Folder(sharded))
+    assert {"manifest.json"} | {s.name for s in found.shards} | {
+        s.name.replace(".tar", ".json") for s in found.shards
+    } == set(files)
+    for shard in found.shards:
+        assert shard.bytes == len(files[shard.name])
+        assert shard.sha256 == hashlib.sha256(files[shard.name]).hexdigest()
+        assert shard.sidecar_sha256 == hashlib.sha256(files[shard.name.replace(".tar", ".json")]).hexdigest()
+
+
+def test_a_manifest_comes_back_as_it_was_written(small_cache: Path, tmp_path: Path) -> None:
+    found = manifest.read(Folder(small_cache))
+    manifest.write(found, Folder(tmp_path))
+    assert manifest.read(Folder(tmp_path)) == found
+    assert files_of(tmp_path) == {"manifest.json": (small_cache / "manifest.json").read_bytes()}
+
+
+def test_damage_in_a_shard_is_named(small_cache: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(small_cache, tmp_path / "cache")
+    shard = root / "zoom_in-000000.tar"
+    content = bytearray(shard.read_bytes())
+    for at in range(600, len(content), 512):
+        content[at] ^= 0xFF
+    shard.write_bytes(content)
+    cache = Cache(root)
+    cache.read("base", 0)
+    with pytest.raises(ShardCorrupt, match=r"zoom_in-000000\.tar"):
+        cache.read("zoom_in", 0)
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty folder", "unfinished"])
+def test_without_a_manifest_there_is_no_cache(small_cache: Path, tmp_path: Path, what: str) -> None:
+    root = tmp_path / "cache"
+    if what == "empty folder":
+        root.mkdir()
+    elif what == "unfinished":
+        shutil.copytree(small_cache, root)
+        (root / "manifest.json").unlink()
+    with pytest.raises(CacheError, match="no finished cache here") as caught:
+        Cache(root)
+    assert str(caught.value).startswith(f"{root}:")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": "2"}, "version"),
+        ({"format": "other"}, "format"),
+        ({"surprise": 1}, "surprise"),
+        ({"shards": None}, "shards"),
+        ({"spec": {}}, "spec.scale"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(
+    small_cache: Path, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    content = json.loads((small_cache / "manifest.json").read_text()) | change
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(CacheError, match=rf"manifest\.json: not a manifest of cache format 2 \({says}: ") as caught:
+        Cache(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_of_an_older_format_is_to_be_built_anew(small_cache: Path, tmp_path: Path) -> None:
+    content = json.loads((small_cache / "manifest.json").read_text()) | {"version": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(CacheError, match=r"cache format 2 expected, found 1: build this cache anew$"):
+        Cache(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(CacheError, match="not a manifest of cache format 2"):
+        Cache(tmp_path)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_fingerprint_names_teacher_precision_and_pixels(small_cache: Path, view: View) -> None:
+    """Computed here from the documented parts; equal pixels have equal names wherever they were cut."""
+    cache = Cache(small_cache)
+    teacher = cache.manifest.teacher
+    assert teacher is not None
+    for index in range(4):
+        record = cache.read(view, index)
+        side = len(record.input)
+        parts = f"2/{teacher.fingerprint}/fp32/1/({side}, {side}, 3)/".encode() + record.input.tobytes()
+        assert record.info.fingerprint == hashlib.sha256(parts).hexdigest()

@@ -1,0 +1,287 @@
+"""Zarr shards: what the zarr package reads from them and writes itself, their bytes, and how damage shows."""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from tests.cache.format.test_tar import equal, layout_of, record_of
+from tests.cache.samples import build_job, files_of, same
+from tests.cache.test_cli import Command, refused
+from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+
+from dukd_cache.check import verify
+from dukd_cache.commands import build as job
+from dukd_cache.format import manifest
+from dukd_cache.format.choice import whole_shards
+from dukd_cache.format.layout import Kind
+from dukd_cache.format.manifest import CODECS, DTYPES, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.zarr import EncodedRecord, ZarrReader, ZarrWriter
+from dukd_cache.format.zarr_format import decode_chunk, encode_chunk
+from dukd_cache.places.folder import Folder
+from dukd_cache.system.errors import CacheError, ShardCorrupt
+
+PER_SHARD: dict[View, int] = {"base": 7, "zoom_in": 7, "zoom_out": 7}
+
+
+def encoding_of(codec: Codec = "blosc", dtype: Dtype = "uint8") -> Encoding:
+    return Encoding(store="zarr", codec=codec, dtype=dtype, shard_records=PER_SHARD)
+
+
+def written(root: Path, view: View = "base", codec: Codec = "blosc", count: int = 5, **kind: Any) -> ShardInfo:
+    root.mkdir(exist_ok=True)
+    writer = ZarrWriter(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+    return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
+
+
+def reader_of(root: Path, codec: Codec = "blosc", **kind: Any) -> ZarrReader:
+    return ZarrReader(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+
+
+@pytest.mark.parametrize("codec", CODECS["zarr"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype, codec: Codec) -> None:
+    shard = written(tmp_path, view, codec, dtype=dtype)
+    reader = reader_of(tmp_path, codec, dtype=dtype)
+    for index in (4, 0, 2, 2, 1, 3):
+        expected = record_of(view, index, dtype)
+        assert equal(reader.read(shard, index), expected)
+        assert reader.info(shard, index) == expected.info
+    reader.check_structure(shard)
+
+
+def test_records_without_a_teacher(tmp_path: Path) -> None:
+    shard = written(tmp_path, teacher=False)
+    assert equal(reader_of(tmp_path, teacher=False).read(shard, 1), record_of("base", 1, teacher=False))
+    assert not (tmp_path / "base/teacher").exists()
+
+
+def test_the_shard_is_described_truly(tmp_path: Path) -> None:
+    shard = written(tmp_path)
+    files = files_of(tmp_path)
+    names = [f"base/{array}/c/3/0/0/0" for array in ("input", "teacher", "truth")]
+    assert sorted(files) == ["base-000003.json", *names]
+    assert (shard.name, shard.view, shard.records) == ("base-000003", "base", 5)
+    together = b"".join(files[name] for name in names)
+    assert (shard.bytes, shard.sha256) == (len(together), hashlib.sha256(together).hexdigest())
+    assert shard.sidecar_sha256 == hashlib.sha256(files["base-000003.json"]).hexdigest()
+    for position, entry in enumerate(json.loads(files["base-000003.json"])["records"]):
+        assert entry["info"] == record_of("base", position).info.model_dump()
+        for array, where in entry["members"].items():
+            chunk = files[f"base/{array}/c/3/0/0/0"][where["offset"] : where["offset"] + where["length"]]
+            assert hashlib.sha256(chunk).hexdigest() == where["sha256"]
+
+
+@pytest.mark.parametrize("codec", CODECS["zarr"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_zarr_package_opens_a_cache_and_reads_the_same(
+    photos: Path, teacher_file: Path, tmp_path: Path, codec: Codec, dtype: Dtype
+) -> None:
+    job.run(build_job(photos, tmp_path / "c", teacher_file, store="zarr", codec=codec, dtype=dtype, base=2))
+    cache = Cache(tmp_path / "c")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        group = zarr.open_group(tmp_path / "c", mode="r")
+        assert sorted(name for name, _ in group.members()) == sorted(VIEWS)
+    assert group.attrs["dukd_cache"] == cache.manifest.model_dump(mode="json", exclude={"shards"})
+    plain = zarr.open_group(tmp_path / "c", mode="r", use_consolidated=False)
+    for view in VIEWS:
+        assert sorted(plain[view].array_keys()) == sorted(  # type: ignore[union-attr]
+            {"input", "teacher", "truth"} - ({"truth"} if view == "zoom_in" else set())
+        )
+        for name in plain[view].array_keys():  # type: ignore[union-attr]
+            array = plain[f"{view}/{name}"]
+            assert isinstance(array, zarr.Array)
+            y, x = ("input_y", "input_x") if name == "input" else ("y", "x")
+            assert array.metadata.dimension_names == ("record", y, x, "channel")  # type: ignore[union-attr]
+            assert array.chunks == (1, *array.shape[1:])
+            expected = np.stack([getattr(cache.read(view, index), name) for index in range(cache.count(view))])
+            assert same(np.asarray(array[:]), expected)
+            assert same(np.asarray(group[f"{view}/{name}"][1]), expected[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("store", ["zarr"])
+def test_the_files_are_those_that_the_zarr_package_writes(
+    many_shards: dict[Store, Path], tmp_path: Path, store: Store
+) -> None:
+    """Byte for byte: chunks, their order, index and checksum; and its metadata say the same as ours."""
+    root = many_shards[store]
+    ours = files_of(root)
+    for view, name, side, before in [("base", "teacher", 24, ""), ("zoom_out", "input", 6, "input_")]:
+        pixels = np.stack([getattr(Cache(root).read(view, n), name) for n in range(Cache(root).count(view))])  # type: ignore[arg-type]
+        codec = zarr.codecs.BloscCodec(
+            cname="zstd", clevel=3, shuffle="bitshuffle", typesize=1, blocksize=side * side * 3
+        )
+        array = zarr.create_array(
+            tmp_path / view,
+            shape=pixels.shape,
+            dtype="uint8",
+            chunks=(1, side, side, 3),
+            shards=({"base": 7, "zoom_out": 6}[view], side, side, 3),
+            compressors=[codec],
+            dimension_names=["record", f"{before}y", f"{before}x", "channel"],
+            config={"write_empty_chunks": True},
+        )
+        array[:] = pixels
+        theirs = files_of(tmp_path / view)
+        assert len(theirs) == 4
+        for number in range(3):
+            assert theirs[f"c/{number}/0/0/0"] == ours[f"{view}/{name}/c/{number}/0/0/0"]
+        meant = zarr.open_array(root / view / name, mode="r").metadata
+        assert meant.to_dict() | {"attributes": {}} == array.metadata.to_dict() | {"attributes": {}}
+
+
+@pytest.mark.parametrize("codec", CODECS["zarr"])
+def test_equal_records_give_equal_bytes(tmp_path: Path, codec: Codec) -> None:
+    written(tmp_path / "one", codec=codec)
+    written(tmp_path / "two", codec=codec)
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+@pytest.mark.parametrize("array", ["input", "teacher", "truth"])
+def test_one_changed_byte_is_corrupt_and_both_hashes_are_named(tmp_path: Path, array: str) -> None:
+    shard = written(tmp_path)
+    path = tmp_path / f"base/{array}/c/3/0/0/0"
+    where = json.loads((tmp_path / "base-000003.json").read_text())["records"][2]["members"][array]
+    content = bytearray(path.read_bytes())
+    content[where["offset"] + where["length"] // 2] ^= 1
+    path.write_bytes(content)
+    reader = reader_of(tmp_path)
+    with pytest.raises(ShardCorrupt, match=rf"{array}/c/3/0/0/0: .*{where['sha256'][:12]}.* stored, .*computed"):
+        reader.read(shard, 2)
+    assert equal(reader.read(shard, 1), record_of("base", 1))
+
+
+@pytest.mark.parametrize("what", ["file", "chunk"])
+def test_what_zarr_reads_as_zeros_is_refused_here(tmp_path: Path, what: str) -> None:
+    """The zarr package alone may notice nothing: a missing shard is a fill value to it."""
+    shard = written(tmp_path)
+    path = tmp_path / "base/truth/c/3/0/0/0"
+    if what == "file":
+        path.unlink()
+    else:
+        os.truncate(
+            path, json.loads((tmp_path / "base-000003.json").read_text())["records"][4]["members"]["truth"]["offset"]
+        )
+    with pytest.raises(CacheError, match="truth/c/3/0/0/0"):
+        reader_of(tmp_path).read(shard, 4)
+
+
+def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
+    shard = written(tmp_path)
+    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
+    assert writer.finished("base", 3, 5) == shard
+    assert writer.finished("base", 3, 6) is None
+    assert writer.finished("base", 4, 5) is None
+    assert writer.finished("zoom_in", 3, 5) is None
+
+
+@pytest.mark.parametrize("damage", ["no sidecar", "no array", "longer array", "cut array", "broken sidecar"])
+def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
+    written(tmp_path)
+    array, sidecar = tmp_path / "base/teacher/c/3/0/0/0", tmp_path / "base-000003.json"
+    if damage == "no sidecar":
+        sidecar.unlink()
+    elif damage == "no array":
+        array.unlink()
+    elif damage == "broken sidecar":
+        sidecar.write_bytes(sidecar.read_bytes()[:100])
+    else:
+        os.truncate(array, array.stat().st_size + (1 if damage == "longer array" else -16))
+    assert ZarrWriter(Folder(tmp_path), encoding_of(), layout_of()).finished("base", 3, 5) is None
+
+
+def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
+    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
+
+    def two_and_then_none() -> Iterator[EncodedRecord]:
+        yield from [writer.encode(record_of("base", n)) for n in range(2)]
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        writer.write("base", 0, two_and_then_none())
+    assert files_of(tmp_path) == {}
+
+
+@pytest.mark.parametrize("codec", CODECS["zarr"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_chunks_of_another_kind_are_refused(codec: Codec, dtype: Dtype) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (8, 8, 3)).astype(dtype)
+    content = encode_chunk(pixels, codec)
+    assert same(decode_chunk(content, codec, Kind(8, dtype)), pixels)
+    for wrong in (Kind(9, dtype), Kind(1024, dtype)):
+        with pytest.raises(ValueError, match="bytes of pixels"):
+            decode_chunk(content, codec, wrong)
+    for damaged in (b"", content[:10], content[:-1], content + b"\0"):
+        with pytest.raises(ValueError, match="bytes"):
+            decode_chunk(damaged, codec, Kind(8, dtype))
+
+
+def test_a_damaged_blosc_chunk_is_refused() -> None:
+    content = bytearray(encode_chunk(np.zeros((8, 8, 3), np.uint8), "blosc"))
+    content[16:] = bytes(len(content) - 16)
+    with pytest.raises(ValueError, match="decompression"):
+        decode_chunk(bytes(content), "blosc", Kind(8, "uint8"))
+
+
+class TestCommand:
+    """`--store zarr`"""
+
+    def test_build_and_inspect(self, photos: Path, teacher_file: Path, dukd_cache: Command, tmp_path: Path) -> None:
+        build = ("build", "--hr", photos, "--teacher", teacher_file, "--patch", 12, "--base", 2, "--store", "zarr")
+        first, again = dukd_cache(*build, "--out", tmp_path / "c"), dukd_cache(*build, "--out", tmp_path / "c")
+        assert first.code == again.code == 0
+        assert "kept 0" in first.output
+        assert "asked the teacher for 0, reused 0, kept 18" in again.output
+        assert "zarr, blosc, answers uint8" in dukd_cache("inspect", tmp_path / "c").output
+        dukd_cache(*build, "--out", tmp_path / "d")
+        assert files_of(tmp_path / "c") == files_of(tmp_path / "d")
+
+    @pytest.mark.parametrize(("store", "codec"), [("zarr", "webp"), ("zarr", "png"), ("webdataset", "blosc")])
+    def test_a_codec_that_the_store_lacks(
+        self, photos: Path, dukd_cache: Command, tmp_path: Path, store: Store, codec: Codec
+    ) -> None:
+        words = ("--hr", photos, "--scale", 2, "--patch", 12, "--out", tmp_path / "c", "--store", store)
+        ended = dukd_cache("build", *words, "--codec", codec)
+        refused(ended, f"--codec {codec}: --store {store} has {', '.join(CODECS[store])}")
+        assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("store", list(CODECS))
+def test_whole_shards_are_known_without_a_manifest(
+    many_shards: dict[Store, Path], tmp_path: Path, store: Store
+) -> None:
+    found = manifest.read(Folder(many_shards[store]))
+    root = shutil.copytree(many_shards[store], tmp_path / "c")
+    (root / "manifest.json").unlink()
+    (root / "base-000001.json").unlink()
+    (root / "base-notes.json").write_text("{}")
+    assert list(whole_shards(Folder(root), found)) == [found.shards[0], *found.shards[2:]]
+
+
+def test_dimensions_of_one_name_are_of_one_length(many_shards: dict[Store, Path]) -> None:
+    """In every group: else xarray opens none."""
+    root = zarr.open_group(many_shards["zarr"], mode="r", use_consolidated=False)
+    for view, group in root.groups():
+        lengths: dict[str, set[int]] = {}
+        for _, array in group.arrays():
+            for name, length in zip(array.metadata.dimension_names, array.shape, strict=True):  # type: ignore[union-attr,arg-type]
+                lengths.setdefault(str(name), set()).add(length)
+        assert all(len(found) == 1 for found in lengths.values()), (view, lengths)
+
+
+def test_other_names_of_dimensions_are_told(many_shards: dict[Store, Path], tmp_path: Path) -> None:
+    shutil.copytree(many_shards["zarr"], tmp_path / "c")
+    file = tmp_path / "c/base/input/zarr.json"
+    file.write_bytes(file.read_bytes().replace(b"input_y", b"y").replace(b"input_x", b"x"))
+    (problem,) = verify.verify(tmp_path / "c")
+    assert problem.message == f"{file}: not what follows from manifest.json"

@@ -1,0 +1,122 @@
+"""S3 through a network that fails, and builds to S3 that are killed: the result is the same, or one line says why."""
+
+import random
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.cache.build.test_restart import _SERVER, NEW, OLD, SIDECAR, STORES, finished
+from tests.cache.samples import build_alone, build_job, everything, files_of, same, save_photos
+from tests.cache.test_cli import Command, refused
+from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+from tests.object_store import Bucket, Faults, environment, found_at, unreliable
+
+from dukd_cache.check.verify import verify
+from dukd_cache.commands import build as job
+from dukd_cache.commands.build import BuildJob
+from dukd_cache.format.manifest import VIEWS
+from dukd_cache.format.reader import Cache, Reading
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Two caches, built in peace in a folder."""
+
+    old: BuildJob
+    new: BuildJob
+    old_files: dict[str, bytes]
+    new_files: dict[str, bytes]
+
+
+@pytest.fixture(scope="module", params=STORES)
+def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    hr = save_photos(folder / "hr", [(101, 90), (113, 107)])
+    kind = {"store": request.param, "codec": STORES[request.param], "patch": 40, "zoom_out_patch": 20, "batch_size": 2}
+    jobs = [
+        build_job(hr, folder / name, teacher_file, **kind, **counts) for name, counts in (("old", OLD), ("new", NEW))
+    ]
+    for asked in jobs:
+        finished(asked, folder / "tally")
+    return Whole(*jobs, *(files_of(asked.out) for asked in jobs))  # type: ignore[arg-type]
+
+
+def test_a_build_outlasts_faults(whole: Whole, bucket: Bucket) -> None:
+    faults, address = Faults(0.1, 0), bucket.address("cache")
+    with unreliable(bucket, faults) as shaky, found_at(shaky.endpoint):
+        job.run(replace(whole.new, out=address))
+        assert verify(address) == []
+    assert len(set(faults.met)) == 3, "every kind"
+    assert bucket.files("cache") == whole.new_files
+
+
+@pytest.mark.parametrize("reading", ["some", "in order"])
+def test_a_reader_outlasts_faults(
+    many_shards: dict[str, Path], bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    local = Cache(many_shards["webdataset"])
+    for name, content in files_of(many_shards["webdataset"]).items():
+        bucket.put(f"cache/{name}", content)
+    faults = Faults(0.15, 1)
+    with unreliable(bucket, faults) as shaky, found_at(shaky.endpoint):
+        remote = Cache(bucket.address("cache"), reading)
+        for view in VIEWS:
+            for here, there in zip(everything(local, view), everything(remote, view), strict=True):
+                assert all(same(getattr(here, name), getattr(there, name)) for name in ("input", "teacher", "truth"))
+    assert faults.met
+
+
+@pytest.mark.parametrize("requests", [12, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 25, 40))])
+def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
+    whole: Whole, bucket: Bucket, dukd_cache: Command, requests: int
+) -> None:
+    address, asked = bucket.address("cache"), whole.new
+    words = ["--hr", *asked.hr, "--teacher", asked.weights, "--out", address, "--store", asked.store]
+    words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
+    words += ["--base", 70, "--zoom-in", 35, "--zoom-out", 10]
+    faults = Faults(0, 0, dies_after=requests)
+    with unreliable(bucket, faults) as gone, found_at(gone.endpoint, AWS_MAX_ATTEMPTS="1"):
+        refused(dukd_cache("build", *words), address)
+    assert "manifest.json" not in bucket.names("cache")
+    assert dukd_cache("build", *words).code == 0
+    assert bucket.files("cache") == whole.new_files
+
+
+def killed_somewhere(asked: BuildJob, bucket: Bucket, moment: random.Random, seconds: float, tally: Path) -> bool:
+    """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
+    arguments = (asked, tally, environment(bucket.endpoint))
+    process = _SERVER.Process(target=build_alone, args=arguments, daemon=True)
+    process.start()
+    process.join(moment.uniform(0.02, 1) * seconds)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds: float, rebuilt: bool) -> None:
+    """A build, of nothing or over another cache, killed once or more; then left in peace."""
+    moment, asked, tally = random.Random(seed), replace(whole.new, out=bucket.address("cache")), folder / "tally"
+    if rebuilt:
+        for name, content in whole.old_files.items():
+            bucket.put(f"cache/{name}", content)
+    for _ in range(moment.choice((1, 1, 2, 3))):
+        killed_somewhere(asked, bucket, moment, seconds, tally)
+    if not rebuilt:
+        left = bucket.files("cache")
+        names = [name for name in left if SIDECAR.fullmatch(name)]
+        assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
+    job.run(asked)
+    assert bucket.files("cache") == whole.new_files
+
+
+def test_a_killed_build_ends_with_the_same_bytes(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
+    check_killed(whole, bucket, tmp_path, 3, 4.0, rebuilt=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rebuilt", [False, True])
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_killed_at_20_moments(whole: Whole, bucket: Bucket, tmp_path: Path, seed: int, rebuilt: bool) -> None:
+    check_killed(whole, bucket, tmp_path, seed, 8.0, rebuilt)

@@ -1,0 +1,63 @@
+"""Where results come from: the commit of dukd's own code and of nobody else's."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from tests.conftest import PROJECT
+
+from dukd_train.scoring import provenance
+
+
+def _git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@y.z"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def commit_seen_by(module: Path) -> str:
+    """What `git_commit` says in a copy of the module."""
+    code = f"from importlib.util import *; s = spec_from_file_location('p', {str(module)!r}); m = module_from_spec(s)"
+    code += "; s.loader.exec_module(m); print(m.git_commit())"
+    path = f"{PROJECT / 'pipeline'}:{PROJECT / 'trainer'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": path, "PATH": PATH}
+    )
+    return done.stdout.strip()
+
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
+    module = tmp_path / "package" / "provenance.py"
+    module.parent.mkdir()
+    shutil.copyfile(provenance.__file__, module)
+    assert commit_seen_by(module) == "None"  # no repository
+    _git(tmp_path, "init", "-q")
+    (tmp_path / "own.txt").write_text("the user's")
+    _git(tmp_path, "add", "own.txt")
+    _git(tmp_path, "commit", "-qm", "theirs")
+    assert commit_seen_by(module) == "None"  # a repository that only contains the environment
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-qm", "ours")
+    head = _git(tmp_path, "rev-parse", "HEAD")
+    before = (tmp_path / ".git/index").read_bytes()
+    (tmp_path / "own.txt").touch()
+    assert commit_seen_by(module) == head
+    assert (tmp_path / ".git/index").read_bytes() == before, "nothing is locked or written there"
+    module.write_text(module.read_text() + "\n")
+    assert commit_seen_by(module) == f"{head}-dirty"
+
+
+def test_what_a_run_says_of_itself() -> None:
+    found = provenance.made_with(torch.device("cpu"), begun=0.0)
+    assert [*found] == ["dukd_version", "commit", "torch_version", "device", "threads", "begun", "ended"]
+    assert found["begun"] == "1970-01-01 00:00:00 UTC"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", found["ended"])
+    assert found["device"].startswith("cpu (")
+    assert found["threads"] == torch.get_num_threads()

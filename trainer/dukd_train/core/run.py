@@ -1,0 +1,270 @@
+"""One run: settings → cache, student and data → training → a run folder (see `run_folder.py`)."""
+
+import json
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dukd_cache import networks
+from dukd_cache.format.manifest import View
+from dukd_cache.format.reader import Cache
+from dukd_cache.networks import Network
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.system.errors import SettingError
+from dukd_cache.system.files import try_folder, write_atomically
+from dukd_cache.system.lock import locked
+from dukd_cache.system.terminal import say
+from dukd_train.core import checkpoint
+from dukd_train.core.checkpoint import Checkpoint
+from dukd_train.core.initial import start_from
+from dukd_train.core.loop import Training, train
+from dukd_train.core.parallel import World, joined
+from dukd_train.core.too_large import refuse_too_large
+from dukd_train.data.batches import Batches
+from dukd_train.data.order import Order
+from dukd_train.data.residency import open_rows, workers
+from dukd_train.errors import RunError
+from dukd_train.keeping import late_scores, run_folder, spare
+from dukd_train.keeping.best import BestWeights, criterion
+from dukd_train.keeping.curve import CurveFile
+from dukd_train.keeping.run_folder import FACTS, WEIGHTS
+from dukd_train.keeping.validation import ValidationFile, Validator
+from dukd_train.objective import PARTS, Part, Target, weights_of
+from dukd_train.scoring.provenance import made_with
+from dukd_train.settings import Logging, TrainConfig, Validation
+from dukd_train.watching.display import Display
+from dukd_train.watching.observers import Observer, Observers
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that is known before the run folder is touched."""
+
+    cache: Cache
+    weights: dict[Part, float]
+    order: Order
+    student: Network
+    validator: Validator
+    keepers: list[Observer]
+    """Those of the best weights, where there are validation sets."""
+    trackers: list[Observer]
+
+
+def run(
+    config: TrainConfig, out: Path, observers: Sequence[Observer] = (), *, allow_changes: bool = False
+) -> dict[str, Any]:
+    """Train as `config` says, into the folder `out`; return what `run.json` holds.
+
+    `observers` are told how it goes, after the run folder's own files. With `allow_changes`, a run that was begun with
+    other settings goes on with these.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    with joined(config.device) as world, ExitStack() as held:
+        made = world.together(lambda: _prepare(config, world))
+        cache, student = made.cache, made.student
+        facts = world.from_leader(lambda: _finished(config, out, cache))
+        if facts is not None:
+            steps = int(facts["steps"])
+            scored = world.from_leader(lambda: late_scores.add(config, out, steps, made.validator, world.device))
+            if world.leads:
+                _tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
+            return facts
+        world.from_leader(lambda: _try(out, made.validator, set()))
+        world.from_leader(lambda: _refuse_too_large(config, made, world))
+        start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
+        copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
+        last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
+        if start and not last and world.leads:
+            say(str(start))
+        batches = world.together(lambda: _batches(config, made, world))
+        begun = last.begun if last else time.time()
+        training = Training(config, student, batches, made.weights, world, cache.digest, begun)
+        files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
+        files += [spare.SpareCopy(copies)] if copies else []
+        everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
+        facts = dict[str, Any]()
+
+        def keep(averaged: Network, seconds: float) -> None:
+            facts.update(_facts(config, cache, averaged, seconds) | made_with(world.device, begun))
+            facts.update(start.facts() if start else {})
+            if world.leads:
+                networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
+
+        train(training, out, last, made.validator, Observers(everyone), keep)
+        if world.leads:
+            write_atomically(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+            if copies:
+                spare.remove(copies)
+        return facts
+
+
+def check(config: TrainConfig, out: Path, known: set[Hashable]) -> int:
+    """Refuse what `run` would refuse before its first step, but for weights to start from; return the scale.
+
+    `known` holds the validation sets whose images were read before, and learns those of this run.
+
+    Raises:
+        DukdError, OSError: anything the user can mend.
+    """
+    made = _prepare(config, World(choose_device(config.device)))
+    if _finished(config, out, made.cache) is None:
+        _try(out, made.validator, known)
+        if out.is_dir():
+            run_folder.claim(out, config, allow=False)
+    return made.student.scale
+
+
+def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
+    """Find out now what the run would find out when its steps are done."""
+    try_folder(out)
+    validator.check(known)
+
+
+def _prepare(config: TrainConfig, world: World) -> _Prepared:
+    cache = Cache(config.cache, reading="in any order")
+    weights = _weights(config, cache)
+    order = _order(config, cache, weights, world)
+    torch.manual_seed(config.seed)
+    student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    if not world.leads:
+        return _Prepared(cache, weights, order, student, Validator(Validation(), student.scale, world.device), [], [])
+    validator, by = Validator(config.validation, student.scale, world.device), criterion(config.validation)
+    keepers: list[Observer] = [BestWeights(by)] if by else []
+    return _Prepared(cache, weights, order, student, validator, keepers, _trackers(config.logging))
+
+
+def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
+    """What `run.json` says, where there is nothing left to do."""
+    facts = run_folder.finished(out, config)
+    if facts:
+        _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
+    return facts
+
+
+def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> None:
+    """A GPU refuses by itself, in the first step."""
+    if world.device.type == "cpu":
+        sides = [made.order.side(view) for view in _targets(made.weights)]
+        halved = 0.5 if config.precision != "fp32" else 1.0
+        refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
+
+
+def _take_up(
+    config: TrainConfig, out: Path, cache: Cache, copies: Path | None, allow_changes: bool, held: ExitStack
+) -> Checkpoint | None:
+    """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
+
+    Where it holds none, the newest of the spare `copies` is put there. It is locked until `held` ends.
+
+    Raises:
+        CacheError: another process trains there.
+        RunError: it holds something else, or nothing that is whole.
+    """
+    held.enter_context(locked(out, run_folder.LOCK, "training"))
+    if copies and spare.take_up(copies, out):
+        run_folder.record(out, config, [], 0)  # of the same training, but its files may lie elsewhere now
+    changes = run_folder.claim(out, config, allow_changes)
+    found = checkpoint.newest(out)
+    done = found.checkpoint.step if found else 0
+    if done > config.steps:
+        raise RunError(f"{out}: holds a run of {done} steps already, asked for {config.steps}; choose another --out")
+    if found and not allow_changes:
+        _refuse_other_cache(out, config, found.checkpoint.cache_digest, cache.digest)
+    (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
+    run_folder.record(out, config, changes, done)
+    for change in changes:
+        _tell(out, f"from now on {change.name} = {change.asked}, not {change.found}")
+    if found is None:
+        return None
+    _tell(out, f"going on at step {done} ({'; '.join([found.name, *found.damaged])})")
+    return found.checkpoint
+
+
+def _refuse_other_cache(out: Path, config: TrainConfig, trained_on: str, found: str) -> None:
+    if trained_on != found:
+        raise RunError(f"{out}: trained on another cache than {config.cache} holds now; choose another --out")
+
+
+def _tell(out: Path, what: str) -> None:
+    say(f"{out}: {what}")
+
+
+def _trackers(logging: Logging) -> list[Observer]:
+    """Those that the settings ask for; each needs a library that is loaded only then."""
+    trackers: list[Observer] = []
+    if logging.tensorboard:
+        from dukd_train.watching.to_tensorboard import TensorBoard
+
+        trackers.append(TensorBoard())
+    if logging.dvclive:
+        from dukd_train.watching.to_dvclive import DvcLive
+
+        trackers.append(DvcLive())
+    return trackers
+
+
+def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
+    """The parts of the loss, all of which the cache can serve."""
+    weights = weights_of(config.method, config.loss)
+    if not weights:
+        raise SettingError(f"method {config.method}: every part of its loss has weight 0")
+    for part in weights:
+        view, target = PARTS[part]
+        if target == "teacher" and cache.manifest.teacher is None:
+            raise SettingError(
+                f"method {config.method}: {cache.root} holds pairs without a teacher; use method scratch"
+            )
+        if view not in cache.views:
+            option = view.replace("_", "-")
+            raise SettingError(
+                f"method {config.method}: {cache.root} has no view {view}; "
+                f"build it with --{option} N, or set loss.{part}=0"
+            )
+    if config.scale not in (None, cache.manifest.spec.scale):
+        raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.spec.scale}")
+    if config.patch and config.patch > cache.manifest.spec.patch:
+        raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.spec.patch} pixels")
+    return weights
+
+
+def _targets(weights: Mapping[Part, float]) -> dict[View, list[Target]]:
+    """What the parts of the loss read of each view."""
+    targets: dict[View, list[Target]] = {}
+    for part in weights:
+        view, target = PARTS[part]
+        targets.setdefault(view, []).append(target)
+    return targets
+
+
+def _order(config: TrainConfig, cache: Cache, weights: Mapping[Part, float], world: World) -> Order:
+    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed, world.rank, world.size)
+    for view in _targets(weights):
+        order.side(view)  # refuses a patch that leaves nothing, before all is loaded
+    return order
+
+
+def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
+    rows, line = open_rows(made.cache, _targets(made.weights), config.data, world.device, world.here)
+    if world.leads:
+        say(line)
+    return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
+
+
+def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:
+    return {
+        "method": config.method,
+        "seed": config.seed,
+        "student": student.architecture,
+        "parameters": student.parameters_count,
+        "scale": student.scale,
+        "steps": config.steps,
+        "cache_digest": cache.digest,
+        "seconds": round(seconds, 3),
+    }

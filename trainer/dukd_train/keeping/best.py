@@ -1,0 +1,106 @@
+"""`best.safetensors`: the averaged student as it was at its best validation.
+
+What was best so far is read from `validation.csv`, so that a run that was stopped keeps what an uninterrupted one does.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import safe_open
+
+from dukd_cache import networks
+from dukd_cache.networks import Network
+from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_train.keeping.validation import MADE, VALIDATION, made, written
+from dukd_train.scoring.scores import Score, is_better
+from dukd_train.settings import Validation
+from dukd_train.watching.observers import Observer, Start
+
+BEST = "best.safetensors"
+
+
+class Criterion(NamedTuple):
+    """By which score students are told apart."""
+
+    set: str
+    metric: str
+
+
+def criterion(validation: Validation) -> Criterion | None:
+    """What `validation.best` names, or the first set's first metric; None where there are no sets.
+
+    Raises:
+        SettingError: a set or metric that is not computed.
+    """
+    if validation.best is None:
+        name = next(iter(validation.sets), None)
+        return Criterion(name, validation.metrics[0]) if name is not None else None
+    known = {f"{name}/{metric}": Criterion(name, metric) for name in validation.sets for metric in validation.metrics}
+    if validation.best not in known:
+        raise SettingError(f"setting validation.best: {unknown_name('score', validation.best, known)}")
+    return known[validation.best]
+
+
+class BestWeights(Observer):
+    """Keeps `best.safetensors`. To be told after `validation.csv` is."""
+
+    def __init__(self, by: Criterion) -> None:
+        self._by = by
+        self._best: float | None = None
+        self._made = ""
+        self._folder: Path
+        self._averaged: Network
+
+    def started(self, start: Start) -> None:
+        """Look up what the file holds, where a run goes on."""
+        self._folder, self._averaged = start.folder, start.averaged
+        self._made = made(start.config.validation, start.averaged.scale).get(self._by.set, "")
+        self._best = self._so_far(start.step)
+
+    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
+        """Keep the weights if they are better than all before; the first of equals stays."""
+        name, metric = self._by
+        text = written(metric, scores[name][metric])
+        if not text:  # every image is answered exactly
+            return
+        if self._best is None or is_better(metric, float(text), than=self._best):
+            self._best = float(text)
+            facts = {"step": str(step), "set": name, metric: text}
+            networks.save(self._averaged, self._folder / BEST, facts)
+
+    def _so_far(self, step: int) -> float | None:
+        """The score of the weights in the file.
+
+        Where they are of a step that will be told again, a killed run left them: what was best before counts, and they
+        are written anew in their time.
+        """
+        kept = _step_of(self._folder / BEST)
+        if kept is None:
+            return None
+        scores = self._scores()
+        if kept < step:
+            return scores.get(kept)
+        best: float | None = None
+        for value in scores.values():
+            if best is None or is_better(self._by.metric, value, than=best):
+                best = value
+        return best
+
+    def _scores(self) -> dict[int, float]:
+        """By step, as `validation.csv` has them; those that were made otherwise than this sitting's are left out."""
+        with (self._folder / VALIDATION).open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["set"] == self._by.set]
+        rows = [row for row in rows if row.get(MADE) in (None, "", self._made)]  # a file of before says nothing
+        return {int(row["step"]): float(row[self._by.metric]) for row in rows if row.get(self._by.metric)}
+
+
+def _step_of(path: Path) -> int | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int((file.metadata() or {})["step"])
+    except Exception:  # not one of ours, or damaged: the next validation replaces it
+        return None

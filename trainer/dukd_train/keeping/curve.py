@@ -1,0 +1,126 @@
+"""`curve.csv`: the loss and its parts against the step, each row the mean since the one before."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from dukd_cache.system.files import naming, write_atomically
+from dukd_train.errors import DivergedError
+from dukd_train.objective import PARTS, Part
+from dukd_train.watching.observers import Observer, Row, Start
+
+CURVE = "curve.csv"
+COLUMNS = ("step", "lr", "total", *PARTS)
+
+
+class Losses:
+    """The losses of the steps since the last row, kept on the device so that a step does not wait for them."""
+
+    def __init__(
+        self,
+        weights: Mapping[Part, float],
+        step: int,
+        pending: Mapping[Part, Sequence[float]],
+        mean: Callable[[Tensor], Tensor] = lambda losses: losses,
+    ) -> None:
+        """`pending` is what the method gave where a run goes on after `step` steps; {} at its beginning.
+
+        `mean` is that over processes that train together: each has the losses of its share of the batch.
+        """
+        self._weights, self._mean = weights, mean
+        self._step = step
+        self._on_device: list[dict[Part, Tensor]] = []
+        # Those of a loss with other parts would not have a mean in common with what comes.
+        known = pending if pending.keys() == weights.keys() else {}
+        self._fetched: dict[Part, list[float]] = {part: list(known.get(part, ())) for part in weights}
+
+    def __len__(self) -> int:
+        """Steps since the last row."""
+        return len(self._on_device) + max(map(len, self._fetched.values()))
+
+    def add(self, parts: dict[Part, Tensor]) -> None:
+        """Remember the loss of one step."""
+        self._step += 1
+        self._on_device.append(parts)
+
+    def pending(self) -> dict[Part, list[float]]:
+        """The losses of the steps since the last row, for a checkpoint between two rows. Waits for the device.
+
+        Raises:
+            DivergedError: one of them is not finite.
+        """
+        if self._on_device:
+            fetched = torch.stack([torch.stack([step[part] for part in self._weights]) for step in self._on_device])
+            for part, losses in zip(self._weights, self._mean(fetched).T.tolist(), strict=True):
+                self._fetched[part] += losses
+            self._refuse_infinite(len(self._on_device))
+            self._on_device.clear()
+        return {part: list(losses) for part, losses in self._fetched.items()}
+
+    def take(self) -> tuple[float, dict[Part, float]]:
+        """Means of the loss and of its parts since the last time. Waits for the device.
+
+        Raises:
+            DivergedError: a loss is not finite.
+        """
+        means = {part: fmean(losses) for part, losses in self.pending().items()}
+        self._fetched = {part: [] for part in self._weights}
+        return sum(self._weights[part] * mean for part, mean in means.items()), means
+
+    def _refuse_infinite(self, newest: int) -> None:
+        """Name the first of the `newest` losses that is not finite."""
+        for ago in range(newest, 0, -1):
+            wrong = {part: losses[-ago] for part, losses in self._fetched.items() if not isfinite(losses[-ago])}
+            if wrong:
+                found = ", ".join(f"{part} = {loss}" for part, loss in wrong.items())
+                raise DivergedError(f"step {self._step - ago + 1}: the loss is not finite ({found})")
+
+
+class CurveFile(Observer):
+    """Writes `curve.csv`."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / CURVE
+
+    def started(self, start: Start) -> None:
+        """Drop the rows that will be told again."""
+        keep_rows_before(self._path, COLUMNS, start.losses_from)
+
+    def logged(self, row: Row) -> None:
+        """Add a row."""
+        cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
+        append_row(self._path, COLUMNS, cells | {part: f"{mean:.6f}" for part, mean in row.parts.items()})
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The columns of a CSV file; none where there is no file."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="") as stream:
+        return tuple(csv.DictReader(stream).fieldnames or ())
+
+
+def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
+    """Add one row to a CSV file; missing columns stay empty."""
+    with naming(path), path.open("a", newline="") as stream:
+        csv.DictWriter(stream, columns, restval="").writerow(row)
+
+
+def keep_rows_before(path: Path, columns: tuple[str, ...], step: int) -> None:
+    """Start a CSV file, or drop its rows of `step` and later ones, and a last one that was not written to its end."""
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(newline="") as stream:
+            whole = (line for line in stream if line.endswith("\n"))
+            rows = [row for row in csv.DictReader(whole) if int(row["step"]) < step]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

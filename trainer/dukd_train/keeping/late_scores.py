@@ -1,0 +1,49 @@
+"""Scores that are asked of a run when it is finished: its settings name new sets or metrics."""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from dukd_cache import networks
+from dukd_cache.system.lock import locked
+from dukd_train.keeping import run_folder
+from dukd_train.keeping.validation import MADE, VALIDATION, ValidationFile, Validator, made
+from dukd_train.settings import TrainConfig
+from dukd_train.watching.observers import Start
+
+
+def add(config: TrainConfig, out: Path, steps: int, validator: Validator, device: torch.device) -> tuple[str, ...]:
+    """Score the student of a finished run of `steps` steps on what `config` asks for and its files do not have.
+
+    The run's settings become `config`.
+
+    Returns:
+        The sets that were scored.
+
+    Raises:
+        CacheError: another process writes there.
+        ImageError: an image cannot be used.
+        WeightsError: the student cannot be read.
+    """
+    names = missing(config, out, steps, validator.scale)
+    if names:
+        validator.check()
+        with locked(out, run_folder.LOCK, "training"):
+            student = networks.load(out / run_folder.WEIGHTS).to(device)
+            file = ValidationFile(out)
+            file.started(Start(config, out, steps + 1, steps, student))
+            file.scored(steps, validator.score(student, names))
+            run_folder.record(out, config, run_folder.claim(out, config, allow=False), steps)
+    return names
+
+
+def missing(config: TrainConfig, out: Path, steps: int, scale: int) -> tuple[str, ...]:
+    """The sets without a row of the last step that has all metrics and was made as it would be now."""
+    rows: list[dict[str, str]] = []
+    if (path := out / VALIDATION).is_file():
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["step"] == str(steps)]
+    whole = [row for row in rows if all(row.get(metric) for metric in config.validation.metrics)]
+    known = {(row["set"], row.get(MADE)) for row in whole}
+    return tuple(name for name, how in made(config.validation, scale).items() if (name, how) not in known)

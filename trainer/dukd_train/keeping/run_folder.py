@@ -1,0 +1,138 @@
+"""What a run folder holds, whose it is, and with which changed settings its run may go on.
+
+config.yaml                      all settings; as comments, those that were changed on the way
+curve.csv, validation.csv        losses and scores against the step
+checkpoint-001200.pt, .sha256    the last two states of an unfinished or finished run
+best.safetensors                 the averaged weights of the best validation
+student.safetensors              the averaged weights, when all steps are done
+run.json                         what it was; written last, after the scores: a run without it is not finished
+training.lock                    only while a process trains, or after it was killed
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dukd_cache.system.files import write_atomically
+from dukd_cache.system.left_overs import is_systems
+from dukd_train import settings
+from dukd_train.errors import RunError
+from dukd_train.settings import TrainConfig
+from dukd_train.watching.observers import Observer, Start
+
+CONFIG, WEIGHTS, FACTS, LOCK = "config.yaml", "student.safetensors", "run.json", "training.lock"
+
+FREE = ("cache", "device", "compile", "data", "log_every", "checkpoint_every", "validation", "logging")
+"""Settings, and groups of them, that do not change what is trained. (A cache is known by its digest, not its place.)"""
+
+_FIXED = ("student",)
+"""What a checkpoint fits no other of."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that is not what it was."""
+
+    name: str
+    found: object
+    asked: object
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.found}, asked for {self.asked}"
+
+
+def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
+    """What `run.json` says, if the run in `out` is finished and `config` asks for no more steps of it.
+
+    Raises:
+        RunError: it is finished, but was another run.
+    """
+    if not (out / FACTS).is_file():
+        return None
+    facts: dict[str, Any] = json.loads((out / FACTS).read_text())
+    if config.steps > facts["steps"]:
+        return None
+    for change in _changes(out, config):
+        if not _within(change.name, FREE):
+            raise RunError(f"{out}: holds a finished run with {change}; choose another --out")
+    return facts
+
+
+def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
+    """The settings that `config` changes of the run in `out`; none where there is no run yet.
+
+    Harmless changes are let through: those of `FREE`, and the number of steps where the learning rates of the steps
+    done do not depend on it. With `allow`, so are most others.
+
+    Raises:
+        RunError: `out` holds files that are no run, or a run that cannot go on with these settings.
+    """
+    found = _changes(out, config)
+    free = (*FREE, "steps") if config.schedule.kind == "multistep" else FREE
+    for change in found:
+        if _within(change.name, _FIXED):
+            raise RunError(f"{out}: holds a run with {change}; choose another --out")
+        if not allow and not _within(change.name, free):
+            raise RunError(f"{out}: holds a run with {change}; choose another --out, or go on with --allow-changes")
+    return found
+
+
+class Possession(Observer):
+    """Ends a training whose run folder is no longer its own: removed (DVC does that), and perhaps another training's.
+
+    Raises:
+        RunError: that happened, in `stepped`.
+    """
+
+    def started(self, start: Start) -> None:
+        self._lock = start.folder / LOCK
+        self._ours = self._lock.stat()
+
+    def stepped(self, step: int) -> None:
+        try:
+            if os.path.samestat(self._ours, self._lock.stat()):
+                return
+        except FileNotFoundError:
+            pass
+        raise RunError(f"{self._lock.parent}: was removed or taken by another training; this one ended at step {step}")
+
+
+def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> None:
+    """Write the settings into `out`; those that changed after `step` steps stay readable, as comments."""
+    path = out / CONFIG
+    earlier = re.findall(r"^# until step .*\n", path.read_text(), re.MULTILINE) if path.is_file() else []
+    now = [f"# until step {step}: {change.name} = {change.found}\n" for change in changes]
+    write_atomically(path, ("".join(earlier + now) + settings.dump(config)).encode())
+
+
+def names(out: Path) -> list[str]:
+    """What lies in `out`, but for the lock and what systems drop."""
+    return [file.name for file in out.iterdir() if file.name != LOCK and not is_systems(file.name)]
+
+
+def _changes(out: Path, config: TrainConfig) -> list[Change]:
+    path = out / CONFIG
+    if path.is_file():
+        there = settings.load(path, None, [])
+        return list(_differences("", there.model_dump(mode="json"), config.model_dump(mode="json")))
+    for name in names(out):
+        raise RunError(f"{out}: holds something that is no run ({name}); choose another --out")
+    return []
+
+
+def _within(name: str, groups: tuple[str, ...]) -> bool:
+    return any(name == group or name.startswith(f"{group}.") for group in groups)
+
+
+def _differences(path: str, found: object, asked: object) -> Iterator[Change]:
+    """Every setting that differs."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for name in found | asked:
+            if found.get(name) != asked.get(name):
+                yield from _differences(f"{path}.{name}".lstrip("."), found.get(name), asked.get(name))
+    else:
+        yield Change(path, found, asked)
