@@ -9,7 +9,7 @@ from pathlib import Path
 _CODE = """
 import os, signal, sys
 from pathlib import Path
-from dukd_cache.files import finished_file
+from dukd_cache.system.files import finished_file
 with finished_file(Path(sys.argv[1])) as partial:
     partial.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

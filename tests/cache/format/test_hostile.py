@@ -344,9 +344,9 @@ def test_none_of_it_takes_memory(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from dukd_cache.codecs import decode, encode
-from dukd_cache.layout import Kind
-from dukd_cache.stores.zarr_format import decode_chunk
+from dukd_cache.format.codecs import decode, encode
+from dukd_cache.format.layout import Kind
+from dukd_cache.format.zarr_format import decode_chunk
 import numpy as np
 kind = Kind(24, "uint8")
 for codec in ("webp", "png", "raw"):

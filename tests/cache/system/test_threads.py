@@ -131,7 +131,7 @@ def test_torch_keeps_to_one_core_in_that_thread_alone(chosen: int | None) -> Non
     """In a process of its own, as torch remembers for ever that a number was chosen."""
     program = f"""
 import torch
-from dukd_cache.prefetch import on_one_core, prefetch
+from dukd_cache.system.threads import on_one_core, prefetch
 torch.set_num_threads({chosen}) if {chosen} else None
 threads = torch.get_num_threads()
 assert list(prefetch(on_one_core(torch.get_num_threads() for _ in range(2)), 1)) == [1, 1]

@@ -270,10 +270,10 @@ def test_more_steps_of_a_finished_run(
     settings_of: Settings, tmp_path: Path, validation: dict[str, Any], more: int
 ) -> None:
     """As if they had been asked for at once: also the rows that were written because the run ended."""
-    settings = MULTISTEP | {"validation": validation | {"every": 4}}
-    run(settings_of(**settings, steps=more), tmp_path / "straight")
-    run(settings_of(**settings, steps=10), tmp_path / "longer")
-    run(settings_of(**settings, steps=more), tmp_path / "longer")
+    asked = MULTISTEP | {"validation": validation | {"every": 4}}
+    run(settings_of(**asked, steps=more), tmp_path / "straight")
+    run(settings_of(**asked, steps=10), tmp_path / "longer")
+    run(settings_of(**asked, steps=more), tmp_path / "longer")
     assert_same_run(tmp_path / "longer", tmp_path / "straight")
     assert settings.load(tmp_path / "longer" / "config.yaml", None, []).steps == more
 

@@ -15,6 +15,7 @@ from dukd_cache import networks
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.drawing import MIN_HEIGHT
 from dukd_cache.system.errors import ImageError, SettingError, WeightsError
+from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.report.compare import FILES, compare
 from dukd_train.report.crops import most_different_crop
@@ -42,8 +43,8 @@ def make_network(seed: int, scale: int = 2) -> networks.Network:
 def make_run(folder: Path, images: Path, seed: int, method: str = "kd") -> Path:
     folder.mkdir(parents=True)
     sets = {"Small": {"hr": str(images)}}
-    settings = {"cache": "caches/x", "method": method, "seed": seed, "validation": {"sets": sets}}
-    (folder / "config.yaml").write_text(settings.dump(settings.validated(settings)))
+    wanted = {"cache": "caches/x", "method": method, "seed": seed, "validation": {"sets": sets}}
+    (folder / "config.yaml").write_text(settings.dump(settings.validated(wanted)))
     facts = {"method": method, "seed": seed, "student": "EDSR", "scale": 2, "steps": 20, "cache_digest": "c0ffee"}
     (folder / "run.json").write_text(json.dumps(facts))
     networks.save(make_network(seed), folder / "student.safetensors", {})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dukd_cache.system.errors import SettingError
+from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.report.curves import panels
 from dukd_train.report.finished_runs import load_runs, validation_sets
@@ -18,8 +19,8 @@ def make_run(
     """A run folder whose weights are empty: nothing here reads them."""
     folder.mkdir(parents=True)
     images = {name: {"hr": hr} for name, hr in (sets or {}).items()}
-    settings = {"cache": "caches/x", "method": "kd", "seed": seed, "validation": {"sets": images}, **changes}
-    (folder / "config.yaml").write_text(settings.dump(settings.validated(settings)))
+    wanted = {"cache": "caches/x", "method": "kd", "seed": seed, "validation": {"sets": images}, **changes}
+    (folder / "config.yaml").write_text(settings.dump(settings.validated(wanted)))
     facts = {"method": "kd", "seed": seed, "student": "EDSR", "scale": scale, "steps": 10}
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "student.safetensors").touch()
