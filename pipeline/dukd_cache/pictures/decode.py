@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from PIL.PngImagePlugin import PngImageFile
 
 from dukd_cache.pictures.jpeg_xl import is_jpeg_xl, open_jpeg_xl
 from dukd_cache.pictures.png_chunks import late_facts
-from dukd_cache.pictures.sixteen_bits import raw_mode_of, rgb_of_16_bits, to_8_bits
+from dukd_cache.pictures.sixteen_bits import channels_of_png, channels_of_tiff, rgb_of_channels, to_8_bits
 from dukd_cache.system.errors import ImageError
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+T = TypeVar("T", U8, U16)
 
 MAX_PIXELS = 178_956_970
 """An image whose header claims more is not decoded: Pillow's own limit, half a gigabyte of RGB."""
@@ -43,7 +45,7 @@ _8_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMY
 SIXTEEN_BIT_GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 _ORIENTATION = 0x0112
-_TURNED: dict[int, Callable[[U8], U8]] = {
+_TURNED: dict[int, Callable[[Any], Any]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -52,13 +54,17 @@ _TURNED: dict[int, Callable[[U8], U8]] = {
     7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
-"""EXIF orientation (tag 0x0112) → what turns [H,W,3] upright."""
+"""EXIF orientation (tag 0x0112) → what turns [H,W,…] upright."""
 
 _FIRST_SIDEWAYS = 5
 """EXIF orientations 5 to 8 lie on their side."""
 
-_PHOTOMETRIC, _BITS, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 262, 258, 284, 322, 323, 339
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES = 256, 257, 258, 262, 284
+_TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 323, 338, 339
 """Tags of TIFF 6.0."""
+
+_SEPARATE, _MULTIPLIED = 2, 1
+"""Values of two of them: each channel lies by itself; colours are multiplied by alpha."""
 
 # What Pillow warns of (odd metadata, large images) the user of a cache can neither see nor mend.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -83,12 +89,12 @@ def read_rgb(path: Path) -> U8:
     with opened(path) as image:
         width, height = _upright_size(image)
         orientation = orientation_of(image)
-        raw_mode, deep_grey = raw_mode_of(image), image.mode in SIXTEEN_BIT_GREY
-        if ";16" in raw_mode and not deep_grey:
-            pixels = rgb_of_16_bits(path, FORMATS, image.mode, raw_mode)
+        if (channels := deep_channels(path, image)) is not None:
+            pixels = rgb_of_channels(channels, image.mode == "CMYK")
         else:
             image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
             image.info.pop("transparency", None)
+            deep_grey = image.mode in SIXTEEN_BIT_GREY
             pixels = _rgb_of_deep_grey(image) if deep_grey else np.asarray(image.convert("RGB"))
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     if pixels.shape != (height, width, 3):
@@ -153,11 +159,31 @@ def _refusal_of_tiff(image: Image.Image) -> str | None:
         return "expected unsigned integers as pixels, found others: save it with 8 or 16 bits a channel"
     if any(depth > 8 and depth != 16 for depth in bits):
         return f"expected 8 or 16 bits a channel, found {max(bits)}"
-    if 16 in bits and len(bits) > 1 and _tag(image, _PLANES) == 2:
-        return "16 bits a channel in separate planes: save it with interleaved channels"
-    if raw_mode_of(image).startswith("RGBa;16"):
+    if 16 in bits and _MULTIPLIED in _tags(image, _EXTRA_SAMPLES):
         return "16 bits a channel, multiplied by alpha: save it with plain alpha"
     return None
+
+
+def deep_channels(path: Path, image: Image.Image) -> U16 | None:
+    """All channels u16 [H,W,C] of a file of several of 16 bits, lying as Pillow gives pixels; None for other files.
+
+    `image` is the same file, opened and not loaded.
+    """
+    if image.format == "PNG" and ";16" in raw_mode_of(image) and image.mode not in SIXTEEN_BIT_GREY:
+        return channels_of_png(path)
+    bits = _tags(image, _BITS)
+    if image.format != "TIFF" or len(bits) == 1 or 16 not in bits:
+        return None
+    shape = (_tag(image, _HEIGHT) or 0, _tag(image, _WIDTH) or 0, len(bits))
+    stored = channels_of_tiff(path, shape, _tag(image, _PLANES) == _SEPARATE)
+    return upright(stored, _tag(image, _ORIENTATION) or 1)
+
+
+def raw_mode_of(image: Image.Image) -> str:
+    """How a file that is not loaded holds its pixels, as Pillow calls it: `RGB;16B` for 16 bits, big end first."""
+    tiles = getattr(image, "tile", None)
+    args = tiles[0].args if tiles else None
+    return args if isinstance(args, str) else str(args[0]) if args else ""
 
 
 def _rgb_of_deep_grey(image: Image.Image) -> U8:
@@ -172,8 +198,8 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (image.height, image.width) if sideways else (image.width, image.height)
 
 
-def upright(pixels_HW3: U8, orientation: int) -> U8:
-    return _TURNED[orientation](pixels_HW3) if orientation in _TURNED else pixels_HW3
+def upright(pixels_HWC: T, orientation: int) -> T:
+    return _TURNED[orientation](pixels_HWC) if orientation in _TURNED else pixels_HWC
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dukd_cache.pictures.decode import FORMATS, SIXTEEN_BIT_GREY, opened, orientation_of, upright
-from dukd_cache.pictures.sixteen_bits import channels_of_16_bits, raw_mode_of
+from dukd_cache.pictures.decode import SIXTEEN_BIT_GREY, deep_channels, opened, orientation_of, raw_mode_of, upright
+from dukd_cache.pictures.sixteen_bits import to_8_bits
 
 U8 = npt.NDArray[np.uint8]
 
@@ -42,7 +42,6 @@ def read_extras(path: Path) -> Extras:
     with opened(path) as image:
         orientation = orientation_of(image)  # before Pillow turns a TIFF, while it loads it
         raw_mode = raw_mode_of(image)
-        image.load()
         alpha = _alpha(path, image, raw_mode)
         grey = image.mode in _GREY or raw_mode.startswith("LA")
         profile = image.info.get("icc_profile")
@@ -55,19 +54,15 @@ def read_extras(path: Path) -> Extras:
 
 
 def _alpha(path: Path, image: Image.Image, raw_mode: str) -> U8 | None:
-    """As it is stored; of 16 bits the high ones. A colour that is transparent is compared in all its bits."""
+    """As it is stored, 16 bits rounded to 8. A colour that is transparent is compared in all its bits."""
     key = image.info.get("transparency")
+    if (channels := deep_channels(path, image)) is not None:
+        return to_8_bits(channels[..., -1]) if image.mode == "RGBA" or key is not None else None
+    image.load()
     if image.mode in SIXTEEN_BIT_GREY:
-        return None if key is None else _all_but(np.asarray(image) == key)
-    if ";16" in raw_mode and isinstance(key, tuple):
-        colours_HW3 = channels_of_16_bits(path, FORMATS, raw_mode)[..., :3]
-        return _all_but((colours_HW3 == np.array(key)).all(axis=2))
+        return None if key is None else np.where(np.asarray(image) == key, 0, 255).astype(np.uint8)
     if raw_mode in _GREY_STEPS and isinstance(key, int):
         image.info["transparency"] = key * _GREY_STEPS[raw_mode]
     if not image.has_transparency_data:
         return None
     return np.asarray(image.convert("RGBA").getchannel("A"))
-
-
-def _all_but(transparent: npt.NDArray[np.bool_]) -> U8:
-    return np.where(transparent, 0, 255).astype(np.uint8)

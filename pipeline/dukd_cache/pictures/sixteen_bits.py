@@ -1,10 +1,6 @@
-"""Pixels of 16 bits a channel, rounded to 8. Pillow has no type for several such channels and keeps the high bytes.
+"""Pixels of 16 bits a channel, rounded to 8. Of several such channels Pillow keeps only the high bytes."""
 
-Its decoders are told how bytes become pixels by a *raw mode*; one that names the other end of the number first gives
-the low bytes. So the file is decoded twice, and nothing is lost.
-"""
-
-import sys
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,50 +10,48 @@ from PIL import Image
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 
-
-def rgb_of_16_bits(path: Path, formats: tuple[str, ...], mode: str, raw_mode: str) -> U8:
-    """The pixels u8 [H,W,3] of a file of several channels, which Pillow opens with this mode and raw mode."""
-    if raw_mode.startswith("LA"):  # as four channels of 8 bits: both bytes of grey, both of alpha
-        bytes_HW4 = _as_raw(path, formats, "RGBA")
-        grey_HW = to_8_bits(_joined(bytes_HW4[..., 0], bytes_HW4[..., 1]))
-        return np.repeat(grey_HW[..., None], 3, axis=2)
-    rounded = to_8_bits(channels_of_16_bits(path, formats, raw_mode))
-    if mode == "CMYK":
-        inks = Image.frombytes("CMYK", (rounded.shape[1], rounded.shape[0]), rounded.tobytes())
-        return np.asarray(inks.convert("RGB"))
-    return rounded[..., :3]
+_PHOTOMETRIC, _SHORT, _RGB, _INKS = 262, 3, 2, 5
+"""A tag of TIFF 6.0, its type and two of its values."""
 
 
-def channels_of_16_bits(path: Path, formats: tuple[str, ...], raw_mode: str) -> U16:
-    """All channels u16 [H,W,C] of such a file, as they are stored."""
-    kind, order = raw_mode[:-1], raw_mode[-1]
-    big = order == "B" or (order == "N" and sys.byteorder == "big")
-    even, odd = _as_raw(path, formats, f"{kind}B"), _as_raw(path, formats, f"{kind}L")
-    return _joined(even, odd) if big else _joined(odd, even)
+def channels_of_png(path: Path) -> U16:
+    """All channels u16 [H,W,C] of a PNG of 16 bits, as they are stored; a transparent colour makes one of alpha.
+
+    Raises:
+        Exception: whatever the decoder raises of bytes that it cannot make sense of.
+    """
+    import imagecodecs  # takes a while, and few have such files
+
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
-def _as_raw(path: Path, formats: tuple[str, ...], raw_mode: str) -> U8:
-    """The pixels, their bytes taken for `raw_mode`, whatever the file says of them."""
-    with path.open("rb") as stream, Image.open(stream, formats=formats) as image:
-        image.tile = [
-            tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:]))
-            for tile in image.tile
-        ]
-        image.load()
-        return np.asarray(image)
+def channels_of_tiff(path: Path, shape_HWC: tuple[int, int, int], planes: bool) -> U16:
+    """All channels u16 [H,W,C] of a TIFF of 16 bits and this shape, as they are stored: not turned upright.
+
+    Raises:
+        Exception: as `channels_of_png`, or the decoder finds another shape.
+    """
+    import imagecodecs
+
+    content = path.read_bytes()
+    # The decoder makes RGB of 8 bits of inks, and no such of 16: it is told that they are red, green and blue.
+    entry = ("<" if content[:1] == b"I" else ">") + ("HHQH" if 43 in content[2:4] else "HHLH")
+    inks, colours = (struct.pack(entry, _PHOTOMETRIC, _SHORT, 1, value) for value in (_INKS, _RGB))
+    height, width, count = shape_HWC
+    # Given a place to write to, the decoder compares shapes before it takes memory for what the file claims.
+    stored = np.empty((count, height, width) if planes else shape_HWC, np.uint16)
+    imagecodecs.tiff_decode(content.replace(inks, colours, 1), out=stored)
+    return np.moveaxis(stored, 0, -1) if planes else stored
 
 
-def _joined(high: U8, low: U8) -> U16:
-    return (high.astype(np.uint16) << np.uint16(8)) | low.astype(np.uint16)
+def rgb_of_channels(values_HWC: U16, inks: bool) -> U8:
+    """The pixels u8 [H,W,3] of grey or RGB, with alpha or without, or of CMYK."""
+    if inks:
+        return np.asarray(Image.fromarray(to_8_bits(values_HWC), "CMYK").convert("RGB"))
+    height, width, count = values_HWC.shape
+    return np.broadcast_to(to_8_bits(values_HWC[..., : 3 if count > 2 else 1]), (height, width, 3))
 
 
 def to_8_bits(values: U16) -> U8:
     """0…65535 → 0…255, rounded: 257·k becomes k."""
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def raw_mode_of(image: Image.Image) -> str:
-    """How the file holds its pixels, as Pillow calls it: `RGB;16B` for 16 bits, big end first."""
-    tiles = getattr(image, "tile", None)
-    args = tiles[0].args if tiles else None
-    return args if isinstance(args, str) else str(args[0]) if args else ""

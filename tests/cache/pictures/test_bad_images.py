@@ -25,6 +25,7 @@ from dukd_cache.format.tar import WebDatasetWriter
 from dukd_cache.pictures import decode
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.decode import read_rgb, read_size
+from dukd_cache.pictures.extras import read_extras
 from dukd_cache.pictures.sources import LrFolder, find_images, identify
 from dukd_cache.system.errors import ImageError
 
@@ -124,9 +125,21 @@ class TestSixteenBits:
         with pytest.raises(ImageError, match="multiplied by alpha"):
             read_size(path)
 
-    def test_tiff_of_inks(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    @pytest.mark.parametrize("channels", [3, 4])
+    def test_tiff_in_separate_planes(self, tmp_path: Path, channels: int, compression: str | None) -> None:
+        values, path = deep(21, 18, channels), tmp_path / "x.tif"
+        options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+        planes = values.transpose(2, 0, 1)
+        tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", compression=compression, **options)
+        assert np.array_equal(both_agree(path), rounded(values[..., :3]))
+        alpha = read_extras(path).alpha
+        assert (alpha is None) if channels == 3 else np.array_equal(alpha, rounded(values[..., 3]))
+
+    @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}], ids=str)
+    def test_tiff_of_inks(self, tmp_path: Path, options: dict[str, Any]) -> None:
         values = deep(21, 18, 4)
-        tifffile.imwrite(tmp_path / "x.tif", values, photometric="separated")
+        tifffile.imwrite(tmp_path / "x.tif", values, photometric="separated", **options)
         c, m, y, k = np.moveaxis(255.0 - rounded(values), -1, 0)
         expected = np.stack([c * k, m * k, y * k], axis=-1) / 255
         assert np.abs(both_agree(tmp_path / "x.tif") - expected).max() <= 1
@@ -329,14 +342,6 @@ class TestRefused:
         (tmp_path / "x.tif").write_bytes(tiff((258, 12), (279, 96)))
         self.refuses(tmp_path / "x.tif", "expected 8 or 16 bits a channel, found 12")
 
-    @pytest.mark.parametrize("compression", [None, "zlib"])
-    def test_16_bits_in_separate_planes(self, tmp_path: Path, compression: str | None) -> None:
-        planes = deep(21, 18).transpose(2, 0, 1)
-        tifffile.imwrite(
-            tmp_path / "x.tif", planes, photometric="rgb", planarconfig="separate", compression=compression
-        )
-        self.refuses(tmp_path / "x.tif", "separate planes")
-
     def test_lab(self, tmp_path: Path) -> None:
         saved(tmp_path / "x.tif", Image.new("LAB", (8, 8)))
         self.refuses(tmp_path / "x.tif", "LAB", "save it as RGB")
@@ -399,14 +404,22 @@ class TestRefused:
         with pytest.raises(ImageError, match=r"x\.png: cannot be read \(Permission denied\)"):
             read_rgb(tmp_path / "x.png")
 
-    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "deep PNG", "deep TIFF"])
     @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-    def test_damaged_bytes_never_raise_anything_else(self, tmp_path: Path, kind: str) -> None:
+    def test_damaged_bytes_never_raise_anything_else(
+        self, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         buffer = io.BytesIO()
         exif = Image.Exif()
         exif[0x0112] = 6
         compression = {"compression": "tiff_deflate"} if kind == "TIFF" else {}
-        Image.fromarray(photo(40, 30)).save(buffer, kind, **({} if kind == "BMP" else {"exif": exif}), **compression)
+        if kind == "deep PNG":
+            buffer.write(png(deep(40, 30), 2))
+        elif kind == "deep TIFF":
+            tifffile.imwrite(buffer, deep(40, 30), photometric="rgb", compression="zlib", rowsperstrip=7)
+        else:
+            options = {} if kind == "BMP" else {"exif": exif}
+            Image.fromarray(photo(40, 30)).save(buffer, kind, **options, **compression)
         good, random = buffer.getvalue(), np.random.default_rng(3)
         refused = 0
         for _ in range(150):
@@ -422,7 +435,14 @@ class TestRefused:
                 line = str(error)
             refused += bool(line)
             assert not line or line.startswith(f"{tmp_path / 'x.png'}: ")
+            assert "\n" not in line
         assert refused > 5
+        if kind.startswith("deep"):
+            assert capfd.readouterr().err == ""
+            for length in (len(good) // 2, len(good) - 30):
+                (tmp_path / "x.png").write_bytes(good[:length])
+                with pytest.raises(ImageError, match=r"x\.png: unreadable or truncated image"):
+                    read_rgb(tmp_path / "x.png")
 
 
 class TestBuild:
