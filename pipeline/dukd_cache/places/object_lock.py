@@ -1,13 +1,14 @@
-"""One writer an address, where no operating system keeps a lock: by objects that show signs of life.
+"""One writer an address, where no operating system keeps a lock: by objects that are put only where there is none.
 
-Who wants to write puts an object of its own below `building.lock`, then lists them all. Stores list an object as soon
-as its put has ended, so of two who come at once at least one sees the other: of those who ask, the least name stays;
-one who writes already is never asked to go. The object is put anew every `BEAT_S` seconds with another number in it.
+The lock is an object `building.lock/<number>`. Who wants to write puts the one after the highest number there is; of
+several who do so the store lets one. The owner shows signs of life in the same way: every `BEAT_S` seconds it puts the
+next number, then removes the one before. An owner is taken for dead when its process is known to have ended (on the
+same machine), or when the highest number stays the same for as long as the lock itself says, by the watcher's clock.
 
-An owner is taken for dead when its process is known to have ended (on the same machine), or when its object did not
-change while it was watched for `EXPIRY_S` seconds. Its successor says so in its own object, then removes the other.
-An owner that only slept finds that out before its next put: it asks every time. So what remains possible is that a
-writer sleeps or waits for longer than `EXPIRY_S` in the middle of one put, and that this put arrives afterwards.
+Numbers begin anew where no lock is left, so a number that comes late may find its place free. It counts only if the
+object that it follows is still the same, or, for the first, if it is alone. Before each change an owner reads its own
+object, which a successor removes. So what remains possible is that a writer sleeps for longer than it said in the
+middle of one put, and that this put arrives afterwards.
 """
 
 import os
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,41 +29,48 @@ from dukd_cache.system.lock import LOCK, refusal
 from dukd_cache.system.processes import machine, start_of
 
 BEAT_S = 10.0
-EXPIRY_S = 60.0
-_LOOK_S = 0.2
-"""Between two looks at another's object."""
+PATIENCE_S = 60.0
+_LOOK_S = 1.0
+"""Between two looks at another's lock."""
 
-_NAME = re.compile(rf"{re.escape(LOCK)}/[0-9a-f]{{16}}")
+_NAME = re.compile(rf"{re.escape(LOCK)}/([0-9]{{12}})")
 """Other objects there are none of a build's, and left alone."""
 
 _HELD: set[str] = set()
-"""Names of the locks of this process."""
+"""Tokens of the locks of this process."""
 
 
-class _Owner(BaseModel):
+class Store(Place, Protocol):
+    """A place that puts on a condition."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Put an object where there is none of that name; False where there is one."""
+
+
+class _Owner(BaseModel, frozen=True):
     """What a lock's object says."""
 
-    host: str
-    machine: str
+    patience: float
+    """Seconds without a sign of life, after which it may be taken for dead."""
+    host: str = "unknown"
+    machine: str = ""
     """Which numbers of processes the next one is of; empty where that cannot be told."""
-    process: int
-    started: str
+    process: int = 0
+    started: str = ""
     """So that another process of the same number is not taken for this one."""
-    asking: bool = True
-    """It does not write yet."""
-    beat: int = 0
-    over: tuple[str, ...] = ()
-    """Names of the locks whose owners it took for dead."""
+    token: str = ""
+    """Of this lock alone."""
 
 
 @contextmanager
-def held(place: Place) -> Iterator["ObjectLock"]:
-    """Be the only one to write to `place` until the block ends.
+def held(store: Store) -> Iterator["ObjectLock"]:
+    """Be the only one to write to `store` until the block ends.
 
     Raises:
         CacheError: another process writes there.
+        PlaceError: it does not keep to conditions, or as all of `Place`.
     """
-    lock = ObjectLock(place)
+    lock = ObjectLock(store)
     try:
         lock.take()
         yield lock
@@ -79,22 +87,28 @@ def refuse_if_held(place: Place) -> None:
     Raises:
         CacheError: another process writes to `place`.
     """
-    for name in _names(place):
-        owner = _read(place, name)
-        if owner is None or _ended(name, owner):
-            continue
-        if _is_here(owner) or _changes(place, name, owner, 1.5 * BEAT_S):
-            _refuse(place, owner)
+    for number in _numbers(place)[-1:]:
+        if owner := _read(place, _name(number)):
+            _outlive(place, number, owner, 1.5 * BEAT_S)
 
 
 class ObjectLock:
-    """The lock of this process on `place`."""
+    """The lock of this process on `store`."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._name = f"{LOCK}/{secrets.token_hex(8)}"
-        self._owner = _Owner(host=socket.gethostname(), machine=machine(), process=os.getpid(), started=start_of())
-        self._writing = threading.Lock()
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._owner = _Owner(
+            host=socket.gethostname(),
+            machine=machine(),
+            process=os.getpid(),
+            started=start_of(),
+            token=secrets.token_hex(8),
+            patience=PATIENCE_S,
+        )
+        self._content = self._owner.model_dump_json().encode()
+        self._number = 0
+        """Of the object that this lock is now; 0 before it is taken, and when another process has it."""
+        self._counting = threading.Lock()
         self._stop = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
@@ -103,16 +117,25 @@ class ObjectLock:
 
         Raises:
             CacheError: there is another one.
+            PlaceError: the store puts an object over another where it is told not to.
         """
-        _HELD.add(self._name)
-        self._put()
+        _HELD.add(self._owner.token)
+        while not self._number:
+            numbers = _numbers(self._store)
+            last = numbers[-1] if numbers else 0
+            owner = _read(self._store, _name(last)) if last else None
+            if owner:
+                _outlive(self._store, last, owner)
+            if owner or not last:
+                self._number = self._put_after(last, owner)
+        self._store.delete(map(_name, numbers))
+        if self._create(_name(self._number)):
+            self._store.delete([_name(self._number)])
+            raise PlaceError(
+                f"{self._store}: its server ignores conditions (If-None-Match), without which two builds could write "
+                "at once: a cache there can be read, not written"
+            )
         self._beats.start()
-        while others := self._others():
-            for name, owner in others.items():
-                self._outlive(name, owner)
-            self._put(over=(*self._owner.over, *others))
-            self._place.delete(others)
-        self._put(asking=False)
 
     def check(self, name: str) -> None:
         """Called before each change of the file `name`.
@@ -122,100 +145,92 @@ class ObjectLock:
         """
         if name.startswith(f"{LOCK}/"):
             return
-        if not self._is_mine():
-            raise CacheError(
-                f"{self._place}: this build gave no sign of life for {EXPIRY_S:.0f} s and another one took over; "
-                "the same command goes on when that one has ended"
-            )
+        with self._counting:
+            if not self._is_there():
+                raise CacheError(
+                    f"{self._store}: this build gave no sign of life for {self._owner.patience:.0f} s and another one "
+                    "took over; the same command goes on when that one has ended"
+                )
 
     def release(self) -> None:
         """Let others write."""
-        if self._name in _HELD:
+        if self._owner.token in _HELD:
             self.stop()
             with suppress(PlaceError):  # an error that is on its way is more important
-                self._place.delete([self._name])
+                names = [_name(number) for number in _numbers(self._store)]
+                self._store.delete(name for name in names if _read(self._store, name) == self._owner)
 
     def stop(self) -> None:
         """Give no more signs of life."""
-        _HELD.discard(self._name)
+        _HELD.discard(self._owner.token)
         self._stop.set()
         if self._beats.ident is not None:
             self._beats.join()
 
-    def _outlive(self, name: str, first: _Owner) -> None:
-        """Return when the owner of that other lock has ended or gave way; refuse where it lives and stays."""
-        owner, seen = first, time.monotonic()
-        while not _ended(name, owner) and time.monotonic() - seen < EXPIRY_S:
-            stays = not owner.asking or name < self._name
-            if stays and (_is_here(owner) or owner != first):
-                _refuse(self._place, owner)
-            time.sleep(_LOOK_S)
-            found = _read(self._place, name)
-            if found is None:
-                return
-            if found != owner:
-                owner, seen = found, time.monotonic()
-
-    def _others(self) -> dict[str, _Owner]:
-        names = [name for name in _names(self._place) if name != self._name]
-        return {name: owner for name in names if (owner := _read(self._place, name))}
-
-    def _is_mine(self) -> bool:
-        names = _names(self._place)
-        others = (_read(self._place, name) for name in names if name != self._name)
-        return self._name in names and not any(self._name in owner.over for owner in others if owner)
-
-    def _put(self, **changes: object) -> None:
-        with self._writing:
-            self._owner = self._owner.model_copy(update={"beat": self._owner.beat + 1, **changes})
-            self._place.write(self._name, self._owner.model_dump_json().encode())
+    def _put_after(self, number: int, owner: _Owner | None) -> int:
+        """The number after that of `owner` (0 where there is none), if this process has the lock by it; else 0."""
+        name = _name(number + 1)
+        if not self._create(name) and _read(self._store, name) != self._owner:  # nor was it there by a lost answer
+            return 0
+        if _read(self._store, _name(number)) == owner if owner else _numbers(self._store) == [1]:
+            return number + 1
+        self._store.delete([name])
+        return 0
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
-            with suppress(PlaceError):  # tried again with the next beat
-                if not self._is_mine():
+            with suppress(PlaceError), self._counting:  # tried again with the next beat
+                last, self._number = self._number, self._put_after(self._number, self._owner)
+                if not self._number:
                     return
-                self._put()
+                self._store.delete([_name(last)])
+
+    def _create(self, name: str) -> bool:
+        return self._store.create(name, self._content)
+
+    def _is_there(self) -> bool:
+        """Asked before each change, and of a length that is known: one small question, where `read` asks two of S3."""
+        with suppress(FileNotFoundError):
+            name, length = _name(self._number), len(self._content)
+            return bool(self._number) and self._store.read_range(name, 0, length) == self._content
+        return False
 
 
-def _names(place: Place) -> list[str]:
-    """Of all locks on `place`."""
-    return [name for name in place.names(f"{LOCK}/") if _NAME.fullmatch(name)]
+def _name(number: int) -> str:
+    return f"{LOCK}/{number:012d}"
+
+
+def _numbers(place: Place) -> list[int]:
+    """Of all objects of the lock on `place`, in order."""
+    return [int(found[1]) for name in place.names(f"{LOCK}/") if (found := _NAME.fullmatch(name))]
 
 
 def _read(place: Place, name: str) -> _Owner | None:
-    """What a lock says; None where it is gone."""
+    """Whose lock an object is; None where it is gone."""
     try:
         return _Owner.model_validate_json(place.read(name))
     except FileNotFoundError:
         return None
     except ValidationError:  # nothing that a build wrote: it never changes, so it counts as dead in the end
-        return _Owner(host="unknown", machine="", process=0, started="", asking=False)
+        return _Owner(patience=PATIENCE_S)
 
 
-def _changes(place: Place, name: str, before: _Owner, seconds: float) -> bool:
-    """Whether the lock changes while it is watched for that long."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(_LOOK_S, seconds))
-        found = _read(place, name)
-        if found != before:
-            return found is not None
-    return False
+def _outlive(place: Place, number: int, owner: _Owner, most: float = float("inf")) -> None:
+    """Watch a lock until it is gone or its owner is taken for dead, or for `most` seconds.
+
+    Raises:
+        CacheError: the owner lives.
+    """
+    lives, end = _lives(owner), time.monotonic() + min(most, owner.patience)
+    while lives is not False and time.monotonic() < end and (numbers := _numbers(place)):
+        if lives or numbers[-1] != number:
+            where = "" if lives else f" on {owner.host}"
+            raise CacheError(refusal(str(place), f"{owner.process}{where}"))
+        time.sleep(_LOOK_S)
 
 
-def _refuse(place: Place, owner: _Owner) -> NoReturn:
-    where = "" if owner.machine == machine() != "" else f" on {owner.host}"
-    raise CacheError(refusal(str(place), f"{owner.process}{where}"))
-
-
-def _is_here(owner: _Owner) -> bool:
-    """Whether its process is one of those that this process can see."""
-    return owner.machine == machine() != ""
-
-
-def _ended(name: str, owner: _Owner) -> bool:
-    """Whether the lock's process is known to have ended, or is this one and does not hold it any more."""
-    if not _is_here(owner):
-        return False
-    return name not in _HELD if owner.process == os.getpid() else start_of(owner.process) != owner.started
+def _lives(owner: _Owner) -> bool | None:
+    """Whether its process lives (this one: and holds the lock); None of processes that cannot be seen from here."""
+    if not owner.machine or owner.machine != machine():
+        return None
+    return owner.token in _HELD if owner.process == os.getpid() else start_of(owner.process) == owner.started

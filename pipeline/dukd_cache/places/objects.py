@@ -7,6 +7,7 @@ Every question is asked again when its answer is lost on the way; the libraries 
 import errno
 import importlib.util
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,9 @@ _EXTRAS = {"s3fs": "dukd[s3]", "gcsfs": "dukd[gcs]"}
 
 _PAUSE_S = 1.0
 """Before a question is asked again, once: the libraries do that, too, but not where an answer is cut."""
+
+_CREATING = threading.Lock()
+"""So that of the threads of this process one finds no object and puts it: fsspec's memory does not see to that."""
 
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, ValueError)
 """Answers that asking again would not change."""
@@ -116,6 +120,17 @@ class Objects:
     def write(self, name: str, content: bytes) -> None:
         """Put `content` there as the whole of the object."""
         self._put(name, lambda store: store.pipe_file(self._path(name), content))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Put an object where there is none of that name; False where there is one."""
+        try:
+            with _CREATING:
+                self._put(name, lambda store: store.pipe_file(self._path(name), content, mode="create"))
+        except PlaceError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                return False
+            raise
+        return True
 
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
