@@ -8,9 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, cast
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any, Self, cast
+
+if TYPE_CHECKING:  # takes a while to load
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
+_REFRESHES_PER_SECOND = 4
 
 Advance = Callable[[int], None]
 
@@ -74,62 +81,101 @@ class _Forgiving:
         return getattr(self._stream, name)
 
 
+class Board:
+    """How far long work has come: a picture that renews itself where it can be drawn over, else a line now and then."""
+
+    def __init__(
+        self,
+        picture: "Callable[[], RenderableType]",
+        line: Callable[[float], str],
+        every: float = _SECONDS_BETWEEN_LINES,
+        console: "Console | None" = None,
+    ) -> None:
+        """`line`: of the seconds since now; told every so many seconds at most. `console`: where not standard error."""
+        self._line, self._every = line, every
+        self._began = self._told = time.monotonic()
+        self._live: Live | None = None
+        if can_redraw(console.file if console else sys.stderr):
+            from rich import console as consoles
+            from rich import live
+
+            console = console or consoles.Console(file=standard_error())
+            self._live = live.Live(get_renderable=picture, console=console, refresh_per_second=_REFRESHES_PER_SECOND)
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether it is a picture."""
+        return self._live is not None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def changed(self) -> None:
+        """Tell of it, if it is time to."""
+        now = time.monotonic()
+        if now - self._told >= self._every:
+            self._tell(now)
+
+    def tell(self) -> None:
+        """Tell of it now."""
+        self._tell(time.monotonic())
+
+    def note(self, text: str) -> None:
+        """A line of its own, which stays."""
+        if self._live is None:
+            say(text)
+        else:
+            from rich.text import Text
+
+            self._live.console.print(Text(text))
+
+    def _tell(self, now: float) -> None:
+        self._told = now
+        if self._live is None:  # else it renews itself
+            say(self._line(now - self._began))
+
+
+def bar(title: str, total: int, done: int = 0, tail: str = "") -> "Progress":
+    """A picture of `done` of `total`. Its only task is told of more; `tail` is one of the task's fields."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[tail]}"))
+    picture = Progress(*columns, TimeRemainingColumn(), auto_refresh=False)
+    picture.add_task(title, total=total, completed=done, tail=tail)
+    return picture
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """A function to be told of every `n` units done, out of `total`."""
     if not speaks():
         yield lambda _units: None
-    elif can_redraw(sys.stderr):
-        with _bar(title, total, unit) as advance:
-            yield advance
-    else:
-        lines = _Lines(title, total, unit)
-        yield lines.advance
-        lines.close()
+        return
+    started, done = time.monotonic(), 0
+    shown = cache(lambda: bar(title, total))
 
+    def picture() -> "Progress":
+        rate = done / max(time.monotonic() - started, 1e-9)
+        shown().update(shown().task_ids[0], completed=done, tail=f"{rate:.1f} {unit}/s")
+        return shown()
 
-@contextmanager
-def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def line(seconds: float) -> str:
+        rate = done / max(seconds, 1e-9)
+        left = (total - done) / rate if rate else 0.0
+        tail = f", {left:.0f} s left" if done < total else f" in {seconds:.0f} s"
+        return f"{title}: {done}/{total} {unit}, {rate:.1f} {unit}/s{tail}"
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    started = time.monotonic()
-    with Progress(*columns, console=Console(file=standard_error())) as bars:
-        task = bars.add_task(title, total=total, rate="")
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        board.changed()
 
-        def advance(count: int) -> None:
-            bars.advance(task, count)
-            rate = bars.tasks[0].completed / max(time.monotonic() - started, 1e-9)
-            bars.update(task, rate=f"{rate:.1f} {unit}/s")
-
+    with Board(picture, line) as board:
         yield advance
-
-
-class _Lines:
-    def __init__(self, title: str, total: int, unit: str) -> None:
-        self._title, self._total, self._unit = title, total, unit
-        self._done = 0
-        self._started = self._last = time.monotonic()
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = now
-            self._print(now - self._started)
-
-    def close(self) -> None:
-        self._print(time.monotonic() - self._started)
-
-    def _print(self, seconds: float) -> None:
-        rate = self._done / max(seconds, 1e-9)
-        left = (self._total - self._done) / rate if rate else 0.0
-        tail = f", {left:.0f} s left" if self._done < self._total else f" in {seconds:.0f} s"
-        say(f"{self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} {self._unit}/s{tail}")
+        board.tell()

@@ -51,7 +51,7 @@ def test_lines_elsewhere(
     settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 1.0, 12.0, 13.0, 15.0])
-    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
     shown = Display()
     shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT))
     shown.stepped(5)

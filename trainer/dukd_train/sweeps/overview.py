@@ -2,44 +2,38 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.live import Live
+from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dukd_cache.system.terminal import can_redraw, say, standard_error
+from dukd_cache.system.terminal import Board
 from dukd_train.sweeps.jobs import Job, State
 
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
-class Overview(AbstractContextManager["Overview"]):
+class Overview:
     """Told of the jobs again and again; says on standard error what has changed."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=standard_error())
-        self._live = Live(console=self._console, auto_refresh=False) if can_redraw(self._console.file) else None
+        self._table: RenderableType = ""
+        self._line = ""
+        self._board = Board(lambda: self._table, lambda _: self._line, _SECONDS_BETWEEN_LINES, console)
         self._states: dict[str, tuple[State, str]] = {}
-        self._began = self._looked = self._said = time.monotonic()
+        self._began = self._looked = time.monotonic()
         self._before: int | None = None
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
+        self._board.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
+    def __exit__(self, *_error: object) -> None:
+        self._board.__exit__()
 
     def show(self, jobs: Sequence[Job]) -> None:
         """The jobs as they are now."""
@@ -52,12 +46,9 @@ class Overview(AbstractContextManager["Overview"]):
         if self._before is None:
             self._before = sum(done.values())
         heading = f"{counts(jobs)}{self._left(sum(job.steps for job in jobs), sum(done.values()), now)}"
-        if self._live:
-            self._live.update(_table(heading, jobs, done, now), refresh=True)
-        elif now - self._said >= _SECONDS_BETWEEN_LINES:
-            self._said = now
-            steps = [f"{job.name} {done[job.name]}/{job.steps}" for job in jobs if job.state is State.RUNNING]
-            say(f"sweep: {heading}: {'; '.join(steps)}")
+        steps = [f"{job.name} {done[job.name]}/{job.steps}" for job in jobs if job.state is State.RUNNING]
+        self._table, self._line = _table(heading, jobs, done, now), f"sweep: {heading}: {'; '.join(steps)}"
+        self._board.changed()
 
     def _left(self, steps: int, done: int, now: float) -> str:
         """At the speed of this sitting, all jobs together."""
@@ -77,10 +68,7 @@ class Overview(AbstractContextManager["Overview"]):
                 text += f": {job.held}"
             elif job.state is State.FAILED:
                 text += f", see {job.log} ({job.last_words()})"
-            if self._live:
-                self._live.console.print(Text(text))
-            else:
-                say(f"sweep: {text}")
+            self._board.note(text if self._board.redrawn else f"sweep: {text}")
         return bool(changed)
 
 
