@@ -1,20 +1,17 @@
 """Arrays that several processes of a machine hold once: the ranks of a run, the runs of a sweep.
 
-Each block is a file below /dev/shm, in a folder of the user's own. Its name is a hash of what it holds; its last bytes,
-written when it is filled, are that hash again. Who uses a block holds a shared lock on its file, who fills it an
-exclusive one. The kernel takes them back however a process ends: a block that was left half filled is filled anew.
-Whoever leaves last removes it; what killed processes left behind is used by the next that needs it, or removed by the
-next that needs room.
+Each block is a file below /dev/shm, in a folder of the user's own, named by a hash of what it holds. It is filled under
+another name, by one process of the folder at a time, and renamed. Who uses it holds a shared lock on it; whoever leaves
+last removes it. The kernel takes locks back however a process ends: what killed processes left is used by the next that
+needs it, or removed by the next that needs room.
 """
 
 import fcntl
 import hashlib
 import mmap
 import os
-import random
 import re
 import stat
-import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -25,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.system.files import still_at
+from dukd_cache.system.left_overs import PARTIAL
 
 Block = npt.NDArray[np.uint8]
 
-_MARK_BYTES = 32
-_BLOCK = re.compile("[0-9a-f]{64}")
-"""Name of a block's file."""
+_BLOCK = re.compile(rf"([0-9a-f]{{64}})(?:{re.escape(PARTIAL)})?")
+"""Name of a block's file, or of one that is being filled."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,18 @@ class SharedMemory:
 
     def room(self, wanted: Collection[str]) -> int:
         """Bytes for new blocks, once those are removed that nobody uses and that are not among the `wanted`."""
-        keep = {self._path(content) for content in wanted}
-        for path in self.folder.iterdir():
-            if path not in keep and _BLOCK.fullmatch(path.name):
-                _remove_if_unused(path)
-        found = os.statvfs(self.folder)
-        return found.f_bavail * found.f_frsize
+        keep = {self._path(content).name for content in wanted}
+        with suppress(BlockingIOError), self._alone(fcntl.LOCK_NB):  # else the next one does it
+            for path in self.folder.iterdir():
+                if (found := _BLOCK.fullmatch(path.name)) and found[1] not in keep:
+                    _remove_if_unused(path)
+        left = os.statvfs(self.folder)
+        return left.f_bavail * left.f_frsize
 
     def has(self, content: str) -> bool:
         """Whether the block that `content` describes is there, or is just being filled."""
-        return self._path(content).exists()
+        path = self._path(content)
+        return path.exists() or _partial(path).exists()
 
     def block(
         self, content: str, size: int, fill: Callable[[Block], None], on_wait: Callable[[], None] = lambda: None
@@ -58,33 +57,39 @@ class SharedMemory:
         """The block of `size` bytes that `content` describes; `fill` writes it if nobody did.
 
         Lasts as long as the array. Writing to it afterwards is seen by nobody else. `on_wait` is called where another
-        process is filling it.
+        process is filling one.
 
         Raises:
             OSError: there is no room.
         """
-        path, mark = self._path(content), hashlib.sha256(content.encode()).digest()
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        path = self._path(content)
+        while (found := _taken(path, size)) is None:
             try:
-                _lock_shared(descriptor, on_wait)
-                if still_at(descriptor, path):
-                    if _filled(descriptor, size, mark):
-                        return _mapped(descriptor, path, size)
-                    if _lock_alone(descriptor) and still_at(descriptor, path):
-                        if not _filled(descriptor, size, mark):
-                            with _removed_on_error(path):
-                                _fill(descriptor, size, mark, fill)
-                        fcntl.flock(descriptor, fcntl.LOCK_SH)
-                        if still_at(descriptor, path):
-                            return _mapped(descriptor, path, size)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)  # it was removed before it was locked, or another is about to fill it
+                with self._alone(fcntl.LOCK_NB):
+                    if not (path.exists() and path.stat().st_size == size):
+                        _fill(path, size, fill)
+            except BlockingIOError:
+                on_wait()
+                with self._alone(0):
+                    pass  # whoever filled one has ended
+        return found
 
     def _path(self, content: str) -> Path:
         return self.folder / hashlib.sha256(content.encode()).hexdigest()
+
+    @contextmanager
+    def _alone(self, waiting: int) -> Iterator[None]:
+        """Be the only one to fill a block.
+
+        Raises:
+            BlockingIOError: `waiting` says not to wait, and another one fills one.
+        """
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | waiting)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def shared_memory(parent: Path = Path("/dev/shm")) -> SharedMemory | None:
@@ -99,43 +104,41 @@ def shared_memory(parent: Path = Path("/dev/shm")) -> SharedMemory | None:
     return SharedMemory(folder) if private else None
 
 
-def _lock_shared(descriptor: int, on_wait: Callable[[], None]) -> None:
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + PARTIAL)
+
+
+def _fill(path: Path, size: int, fill: Callable[[Block], None]) -> None:
+    partial = _partial(path)
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        on_wait()
+        os.posix_fallocate(descriptor, 0, size)  # or writing would end in a bus error where there is no room
+        fill(np.frombuffer(mmap.mmap(descriptor, size), np.uint8))
+        partial.rename(path)
+    except BaseException:
+        partial.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path, size: int) -> Block | None:
+    """The block, held by a shared lock; None where it is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-
-
-def _lock_alone(descriptor: int) -> bool:
-    """Whether this process may fill the block.
-
-    Never waited for: who comes first fills the block and keeps a shared lock for as long as it uses it. Without the
-    exclusive lock this process has none at all, and begins anew.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        time.sleep(random.uniform(0, 0.01))  # two that try at once do not try together again
-        return False
-    return True
-
-
-def _filled(descriptor: int, size: int, mark: bytes) -> bool:
-    return os.fstat(descriptor).st_size == size + _MARK_BYTES and os.pread(descriptor, _MARK_BYTES, size) == mark
-
-
-def _fill(descriptor: int, size: int, mark: bytes, fill: Callable[[Block], None]) -> None:
-    os.ftruncate(descriptor, 0)
-    os.posix_fallocate(descriptor, 0, size + _MARK_BYTES)  # or writing would end in a bus error where there is no room
-    fill(np.frombuffer(mmap.mmap(descriptor, size), np.uint8))
-    os.pwrite(descriptor, mark, size)
-
-
-def _mapped(descriptor: int, path: Path, size: int) -> Block:
-    memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
-    weakref.finalize(memory, _leave, descriptor, path)
-    return np.frombuffer(memory, np.uint8)
+        if still_at(descriptor, path) and os.fstat(descriptor).st_size == size:
+            memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+            weakref.finalize(memory, _leave, descriptor, path)
+            return np.frombuffer(memory, np.uint8)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _leave(descriptor: int, path: Path) -> None:
@@ -159,12 +162,3 @@ def _unlink_if_unused(descriptor: int, path: Path) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if still_at(descriptor, path):
         path.unlink()
-
-
-@contextmanager
-def _removed_on_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
