@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,11 @@ from PIL.PngImagePlugin import PngImageFile
 
 from dukd_cache.pictures.jpeg_xl import is_jpeg_xl, open_jpeg_xl
 from dukd_cache.pictures.png_chunks import late_facts
-from dukd_cache.pictures.sixteen_bits import channels_of_png, channels_of_tiff, rgb_of_channels, to_8_bits
+from dukd_cache.pictures.sixteen_bits import channels_of, rgb_of_channels
 from dukd_cache.system.errors import ImageError
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
-T = TypeVar("T", U8, U16)
 
 MAX_PIXELS = 178_956_970
 """An image whose header claims more is not decoded: Pillow's own limit, half a gigabyte of RGB."""
@@ -59,12 +58,19 @@ _TURNED: dict[int, Callable[[Any], Any]] = {
 _FIRST_SIDEWAYS = 5
 """EXIF orientations 5 to 8 lie on their side."""
 
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _PLANES = 256, 257, 258, 262, 284
-_TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 322, 323, 338, 339
+_BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, _SAMPLE_FORMAT = (
+    258,
+    262,
+    284,
+    322,
+    323,
+    338,
+    339,
+)
 """Tags of TIFF 6.0."""
 
-_SEPARATE, _MULTIPLIED = 2, 1
-"""Values of two of them: each channel lies by itself; colours are multiplied by alpha."""
+_WHITE_IS_0, _SEPARATE, _MULTIPLIED = 0, 2, 1
+"""Values of three of them: of grey; each channel lies by itself; colours are multiplied by alpha."""
 
 # What Pillow warns of (odd metadata, large images) the user of a cache can neither see nor mend.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -94,8 +100,7 @@ def read_rgb(path: Path) -> U8:
         else:
             image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
             image.info.pop("transparency", None)
-            deep_grey = image.mode in SIXTEEN_BIT_GREY
-            pixels = _rgb_of_deep_grey(image) if deep_grey else np.asarray(image.convert("RGB"))
+            pixels = np.asarray(image.convert("RGB"))
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     if pixels.shape != (height, width, 3):
         raise ImageError(f"{path}: not a readable image (its header says {width}×{height}, its content is another)")
@@ -165,18 +170,17 @@ def _refusal_of_tiff(image: Image.Image) -> str | None:
 
 
 def deep_channels(path: Path, image: Image.Image) -> U16 | None:
-    """All channels u16 [H,W,C] of a file of several of 16 bits, lying as Pillow gives pixels; None for other files.
+    """All channels u16 [H,W,C] of a file of 16 bits, lying as Pillow gives pixels, 0 black; None for other files.
 
     `image` is the same file, opened and not loaded.
     """
-    if image.format == "PNG" and ";16" in raw_mode_of(image) and image.mode not in SIXTEEN_BIT_GREY:
-        return channels_of_png(path)
-    bits = _tags(image, _BITS)
-    if image.format != "TIFF" or len(bits) == 1 or 16 not in bits:
+    tiff = image.format == "TIFF"
+    if not (16 in _tags(image, _BITS) if tiff else image.format == "PNG" and ";16" in raw_mode_of(image)):
         return None
-    shape = (_tag(image, _HEIGHT) or 0, _tag(image, _WIDTH) or 0, len(bits))
-    stored = channels_of_tiff(path, shape, _tag(image, _PLANES) == _SEPARATE)
-    return upright(stored, _tag(image, _ORIENTATION) or 1)
+    channels = channels_of(path, tiff, planes=_tag(image, _PLANES) == _SEPARATE)
+    if tiff and _tag(image, _PHOTOMETRIC) == _WHITE_IS_0:
+        channels = 65535 - channels
+    return upright(channels, _tag(image, _ORIENTATION) or 1)
 
 
 def raw_mode_of(image: Image.Image) -> str:
@@ -186,19 +190,12 @@ def raw_mode_of(image: Image.Image) -> str:
     return args if isinstance(args, str) else str(args[0]) if args else ""
 
 
-def _rgb_of_deep_grey(image: Image.Image) -> U8:
-    grey_HW = to_8_bits(np.asarray(image).astype(np.uint16))
-    if image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0:  # white is 0, which Pillow passes over
-        grey_HW = 255 - grey_HW
-    return np.repeat(grey_HW[..., None], 3, axis=2)
-
-
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     sideways = orientation_of(image) >= _FIRST_SIDEWAYS
     return (image.height, image.width) if sideways else (image.width, image.height)
 
 
-def upright(pixels_HWC: T, orientation: int) -> T:
+def upright(pixels_HWC: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     return _TURNED[orientation](pixels_HWC) if orientation in _TURNED else pixels_HWC
 
 

@@ -59,8 +59,6 @@ def _alpha(path: Path, image: Image.Image, raw_mode: str) -> U8 | None:
     if (channels := deep_channels(path, image)) is not None:
         return to_8_bits(channels[..., -1]) if image.mode == "RGBA" or key is not None else None
     image.load()
-    if image.mode in SIXTEEN_BIT_GREY:
-        return None if key is None else np.where(np.asarray(image) == key, 0, 255).astype(np.uint8)
     if raw_mode in _GREY_STEPS and isinstance(key, int):
         image.info["transparency"] = key * _GREY_STEPS[raw_mode]
     if not image.has_transparency_data:

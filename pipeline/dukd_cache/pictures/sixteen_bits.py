@@ -14,33 +14,26 @@ _PHOTOMETRIC, _SHORT, _RGB, _INKS = 262, 3, 2, 5
 """A tag of TIFF 6.0, its type and two of its values."""
 
 
-def channels_of_png(path: Path) -> U16:
-    """All channels u16 [H,W,C] of a PNG of 16 bits, as they are stored; a transparent colour makes one of alpha.
+def channels_of(path: Path, tiff: bool, planes: bool) -> U16:
+    """All channels u16 [H,W,C] of a PNG or TIFF of 16 bits, as they lie in the file.
+
+    Of a PNG a transparent colour makes one of alpha. `planes`: a TIFF holds one channel after another.
 
     Raises:
         Exception: whatever the decoder raises of bytes that it cannot make sense of.
     """
     import imagecodecs  # takes a while, and few have such files
 
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
-
-
-def channels_of_tiff(path: Path, shape_HWC: tuple[int, int, int], planes: bool) -> U16:
-    """All channels u16 [H,W,C] of a TIFF of 16 bits and this shape, as they are stored: not turned upright.
-
-    Raises:
-        Exception: as `channels_of_png`, or the decoder finds another shape.
-    """
-    import imagecodecs
-
     content = path.read_bytes()
-    # The decoder makes RGB of 8 bits of inks, and no such of 16: it is told that they are red, green and blue.
-    entry = ("<" if content[:1] == b"I" else ">") + ("HHQH" if 43 in content[2:4] else "HHLH")
-    inks, colours = (struct.pack(entry, _PHOTOMETRIC, _SHORT, 1, value) for value in (_INKS, _RGB))
-    height, width, count = shape_HWC
-    # Given a place to write to, the decoder compares shapes before it takes memory for what the file claims.
-    stored = np.empty((count, height, width) if planes else shape_HWC, np.uint16)
-    imagecodecs.tiff_decode(content.replace(inks, colours, 1), out=stored)
+    if tiff:
+        # The decoder makes RGB of 8 bits of inks, and no such of 16: it is told that they are red, green and blue.
+        entry = ("<" if content[:1] == b"I" else ">") + ("HHQH" if 43 in content[2:4] else "HHLH")
+        inks, colours = (struct.pack(entry, _PHOTOMETRIC, _SHORT, 1, value) for value in (_INKS, _RGB))
+        stored = np.asarray(imagecodecs.tiff_decode(content.replace(inks, colours, 1)))
+    else:
+        stored = np.asarray(imagecodecs.png_decode(content))
+    if stored.ndim == 2:
+        return stored[..., None]
     return np.moveaxis(stored, 0, -1) if planes else stored
 
 

@@ -136,6 +136,18 @@ class TestSixteenBits:
         alpha = read_extras(path).alpha
         assert (alpha is None) if channels == 3 else np.array_equal(alpha, rounded(values[..., 3]))
 
+    @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5), (7, 1)])
+    def test_thin_ones(self, tmp_path: Path, width: int, height: int) -> None:
+        values = deep(width + 3, height)[:, 3:]
+        (tmp_path / "rgb.png").write_bytes(png(values, 2))
+        (tmp_path / "grey.png").write_bytes(png(values[..., :1], 0))
+        tifffile.imwrite(tmp_path / "rgb.tif", values, photometric="rgb")
+        tifffile.imwrite(tmp_path / "grey.tif", values[..., 0], photometric="minisblack")
+        tifffile.imwrite(tmp_path / "planes.tif", values.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+        for name in ("rgb.png", "grey.png", "rgb.tif", "grey.tif", "planes.tif"):
+            expected = values[..., [0, 0, 0]] if name.startswith("grey") else values
+            assert np.array_equal(both_agree(tmp_path / name), rounded(expected)), name
+
     @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}], ids=str)
     def test_tiff_of_inks(self, tmp_path: Path, options: dict[str, Any]) -> None:
         values = deep(21, 18, 4)
