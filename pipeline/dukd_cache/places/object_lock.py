@@ -87,9 +87,7 @@ def refuse_if_held(place: Place) -> None:
     Raises:
         CacheError: another process writes to `place`.
     """
-    for number in _numbers(place)[-1:]:
-        if owner := _read(place, _name(number)):
-            _outlive(place, number, owner, 1.5 * BEAT_S)
+    _outlived(place, 1.5 * BEAT_S)
 
 
 class ObjectLock:
@@ -121,15 +119,9 @@ class ObjectLock:
         """
         _HELD.add(self._owner.token)
         while not self._number:
-            numbers = _numbers(self._store)
-            last = numbers[-1] if numbers else 0
-            owner = _read(self._store, _name(last)) if last else None
-            if owner:
-                _outlive(self._store, last, owner)
-            if owner or not last:
-                self._number = self._put_after(last, owner)
-        self._store.delete(map(_name, numbers))
-        if self._create(_name(self._number)):
+            self._number = self._put_after(*_outlived(self._store))
+        self._store.delete(_name(number) for number in _numbers(self._store) if number < self._number)
+        if self._store.create(_name(self._number), self._content):
             self._store.delete([_name(self._number)])
             raise PlaceError(
                 f"{self._store}: its server ignores conditions (If-None-Match), without which two builds could write "
@@ -170,7 +162,9 @@ class ObjectLock:
     def _put_after(self, number: int, owner: _Owner | None) -> int:
         """The number after that of `owner` (0 where there is none), if this process has the lock by it; else 0."""
         name = _name(number + 1)
-        if not self._create(name) and _read(self._store, name) != self._owner:  # nor was it there by a lost answer
+        if (
+            not self._store.create(name, self._content) and _read(self._store, name) != self._owner
+        ):  # nor was it there by a lost answer
             return 0
         if _read(self._store, _name(number)) == owner if owner else _numbers(self._store) == [1]:
             return number + 1
@@ -185,14 +179,10 @@ class ObjectLock:
                     return
                 self._store.delete([_name(last)])
 
-    def _create(self, name: str) -> bool:
-        return self._store.create(name, self._content)
-
     def _is_there(self) -> bool:
         """Asked before each change, and of a length that is known: one small question, where `read` asks two of S3."""
         with suppress(FileNotFoundError):
-            name, length = _name(self._number), len(self._content)
-            return bool(self._number) and self._store.read_range(name, 0, length) == self._content
+            return self._store.read_range(_name(self._number), 0, len(self._content)) == self._content
         return False
 
 
@@ -215,18 +205,24 @@ def _read(place: Place, name: str) -> _Owner | None:
         return _Owner(patience=PATIENCE_S)
 
 
-def _outlive(place: Place, number: int, owner: _Owner, most: float = float("inf")) -> None:
-    """Watch a lock until it is gone or its owner is taken for dead, or for `most` seconds.
+def _outlived(place: Place, most: float = float("inf")) -> tuple[int, _Owner | None]:
+    """The highest number and its owner, who is taken for dead or was watched for `most` seconds; 0 and None if free.
 
     Raises:
         CacheError: the owner lives.
     """
-    lives, end = _lives(owner), time.monotonic() + min(most, owner.patience)
-    while lives is not False and time.monotonic() < end and (numbers := _numbers(place)):
-        if lives or numbers[-1] != number:
-            where = "" if lives else f" on {owner.host}"
-            raise CacheError(refusal(str(place), f"{owner.process}{where}"))
-        time.sleep(_LOOK_S)
+    while numbers := _numbers(place):
+        if (owner := _read(place, _name(numbers[-1]))) is None:
+            continue  # it was put anew, or removed, in between
+        lives, end = _lives(owner), time.monotonic() + min(most, owner.patience)
+        while (now := _numbers(place)) and lives is not False and time.monotonic() < end:
+            if lives or now[-1] != numbers[-1]:
+                where = "" if lives else f" on {owner.host}"
+                raise CacheError(refusal(str(place), f"{owner.process}{where}"))
+            time.sleep(_LOOK_S)
+        if now:
+            return numbers[-1], owner
+    return 0, None
 
 
 def _lives(owner: _Owner) -> bool | None:
