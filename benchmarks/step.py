@@ -23,9 +23,10 @@ from dukd_cache.commands import build as job
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
+from dukd_cache.settings.model import validated
 from dukd_train.core.run import run
 from dukd_train.objective import PARTS, weights_of
-from dukd_train.settings import TrainConfig, validated
+from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer
 
 STUDENTS: dict[str, tuple[dict[str, Any], int]] = {
@@ -58,7 +59,7 @@ def training(cache: Path, student: dict[str, Any], steps: int, **changes: Any) -
     """A run of so many steps as users set it: a row of the curve every ten, a checkpoint at the end."""
     settings = {"architecture": "EDSR", "settings": student}
     content = {"method": "dukd", "cache": str(cache), "student": settings, "steps": steps, "log_every": 10}
-    return validated(content | changes)
+    return validated(TrainConfig, content | changes)
 
 
 def overhead(config: TrainConfig, folder: Path, case: str, goal: Goal, turns: int = 3) -> Figure:

@@ -15,10 +15,11 @@ from dukd_cache.commands import build as job
 from dukd_cache.commands.build import BuildJob
 from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
+from dukd_cache.settings.model import validated
 from dukd_train.data.decoded import decoded
 from dukd_train.data.rows import ResidentRows
 from dukd_train.objective import Target
-from dukd_train.settings import TrainConfig, validated
+from dukd_train.settings import TrainConfig
 
 IMAGES = 4
 """HR images of 64×56 pixels; each gives 3 records of each view."""
@@ -162,6 +163,6 @@ def settings_of(cache_folder: Path) -> Callable[..., TrainConfig]:
             "device": "cpu",
             "log_every": 1,
         }
-        return validated(small | changes)
+        return validated(TrainConfig, small | changes)
 
     return make

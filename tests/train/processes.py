@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from dukd_train import cli, settings
+from dukd_cache.settings.model import dump
+from dukd_train import cli
 from dukd_train.settings import TrainConfig
 
 _SERVER = multiprocessing.get_context("forkserver")
@@ -35,7 +36,7 @@ def start(asked: TrainConfig, out: Path, environment: Mapping[str, str] | None =
     """A process that trains; its memory of images is that of the tests, its sums those of one thread."""
     name = f"{out.name}.{(environment or {}).get('RANK', '0')}"
     file, output = out.with_name(f"{name}.yaml"), out.with_name(f"{name}.txt")
-    file.write_text(settings.dump(asked))
+    file.write_text(dump(asked))
     process = _SERVER.Process(target=_train, args=(file, out, output, dict(environment or {})), daemon=True)
     process.start()
     return Running(process, output)

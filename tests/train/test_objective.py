@@ -7,8 +7,9 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache.format.manifest import VIEWS, View
+from dukd_cache.settings.model import load
 from dukd_train.objective import PARTS, l1, weights_of
-from dukd_train.settings import Loss, Method, load
+from dukd_train.settings import Loss, Method, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str],
         assert override in (PROJECT / "docs" / "method.md").read_text(encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text("cache: c")
-    found = load(path, None, overrides)
+    found = load(TrainConfig, path, None, overrides)
     assert set(weights_of(found.method, found.loss)) == parts
     chances: dict[View, set[float]] = {view: set(found.augment.of(view).model_dump().values()) for view in VIEWS}
     assert chances["base"] == {0.5, 0.0}

@@ -3,96 +3,42 @@
 Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR configuration).
 """
 
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
 from dukd_cache.format.manifest import View
-from dukd_cache.places import Address
-from dukd_cache.places.addresses import local_path, parsed
-from dukd_cache.settings import mistakes, yaml_file
-from dukd_cache.settings.schema import schema_of
-from dukd_cache.system.errors import PlaceError, SettingError
+from dukd_cache.settings.model import (
+    ByName,
+    CacheAddress,
+    Count,
+    Decay,
+    Location,
+    Positive,
+    PositiveReal,
+    Probability,
+    Seed,
+    Settings,
+    Weight,
+)
 from dukd_train.scoring.scores import USUAL, MetricName
-
-
-def _no_truth_value(given: object) -> object:
-    """Python takes true for 1; whoever writes `steps: true` means something else."""
-    if isinstance(given, bool):
-        raise PydanticCustomError("truth_value", "not a number")
-    return given
-
-
-def _nothing_is_empty(given: object) -> object:
-    """A group whose settings are all commented out is null in YAML: its defaults are meant."""
-    return {} if given is None else given
-
-
-def _absolute(given: object, parse: Callable[[str], Address]) -> object:
-    if not isinstance(given, str | Path):
-        return given
-    try:
-        found = parse(str(given))
-    except PlaceError as error:
-        raise ValueError(str(error)) from error
-    return found if isinstance(found, str) else str(found.absolute())
-
-
-Value = TypeVar("Value")
-ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
-Location = Annotated[Path, BeforeValidator(partial(_absolute, parse=local_path))]
-"""Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
-CacheAddress = Annotated[
-    str, BeforeValidator(partial(_absolute, parse=parsed)), Field(json_schema_extra={"format": "path"})
-]
-"""An address elsewhere (`s3://…`) as it is; a folder as any other location."""
-
-_Number = BeforeValidator(_no_truth_value)
-Positive = Annotated[int, Field(gt=0), _Number]
-Count = Annotated[int, Field(ge=0), _Number]
-Seed = Annotated[int, Field(ge=0, lt=2**63), _Number]
-Probability = Annotated[float, Field(ge=0, le=1), _Number]
-Decay = Annotated[float, Field(ge=0, lt=1), _Number]
-Weight = Annotated[float, Field(ge=0), _Number]
-PositiveReal = Annotated[float, Field(gt=0), _Number]
 
 Method = Literal["scratch", "kd", "dukd"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_an_empty_group(cls, given: object) -> object:
-        return _nothing_is_empty(given)
-
-
-class Student(_Settings):
+class Student(Settings):
     """The network to train."""
 
     architecture: str = "EDSR"
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
-    settings: ByName[Any] = {}
+    settings: ByName[Any] = Field(default={})
     """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
     init: Location | None = None
     """Weights to start from, of this architecture and settings; of those of another scale, all but the upsampler's."""
 
 
-class Loss(_Settings):
+class Loss(Settings):
     """Weights λ of the parts of the loss, each a mean absolute difference in [0,1]. 0 switches a part off."""
 
     rec: Weight = 1.0
@@ -107,7 +53,7 @@ class Loss(_Settings):
     """zoom_out: student and teacher."""
 
 
-class Chances(_Settings):
+class Chances(Settings):
     """How often each generator is drawn for the zoom views. Defaults: the paper's."""
 
     hflip: Probability = 0.3
@@ -136,7 +82,7 @@ class BaseChances(Chances):
     """Colour inversion, x → 1 − x."""
 
 
-class Augment(_Settings):
+class Augment(Settings):
     """Augmentation of inputs; the cached answers are mapped with them (label consistency)."""
 
     base: BaseChances = BaseChances()
@@ -153,7 +99,7 @@ class Augment(_Settings):
         return self.zoom_out if view == "zoom_out" and self.zoom_out else self.zoom
 
 
-class Data(_Settings):
+class Data(Settings):
     """Where records are kept while a student trains. Changes its speed, never its batches."""
 
     resident: Literal["auto", "device", "memory", "no"] = "auto"
@@ -165,7 +111,7 @@ class Data(_Settings):
     """Processes that decode what is not resident, of each training process; one a core if not given. 0: none."""
 
 
-class Optimizer(_Settings):
+class Optimizer(Settings):
     """How gradients become steps."""
 
     kind: Literal["adam", "adamw"] = "adam"
@@ -180,7 +126,7 @@ class Optimizer(_Settings):
     """Largest norm of all gradients together; none by default."""
 
 
-class Schedule(_Settings):
+class Schedule(Settings):
     """How the learning rate falls."""
 
     kind: Literal["multistep", "cosine"] = "multistep"
@@ -203,7 +149,7 @@ class Schedule(_Settings):
         return milestones
 
 
-class ImageSet(_Settings):
+class ImageSet(Settings):
     """A benchmark."""
 
     hr: Location
@@ -212,12 +158,12 @@ class ImageSet(_Settings):
     """Folder of LR images; made by the benchmarks' bicubic if not given."""
 
 
-class Validation(_Settings):
+class Validation(Settings):
     """Scores during training."""
 
     every: Count = 0
     """Steps between validations; 0: only at the end."""
-    sets: ByName[ImageSet] = {}
+    sets: ByName[ImageSet] = Field(default={})
     """Image sets by name."""
     metrics: tuple[MetricName, ...] = USUAL
     """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need `dukd[perceptual]`."""
@@ -231,7 +177,7 @@ class Validation(_Settings):
     """Score the mean of the answers to eight flips and turns: eight times as slow."""
 
 
-class Logging(_Settings):
+class Logging(Settings):
     """Who is told of a run's course, beside its own files and the display."""
 
     tensorboard: bool = False
@@ -240,7 +186,7 @@ class Logging(_Settings):
     """Files of DVCLive for `dvc exp` and `dvc plots`, in the run folder's `dvclive`; needs `dukd[dvc]`."""
 
 
-class TrainConfig(_Settings):
+class TrainConfig(Settings):
     """All settings of a run."""
 
     method: Method = "dukd"
@@ -291,32 +237,3 @@ class TrainConfig(_Settings):
         if self.schedule.warmup > self.steps:
             raise ValueError(f"schedule.warmup: expected at most steps ({self.steps}), got {self.schedule.warmup}")
         return self
-
-
-def load(path: Path, section: str | None, overrides: list[str]) -> TrainConfig:
-    """Settings from the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
-
-    Raises:
-        SettingError: one line that names the setting, what was given and what is allowed.
-    """
-    content = yaml_file.read(path, section)
-    for override in overrides:
-        yaml_file.change(content, override)
-    return validated(content)
-
-
-def validated(content: dict[str, Any]) -> TrainConfig:
-    """`content` as settings.
-
-    Raises:
-        SettingError: one line for the first thing that is wrong.
-    """
-    try:
-        return TrainConfig.model_validate(content)
-    except ValidationError as error:
-        raise SettingError(mistakes.explain(error, schema_of(TrainConfig))) from error
-
-
-def dump(config: TrainConfig) -> str:
-    """All settings as YAML; `load` reads them back."""
-    return yaml_file.dump(config.model_dump(mode="json"))

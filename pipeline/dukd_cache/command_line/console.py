@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 
 from dukd_cache.command_line.words import explain
-from dukd_cache.places.addresses import local_path, parsed
+from dukd_cache.settings.addresses import local_path, parsed
 from dukd_cache.system.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.system.terminal import say, speaks
 

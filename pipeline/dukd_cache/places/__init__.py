@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from dukd_cache.settings.addresses import Address as Address
+
 if TYPE_CHECKING:
     from dukd_cache.places.folder import Folder
-
-Address = str | Path
-"""A folder, as a path or as text (`~/cache`, `file:///data/cache`), or what fsspec opens: `s3://bucket/cache`, `gs://…`."""
 
 
 class Place(Protocol):

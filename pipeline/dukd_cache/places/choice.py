@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dukd_cache.places import Address, Place
-from dukd_cache.places.addresses import parsed, refuse_squeezed
 from dukd_cache.places.folder import Folder
+from dukd_cache.settings.addresses import parsed, refuse_squeezed
 
 
 def place_at(address: Address) -> Place:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.train.processes import Running, start_together
 
 from dukd_cache import networks
-from dukd_train import settings
+from dukd_cache.settings.model import dump
 from dukd_train.core import checkpoint
 from dukd_train.core.parallel import World, joined
 from dukd_train.core.run import run
@@ -69,7 +69,7 @@ def test_torchrun_trains_what_one_process_trains(settings_of: Settings, tmp_path
         validation={"every": 10, "sets": {"V": {"hr": hr_folder}}},
     )
     run(asked, tmp_path / "one")
-    (tmp_path / "c.yaml").write_text(settings.dump(asked))
+    (tmp_path / "c.yaml").write_text(dump(asked))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "dukd_train", "run", "--config", str(tmp_path / "c.yaml"), "--out", "two"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}

@@ -19,9 +19,10 @@ from tests.train.interruptions import in_step, interrupt, stop_at
 
 from dukd_cache import networks
 from dukd_cache.networks import Network
+from dukd_cache.settings.model import dump, load
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.lock import locked
-from dukd_train import cli, settings
+from dukd_train import cli
 from dukd_train.core import checkpoint
 from dukd_train.core.checkpoint import KEPT
 from dukd_train.core.learner import Learner
@@ -64,7 +65,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
 def command(asked: TrainConfig, out: Path, *words: str) -> int:
     """`dukd-train run` in this process, with its handlers of signals → exit code."""
     path = out.with_name(f"{out.name}.yaml")
-    path.write_text(settings.dump(asked))
+    path.write_text(dump(asked))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["dukd-train", "run", "--config", str(path), "--out", str(out), *words])
         with pytest.raises(SystemExit) as caught:
@@ -275,7 +276,7 @@ def test_more_steps_of_a_finished_run(
     run(settings_of(**asked, steps=10), tmp_path / "longer")
     run(settings_of(**asked, steps=more), tmp_path / "longer")
     assert_same_run(tmp_path / "longer", tmp_path / "straight")
-    assert settings.load(tmp_path / "longer" / "config.yaml", None, []).steps == more
+    assert load(TrainConfig, tmp_path / "longer" / "config.yaml").steps == more
 
 
 def test_fewer_steps_than_are_done(settings_of: Settings, tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ def test_settings_that_do_not_change_what_is_trained_are_free(
             run(asked, tmp_path / "run")
     run(new, tmp_path / "run")
     assert f"{tmp_path / 'run'}: from now on log_every = 2, not 3\n" in capfd.readouterr().err
-    assert settings.load(tmp_path / "run" / "config.yaml", None, []) == new
+    assert load(TrainConfig, tmp_path / "run" / "config.yaml") == new
     run(asked, tmp_path / "straight")
     tensors, wanted = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "straight"))
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
@@ -346,7 +347,7 @@ def test_changes_that_are_allowed_stay_on_record(settings_of: Settings, tmp_path
         "# until step 6: optimizer.kind = adam",
         "# until step 6: optimizer.lr = 0.0001",
     ]
-    assert settings.load(out / "config.yaml", None, []) == last
+    assert load(TrainConfig, out / "config.yaml") == last
     rows = (out / "curve.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(step) for step in range(1, 11)]
 

@@ -14,13 +14,14 @@ from PIL import Image
 from dukd_cache import networks
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.drawing import MIN_HEIGHT
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.system.errors import ImageError, SettingError, WeightsError
-from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.report.compare import FILES, compare
 from dukd_train.report.crops import most_different_crop
 from dukd_train.scoring.evaluate import evaluate, pair_images, super_resolve
 from dukd_train.scoring.inference import Inference
+from dukd_train.settings import TrainConfig
 
 CURVE = "step,lr,total,rec,kd,zoom_in,zoom_out_rec,zoom_out_kd\n10,1e-4,0.5,0.25,0.25,,,\n20,1e-4,0.4,0.2,0.2,,,\n"
 
@@ -44,7 +45,7 @@ def make_run(folder: Path, images: Path, seed: int, method: str = "kd") -> Path:
     folder.mkdir(parents=True)
     sets = {"Small": {"hr": str(images)}}
     wanted = {"cache": "caches/x", "method": method, "seed": seed, "validation": {"sets": sets}}
-    (folder / "config.yaml").write_text(settings.dump(settings.validated(wanted)))
+    (folder / "config.yaml").write_text(dump(validated(TrainConfig, wanted)))
     facts = {"method": method, "seed": seed, "student": "EDSR", "scale": 2, "steps": 20, "cache_digest": "c0ffee"}
     (folder / "run.json").write_text(json.dumps(facts))
     networks.save(make_network(seed), folder / "student.safetensors", {})

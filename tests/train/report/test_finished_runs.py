@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.system.errors import SettingError
-from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.report.curves import panels
 from dukd_train.report.finished_runs import load_runs, validation_sets
 from dukd_train.report.groups import group_runs
+from dukd_train.settings import TrainConfig
 
 
 def make_run(
@@ -20,7 +21,7 @@ def make_run(
     folder.mkdir(parents=True)
     images = {name: {"hr": hr} for name, hr in (sets or {}).items()}
     wanted = {"cache": "caches/x", "method": "kd", "seed": seed, "validation": {"sets": images}, **changes}
-    (folder / "config.yaml").write_text(settings.dump(settings.validated(wanted)))
+    (folder / "config.yaml").write_text(dump(validated(TrainConfig, wanted)))
     facts = {"method": "kd", "seed": seed, "student": "EDSR", "scale": scale, "steps": 10}
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "student.safetensors").touch()

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from dukd_cache.settings.model import validated
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import apart, baseline, differing_settings, group_runs
-from dukd_train.settings import validated
+from dukd_train.settings import TrainConfig
 
 
 def run(name: str, seed: int = 0, method: str = "kd", **changes: Any) -> Run:
-    config = validated({"cache": "caches/x", "method": method, "seed": seed, **changes})
+    config = validated(TrainConfig, {"cache": "caches/x", "method": method, "seed": seed, **changes})
     return Run(name, Path(name), config, {})
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from dukd_cache.settings.model import validated
 from dukd_cache.system.errors import SettingError
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import Group, group_runs
 from dukd_train.report.standings import best_groups, choose_baseline, image_differences, standings
 from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
-from dukd_train.settings import validated
+from dukd_train.settings import TrainConfig
 
 PSNRS = {
     # two images of set A
@@ -27,7 +28,7 @@ PSNRS = {
 
 def of_method(method: str, seeds: int) -> list[Run]:
     return [
-        Run(f"{method}-s{seed}", Path(), validated({"cache": "c", "method": method, "seed": seed}), {})
+        Run(f"{method}-s{seed}", Path(), validated(TrainConfig, {"cache": "c", "method": method, "seed": seed}), {})
         for seed in range(seeds)
     ]
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from dukd_cache.settings.model import dump, load, validated
 from dukd_cache.system.errors import SettingError
-from dukd_train import settings
-from dukd_train.settings import ImageSet, TrainConfig, validated
+from dukd_train.settings import ImageSet, TrainConfig
 
 
 def test_defaults_are_the_papers() -> None:
-    made = validated({"cache": "c"})
+    made = validated(TrainConfig, {"cache": "c"})
     assert made.method == "dukd"
     assert (made.steps, made.batch, made.ema) == (250_000, 16, 0.999)
     assert (made.optimizer.lr, made.optimizer.betas, made.optimizer.weight_decay) == (1e-4, (0.9, 0.99), 0.0)
@@ -27,7 +27,7 @@ def test_defaults_are_the_papers() -> None:
 
 
 def test_one_chance_can_be_set_alone() -> None:
-    made = validated({"cache": "c", "augment": {"base": {"invert": 0.1}, "zoom": {"transpose": 0}}})
+    made = validated(TrainConfig, {"cache": "c", "augment": {"base": {"invert": 0.1}, "zoom": {"transpose": 0}}})
     half, rarely = dict.fromkeys(("hflip", "vflip", "transpose"), 0.5), dict.fromkeys(("hflip", "vflip"), 0.3)
     assert made.augment.base.model_dump() == half | {"invert": 0.1, "permute": 0.0}
     assert made.augment.zoom.model_dump() == rarely | {"transpose": 0.0, "invert": 0.3, "permute": 0.0}
@@ -35,7 +35,7 @@ def test_one_chance_can_be_set_alone() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        validated({"cache": "c"}).steps = 1
+        validated(TrainConfig, {"cache": "c"}).steps = 1
 
 
 @pytest.mark.parametrize(
@@ -54,34 +54,38 @@ def test_settings_cannot_be_changed() -> None:
 def test_set_makes_what_a_file_would_hold(tmp_path: Path, override: str, expected: dict[str, Any]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\noptimizer:\n")
-    assert settings.load(path, None, [override]) == validated({"cache": "c"} | expected)
+    assert load(TrainConfig, path, None, [override]) == validated(TrainConfig, {"cache": "c"} | expected)
 
 
 def test_set_changes_only_what_it_names_and_the_last_one_counts(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("train: {cache: c, optimizer: {lr: 0.5, clip: 2}}\n")
-    made = settings.load(path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
-    assert made == validated({"cache": "c", "optimizer": {"lr": 0.25, "clip": 2}, "steps": 4})
+    made = load(TrainConfig, path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
+    assert made == validated(TrainConfig, {"cache": "c", "optimizer": {"lr": 0.25, "clip": 2}, "steps": 4})
 
 
 def test_what_set_says_is_validated(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\n")
     with pytest.raises(SettingError, match=r"unknown setting 'optimizer\.rl': did you mean 'optimizer\.lr'"):
-        settings.load(path, None, ["optimizer.rl=3"])
+        load(TrainConfig, path, None, ["optimizer.rl=3"])
 
 
 def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.chdir(tmp_path)
-    made = validated({"cache": "~/c", "validation": {"sets": {"A": {"hr": "x/hr", "lr": "/y"}}}})
+    made = validated(TrainConfig, {"cache": "~/c", "validation": {"sets": {"A": {"hr": "x/hr", "lr": "/y"}}}})
     assert made.cache == "/home/someone/c"
-    assert validated({"cache": "s3://bucket/c"}).cache == "s3://bucket/c"
-    assert validated({"cache": "file:///data/c"}).cache == validated({"cache": "file:/data/c"}).cache == "/data/c"
+    assert validated(TrainConfig, {"cache": "s3://bucket/c"}).cache == "s3://bucket/c"
+    assert (
+        validated(TrainConfig, {"cache": "file:///data/c"}).cache
+        == validated(TrainConfig, {"cache": "file:/data/c"}).cache
+        == "/data/c"
+    )
     assert made.validation.sets["A"] == ImageSet(hr=tmp_path / "x" / "hr", lr=Path("/y"))
-    (tmp_path / "c.yaml").write_text(settings.dump(made))
+    (tmp_path / "c.yaml").write_text(dump(made))
     monkeypatch.chdir("/")
-    assert settings.load(tmp_path / "c.yaml", None, []) == made
+    assert load(TrainConfig, tmp_path / "c.yaml") == made
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
 def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("cache: c")
     with pytest.raises(SettingError) as caught:
-        settings.load(tmp_path / "c.yaml", None, [change])
+        load(TrainConfig, tmp_path / "c.yaml", None, [change])
     assert str(caught.value).startswith(says)
 
 
@@ -122,8 +126,8 @@ def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
     ],
 )
 def test_dump_is_read_back(tmp_path: Path, content: dict[str, Any]) -> None:
-    made = validated(content)
+    made = validated(TrainConfig, content)
     path = tmp_path / "c.yaml"
-    path.write_text(settings.dump(made))
-    assert settings.load(path, None, []) == made
+    path.write_text(dump(made))
+    assert load(TrainConfig, path) == made
     assert set(yaml.safe_load(path.read_text())) == set(TrainConfig.model_fields)

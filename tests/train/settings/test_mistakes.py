@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from dukd_cache.settings.mistakes import CALLED_HERE
+from dukd_cache.settings.model import validated
 from dukd_cache.settings.schema import names_in, paths, schema_of, settings
 from dukd_cache.system.errors import SettingError
-from dukd_train.settings import TrainConfig, validated
+from dukd_train.settings import TrainConfig
 
 SCHEMA = schema_of(TrainConfig)
 TOP = ", ".join(sorted(TrainConfig.model_fields))
@@ -28,7 +29,7 @@ def content(path: tuple[str, ...], value: object) -> dict[str, Any]:
 
 def line(given: dict[str, Any]) -> str:
     with pytest.raises(SettingError) as caught:
-        validated(given)
+        validated(TrainConfig, given)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -178,7 +179,8 @@ def test_every_setting_refuses_what_is_of_another_kind(name: str) -> None:
     if not kinds & {"null", "object"}:
         assert line(content(path, None)).startswith(f"setting {shown}: expected ")
     if kinds & {"integer", "number"} and "enum" not in str(node):  # quotes do not matter; nor does 1e3 for 1000
-        assert validated(content(path, "1")) == validated(content(path, 1)) == validated(content(path, 1.0))
+        as_text, whole, real = (validated(TrainConfig, content(path, one)) for one in ("1", 1, 1.0))
+        assert as_text == whole == real
 
 
 @pytest.mark.parametrize("path", list(paths(SCHEMA)), ids=".".join)
@@ -194,7 +196,7 @@ LEAVES = {path for path, node in settings(SCHEMA) if node.get("type") != "object
 
 @pytest.mark.parametrize("path", [path for path in paths(SCHEMA) if path not in LEAVES], ids=".".join)
 def test_an_empty_group_has_its_defaults(path: tuple[str, ...]) -> None:
-    assert validated(content(path, None)) == validated({"cache": "c"})
+    assert validated(TrainConfig, content(path, None)) == validated(TrainConfig, {"cache": "c"})
 
 
 def test_names_of_other_programs_lead_to_settings_that_exist() -> None:

@@ -10,7 +10,7 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache import networks
-from dukd_train import settings
+from dukd_cache.settings.model import load, validated
 from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
 
@@ -21,12 +21,12 @@ TEACHERS = {"EDSR": "edsr", "RCAN": "rcan", "SwinIR": "swinir"}
 NAME = re.compile(r"(?:(?P<teacher>[a-z]+)_to_)?(?P<student>[a-z]+)_x(?P<scale>[234])")
 
 
-def load(name: str) -> TrainConfig:
-    return settings.load(PROJECT / "configs" / f"{name}.yaml", None, [])
+def preset(name: str) -> TrainConfig:
+    return load(TrainConfig, PROJECT / "configs" / f"{name}.yaml")
 
 
 def flat(name: str) -> dict[str, Any]:
-    return load(name).model_dump(mode="json")
+    return preset(name).model_dump(mode="json")
 
 
 def test_they_are_all_there() -> None:
@@ -59,7 +59,7 @@ def test_across_architectures_only_the_cache_is_another() -> None:
 def test_they_say_what_the_papers_defaults_are() -> None:
     """What a preset spells out for its readers is what `dukd-train` does anyhow."""
     made = flat("rcan_x2")
-    default = settings.validated({"cache": made["cache"]}).model_dump(mode="json")
+    default = validated(TrainConfig, {"cache": made["cache"]}).model_dump(mode="json")
     assert made == default | {"scale": 2, "patch": 48, "student": made["student"]}
 
 
@@ -67,7 +67,7 @@ def test_they_say_what_the_papers_defaults_are() -> None:
 def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     named = NAME.fullmatch(path.stem)
     assert named is not None
-    made = load(path.stem)
+    made = preset(path.stem)
     assert str(made.scale) == named["scale"]
     text = path.read_text()
     built = re.search(r"^#   dukd-cache build .* --teacher (\w+)_x(\d)\.pth --out (\S+) ", text, re.MULTILINE)
@@ -83,7 +83,7 @@ def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
 @pytest.mark.parametrize("student", PAPER)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_students_are_as_large_as_the_papers(student: str, scale: int) -> None:
-    asked = load(f"{student}_x{scale}").student
+    asked = preset(f"{student}_x{scale}").student
     network = networks.build(asked.architecture, scale, asked.settings)
     architecture, parameters = PAPER[student]
     assert network.architecture == architecture
@@ -116,7 +116,7 @@ QUICK = ("edsr_x2", "rcan_x3", "edsr_to_swinir_x4")
     [pytest.param(path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in FILES],
 )
 def test_a_step_of_training(name: str, cache_of: Callable[[int], Path], tmp_path: Path) -> None:
-    asked = load(name)
+    asked = preset(name)
     smaller = {"cache": cache_of(asked.scale or 4), "patch": None, "batch": 1, "steps": 1, "device": "cpu"}
     facts = run(asked.model_copy(update=smaller), tmp_path / "run")
     assert facts["scale"] == (asked.scale or 4)

@@ -7,8 +7,8 @@ from tests.conftest import PROJECT
 
 from dukd_cache.settings import reference, schema
 from dukd_cache.settings.mistakes import CALLED_HERE
+from dukd_cache.settings.model import load
 from dukd_cache.settings.schema import paths, schema_of
-from dukd_train import settings
 from dukd_train.settings import TrainConfig
 
 SCHEMA = schema_of(TrainConfig)
@@ -55,8 +55,8 @@ OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE)
 
 @pytest.mark.parametrize("override", [quoted or bare for quoted, bare in OVERRIDES if bare != "a.b=value"])
 def test_what_the_page_sets_can_be_set(override: str) -> None:
-    default = settings.load(PROJECT / "configs" / "edsr_x4.yaml", None, [])
-    assert settings.load(PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
+    default = load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml")
+    assert load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
 
 
 def test_the_pages_presets_exist() -> None:

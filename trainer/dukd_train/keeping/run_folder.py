@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dukd_cache.settings.model import dump, load
 from dukd_cache.system.files import write_atomically
 from dukd_cache.system.left_overs import is_systems
-from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer, Start
@@ -106,7 +106,7 @@ def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> 
     path = out / CONFIG
     earlier = re.findall(r"^# until step .*\n", path.read_text(), re.MULTILINE) if path.is_file() else []
     now = [f"# until step {step}: {change.name} = {change.found}\n" for change in changes]
-    write_atomically(path, ("".join(earlier + now) + settings.dump(config)).encode())
+    write_atomically(path, ("".join(earlier + now) + dump(config)).encode())
 
 
 def names(out: Path) -> list[str]:
@@ -117,7 +117,7 @@ def names(out: Path) -> list[str]:
 def _changes(out: Path, config: TrainConfig) -> list[Change]:
     path = out / CONFIG
     if path.is_file():
-        there = settings.load(path, None, [])
+        there = load(TrainConfig, path)
         return list(_differences("", there.model_dump(mode="json"), config.model_dump(mode="json")))
     for name in names(out):
         raise RunError(f"{out}: holds something that is no run ({name}); choose another --out")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dukd_cache.settings.model import load
 from dukd_cache.system.errors import SettingError, printable
-from dukd_train import settings
 from dukd_train.errors import RunError
 from dukd_train.keeping.curve import CURVE
 from dukd_train.keeping.run_folder import CONFIG, FACTS, WEIGHTS
@@ -120,7 +120,7 @@ def _load(folder: Path, name: str) -> Run:
     if missing:
         raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
     try:
-        return Run(name, folder, settings.load(folder / CONFIG, None, []), facts)
+        return Run(name, folder, load(TrainConfig, folder / CONFIG), facts)
     except SettingError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from dukd_train import settings
+from dukd_cache.settings.model import dump
 from dukd_train.report import charts
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
 from dukd_train.report.crops import Crop
@@ -137,7 +137,7 @@ def render(
         runs=[run for group in groups for run in group.runs],
         group_of={run.name: group.name for group in groups for run in group.runs},
         differing=differing_settings(groups),
-        settings={group.name: settings.dump(group.runs[0].config) for group in groups},
+        settings={group.name: dump(group.runs[0].config) for group in groups},
         describe=_describe,
     )
 

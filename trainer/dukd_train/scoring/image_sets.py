@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dukd_cache.pictures.sources import LrFolder
-from dukd_cache.places.addresses import local_path
+from dukd_cache.settings.addresses import local_path
 from dukd_cache.system.errors import PlaceError, SettingError, printable
 
 

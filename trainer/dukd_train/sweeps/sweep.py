@@ -12,10 +12,10 @@ from pathlib import Path
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks.devices import choose_device
+from dukd_cache.settings.model import dump
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, try_folder, write_atomically
 from dukd_cache.system.terminal import say
-from dukd_train import settings
 from dukd_train.core.run import check
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder
@@ -84,7 +84,7 @@ def _job(point: Point, out: Path, slots: JobSlots) -> Job:
     if config.data.workers is None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
     path = out / SETTINGS / f"{point.name}.yaml"
-    write_atomically(path, settings.dump(config).encode())
+    write_atomically(path, dump(config).encode())
     facts = run_folder.finished(out / point.name, point.config)
     scored = facts and not late_scores.missing(point.config, out / point.name, facts["steps"], facts["scale"])
     return Job(

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 
+from dukd_cache.settings.model import dump
 from dukd_cache.system.errors import SettingError
-from dukd_train import settings
 from dukd_train.scoring.scores import Score
 from dukd_train.watching.observers import Observer, Row, Start
 from dukd_train.watching.tracked import row_values, score_values
@@ -35,7 +35,7 @@ class TensorBoard(Observer):
         folder = str(start.folder / FOLDER)
         self._writer = self._open(folder, purge_step=start.losses_from, flush_secs=_FLUSH_SECONDS)
         self._ended.callback(self._writer.close)
-        self._writer.add_text("settings", f"    {settings.dump(start.config)}".replace("\n", "\n    "), start.step)
+        self._writer.add_text("settings", f"    {dump(start.config)}".replace("\n", "\n    "), start.step)
 
     def logged(self, row: Row) -> None:
         for name, value in row_values(row).items():

@@ -9,8 +9,8 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
 from dukd_cache import cli as cache_commands
 from dukd_cache.command_line import console
-from dukd_cache.places.addresses import local_path, parsed
 from dukd_cache.places.choice import place_at
+from dukd_cache.settings.addresses import local_path, parsed
 from dukd_cache.system.errors import PlaceError
 from dukd_train import cli as train_commands
 

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from dukd_cache.places import Address
 from dukd_cache.system.errors import PlaceError
+
+Address = str | Path
+"""A folder, as a path or as text (`~/cache`, `file:///data/cache`), or what fsspec opens: `s3://bucket/cache`, `gs://…`."""
 
 _OF_THIS_MACHINE = ("file", "local")
 

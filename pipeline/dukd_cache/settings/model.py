@@ -1,0 +1,99 @@
+"""What settings are made of, for both commands: frozen models, types of fields, and the way from a file to a model."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from dukd_cache.settings import mistakes, yaml_file
+from dukd_cache.settings.addresses import Address, local_path, parsed
+from dukd_cache.settings.schema import schema_of
+from dukd_cache.system.errors import PlaceError, SettingError
+
+
+def _no_truth_value(given: object) -> object:
+    """Python takes true for 1; whoever writes `steps: true` means something else."""
+    if isinstance(given, bool):
+        raise PydanticCustomError("truth_value", "not a number")
+    return given
+
+
+def _nothing_is_empty(given: object) -> object:
+    """A group whose settings are all commented out is null in YAML: its defaults are meant."""
+    return {} if given is None else given
+
+
+def _absolute(given: object, parse: Callable[[str], Address]) -> object:
+    if not isinstance(given, str | Path):
+        return given
+    try:
+        found = parse(str(given))
+    except PlaceError as error:
+        raise ValueError(str(error)) from error
+    return found if isinstance(found, str) else str(found.absolute())
+
+
+Value = TypeVar("Value")
+ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
+Location = Annotated[Path, BeforeValidator(partial(_absolute, parse=local_path))]
+"""Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
+CacheAddress = Annotated[
+    str, BeforeValidator(partial(_absolute, parse=parsed)), Field(json_schema_extra={"format": "path"})
+]
+"""An address elsewhere (`s3://…`) as it is; a folder as any other location."""
+
+Number = BeforeValidator(_no_truth_value)
+"""Part of the type of each number."""
+Positive = Annotated[int, Field(gt=0), Number]
+Count = Annotated[int, Field(ge=0), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**63), Number]
+Probability = Annotated[float, Field(ge=0, le=1), Number]
+Decay = Annotated[float, Field(ge=0, lt=1), Number]
+Weight = Annotated[float, Field(ge=0), Number]
+PositiveReal = Annotated[float, Field(gt=0), Number]
+
+
+class Settings(BaseModel):
+    """A group of settings; the docstring below each field is what documents it everywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_an_empty_group(cls, given: object) -> object:
+        return _nothing_is_empty(given)
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def load(model: type[Model], path: Path, section: str | None = None, overrides: Iterable[str] = ()) -> Model:
+    """Settings from the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
+
+    Raises:
+        SettingError: one line that names the setting, what was given and what is allowed.
+    """
+    content = yaml_file.read(path, section)
+    for override in overrides:
+        yaml_file.change(content, override)
+    return validated(model, content)
+
+
+def validated(model: type[Model], content: Mapping[str, Any]) -> Model:
+    """`content` as settings.
+
+    Raises:
+        SettingError: one line for the first thing that is wrong.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise SettingError(mistakes.explain(error, schema_of(model))) from error
+
+
+def dump(settings: Settings) -> str:
+    """All settings as YAML; `load` reads them back."""
+    return yaml_file.dump(settings.model_dump(mode="json"))
