@@ -25,7 +25,6 @@ from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.settings.model import validated
 from dukd_train.core.run import run
-from dukd_train.objective import PARTS, weights_of
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer
 
@@ -130,11 +129,10 @@ def bare_step(config: TrainConfig) -> Callable[[], None]:
     optimizer = torch.optim.Adam(student.module.parameters(), lr=config.optimizer.lr, betas=config.optimizer.betas)
     sides: dict[int, list[str]] = {}
     targets: dict[str, int] = {}
-    for part in weights_of(config.method, config.loss):
-        view = PARTS[part][0]
-        if view not in targets:
-            sides.setdefault(spec.input_side(view), []).append(view)
-        targets[view] = targets.get(view, 0) + 1
+    for term in config.loss.of(config.method).values():
+        if term.view not in targets:
+            sides.setdefault(spec.input_side(term.view), []).append(term.view)
+        targets[term.view] = targets.get(term.view, 0) + 1
     groups = [
         _Group(
             _constant(len(views) * config.batch, side, device),

@@ -18,7 +18,6 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.settings.model import validated
 from dukd_train.data.decoded import decoded
 from dukd_train.data.rows import ResidentRows
-from dukd_train.objective import Target
 from dukd_train.settings import TrainConfig
 
 IMAGES = 4
@@ -40,7 +39,7 @@ SWINIR = {
 """A student that drops paths at random, and whose windows fit none of the inputs."""
 
 
-OF_VIEW: dict[View, tuple[Target, ...]] = {
+OF_VIEW: dict[View, tuple[str, ...]] = {
     "base": ("truth", "teacher"),
     "zoom_in": ("teacher",),
     "zoom_out": ("truth", "teacher"),
@@ -48,7 +47,7 @@ OF_VIEW: dict[View, tuple[Target, ...]] = {
 """What there is to compare a student with."""
 
 
-def resident(cache: Cache, view: View, targets: tuple[Target, ...]) -> ResidentRows:
+def resident(cache: Cache, view: View, targets: tuple[str, ...]) -> ResidentRows:
     """All records of `view`, in this process's memory."""
     wanted = decoded(cache, view, targets)
     return wanted.rows(wanted.block(None), torch.device("cpu"))

@@ -1,15 +1,19 @@
-"""The parts of the loss, against numbers worked out by hand."""
+"""The terms of the loss: measures against NumPy, methods, and how settings name and change terms."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.conftest import PROJECT
 
 from dukd_cache.format.manifest import VIEWS, View
-from dukd_cache.settings.model import load
-from dukd_train.objective import PARTS, l1, weights_of
-from dukd_train.settings import Loss, Method, TrainConfig
+from dukd_cache.settings.model import dump, load, validated
+from dukd_cache.settings.schema import schema_of
+from dukd_cache.system.errors import SettingError
+from dukd_train.objective import KNOWN, MEASURES, METHODS, Loss, Term, l1
+from dukd_train.settings import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -49,8 +53,8 @@ def test_gradient_is_the_sign_over_the_count() -> None:
         (["method=kd", "loss.rec=0"], {"kd"}),
         (["loss.zoom_out_rec=0", "loss.zoom_out_kd=0"], {"rec", "kd", "zoom_in"}),
         (["loss.zoom_in=0"], {"rec", "kd", "zoom_out_rec", "zoom_out_kd"}),
-        (["augment.zoom={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(PARTS)),
-        (["augment.zoom_out={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(PARTS)),
+        (["augment.zoom={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(KNOWN)),
+        (["augment.zoom_out={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(KNOWN)),
     ],
 )
 def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str], parts: set[str]) -> None:
@@ -59,7 +63,7 @@ def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str],
     path = tmp_path / "config.yaml"
     path.write_text("cache: c")
     found = load(TrainConfig, path, None, overrides)
-    assert set(weights_of(found.method, found.loss)) == parts
+    assert set(found.loss.of(found.method)) == parts
     chances: dict[View, set[float]] = {view: set(found.augment.of(view).model_dump().values()) for view in VIEWS}
     assert chances["base"] == {0.5, 0.0}
     assert chances["zoom_in"] == ({0.0} if "zoom=" in overrides[0] else {0.3, 0.0})
@@ -74,18 +78,150 @@ def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str],
         ("dukd", ["rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"]),
     ],
 )
-def test_parts_by_method(method: Method, parts: list[str]) -> None:
-    loss = Loss(rec=5, kd=0.1, zoom_in=0.2, zoom_out_rec=0.3, zoom_out_kd=0.4)
-    found = weights_of(method, loss)
-    assert list(found) == parts
-    assert found == {part: getattr(loss, part) for part in parts}
+def test_terms_by_method(method: str, parts: list[str]) -> None:
+    weights = {"rec": 5.0, "kd": 0.1, "zoom_in": 0.2, "zoom_out_rec": 0.3, "zoom_out_kd": 0.4}
+    found = Loss(weights).of(method)
+    assert list(found) == list(METHODS[method]) == parts
+    assert {name: term.weight for name, term in found.items()} == {name: weights[name] for name in parts}
+    assert {name: term.model_copy(update={"weight": 1.0}) for name, term in found.items()} == METHODS[method]
 
 
-def test_weight_0_switches_a_part_off() -> None:
-    assert weights_of("dukd", Loss(kd=0, zoom_out_rec=0)) == {"rec": 1.0, "zoom_in": 1.0, "zoom_out_kd": 1.0}
-    assert weights_of("scratch", Loss(rec=0)) == {}
+def test_weight_0_switches_a_term_off() -> None:
+    assert list(Loss({"kd": 0, "zoom_out_rec": 0}).of("dukd")) == ["rec", "zoom_in", "zoom_out_kd"]
+    assert Loss({"rec": 0}).of("scratch") == {}
 
 
 def test_zoom_in_has_no_truth_to_compare_with() -> None:
-    assert ("zoom_in", "truth") not in PARTS.values()
-    assert len(set(PARTS.values())) == len(PARTS) == len(Loss.model_fields)
+    compared = [(term.view, term.to) for term in KNOWN.values()]
+    assert ("zoom_in", "truth") not in compared
+    assert len(set(compared)) == len(compared)
+
+
+def reference(by: str, output: np.ndarray, target: np.ndarray) -> float:
+    """The measures once more, in float64: the spectrum as two products with matrices of waves."""
+    difference = output - (target / 255 if target.dtype == np.uint8 else target)
+    if by == "fft":
+        height, width = difference.shape[-2:]
+        rows = np.exp(-2j * np.pi * np.outer(np.arange(height), np.arange(height)) / height)
+        columns = np.exp(-2j * np.pi * np.outer(np.arange(width), np.arange(width // 2 + 1)) / width)
+        spectrum = rows @ difference @ columns
+        return float((np.abs(spectrum.real) + np.abs(spectrum.imag)).mean() / 2)
+    values = {"l1": np.abs(difference), "mse": difference**2, "charbonnier": np.sqrt(difference**2 + 1e-6)}
+    return float(values[by].mean())
+
+
+@pytest.mark.parametrize("by", MEASURES)
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_measures_are_what_numpy_makes_of_them(by: str, dtype: str) -> None:
+    rng = np.random.default_rng(7)
+    output = rng.uniform(-0.1, 1.1, (2, 3, 10, 7)).astype(np.float32)
+    target = rng.integers(0, 256, output.shape, dtype=np.uint8)
+    target = target if dtype == "uint8" else (target / 255).astype(dtype)
+    found = MEASURES[by](torch.from_numpy(output), torch.from_numpy(target))
+    assert (found.dtype, found.shape) == (torch.float32, ())
+    assert float(found) == pytest.approx(reference(by, output.astype(np.float64), target), rel=1e-5)
+
+
+@pytest.mark.parametrize("by", MEASURES)
+def test_measures_have_gradients_everywhere(by: str) -> None:
+    target = torch.randint(256, (1, 3, 8, 8), dtype=torch.uint8)
+    output = (target / 255).requires_grad_()  # no difference anywhere: where √ and |·| have a corner
+    MEASURES[by](output, target).backward()  # type: ignore[no-untyped-call]
+    assert output.grad is not None
+    assert output.grad.isfinite().all()
+
+
+DETAIL = {"view": "base", "to": "truth", "by": "fft", "weight": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "expected"),
+    [
+        ("", [], {}),
+        ("loss:", ["loss.rec=5"], {"rec": {"weight": 5.0}}),
+        ("loss: {rec: 5}", ["loss.rec.by=charbonnier"], {"rec": {"by": "charbonnier", "weight": 5.0}}),
+        ("loss: {rec: {by: mse}}", ["loss.rec=5"], {"rec": {"by": "mse", "weight": 5.0}}),
+        ("loss: {rec: {by: mse, weight: 5}}", ["loss.rec={by: fft}"], {"rec": {"by": "fft"}}),
+        ("loss: {kd: {to: truth}}", [], {"kd": {"to": "truth"}}),
+        ("", ["loss.detail={view: base, to: truth, by: fft, weight: 0.05}"], {"detail": DETAIL}),
+        ("", ["loss.detail.view=base", "loss.detail.to=truth"], {"detail": {"view": "base", "to": "truth"}}),
+        ("loss: {detail: {view: base, to: truth}}", ["loss.detail=0.5"],
+         {"detail": {"view": "base", "to": "truth", "weight": 0.5}}),
+        (f"loss: [{DETAIL}, {DETAIL | {'name': 'again', 'to': 'teacher'}}]", [],
+         {name: {"weight": 0.0} for name in KNOWN} | {"base_truth_fft": DETAIL, "again": DETAIL | {"to": "teacher"}}),
+    ],
+)  # fmt: skip
+def test_terms_are_changed_added_and_replaced(
+    tmp_path: Path, given: str, overrides: list[str], expected: dict[str, dict[str, Any]]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"cache: c\n{given}\n")
+    made = load(TrainConfig, path, None, overrides)
+    terms = {name: term.model_copy(update=expected.get(name, {})) for name, term in KNOWN.items()}
+    terms |= {name: Term(**change) for name, change in sorted(expected.items()) if name not in KNOWN}
+    assert made.loss.root == terms
+    assert list(made.loss.of("dukd")) == [name for name, term in terms.items() if term.weight]
+    path.write_text(dump(made))
+    assert load(TrainConfig, path) == made
+
+
+def test_equal_losses_are_summed_in_one_order() -> None:
+    first, second = Loss({"b": DETAIL, "kd": 2, "a": DETAIL}), Loss({"a": DETAIL, "b": DETAIL, "kd": {"weight": 2.0}})
+    assert first == second
+    assert list(first.root) == list(second.root) == [*KNOWN, "a", "b"]
+
+
+def test_one_file_serves_all_methods() -> None:
+    loss = Loss({"kd": {"by": "charbonnier"}, "detail": DETAIL})
+    found = {method: list(loss.of(method)) for method in METHODS}
+    assert found == {method: [*terms, "detail"] for method, terms in METHODS.items()}
+    assert loss.of("kd")["kd"].by == "charbonnier"
+
+
+VALID = f"(valid: {', '.join(sorted(KNOWN))}, or a name of your own with view and to)"
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ({"dk": 1}, f"unknown setting 'loss.dk': did you mean 'loss.kd'? {VALID}"),
+        ({"zoomin": {"by": "mse"}}, f"unknown setting 'loss.zoomin': did you mean 'loss.zoom_in'? {VALID}"),
+        ({"detail": {"view": "base"}}, "setting loss.detail.to is missing: expected text"),
+        ({"detail": DETAIL | {"view": "bsae"}},
+         "unknown loss.detail.view 'bsae': did you mean 'base'? (valid: base, zoom_in, zoom_out)"),
+        ({"rec": {"by": "charbonier"}},
+         "unknown loss.rec.by 'charbonier': did you mean 'charbonnier'? (valid: charbonnier, fft, l1, mse)"),
+        ({"rec": {"wieght": 1}},
+         "unknown setting 'loss.rec.wieght': did you mean 'loss.rec.weight'? (valid: by, to, view, weight)"),
+        ({"rec": -1}, "setting loss.rec: expected a number of at least 0, got -1"),
+        ({"rec": {"weight": -1}}, "setting loss.rec.weight: expected a number of at least 0, got -1"),
+        ({"total": DETAIL},
+         "setting loss: expected names of letters, digits and _, and not step, lr, total for its terms, got 'total'"),
+        ({"a b": DETAIL},
+         "setting loss: expected names of letters, digits and _, and not step, lr, total for its terms, got 'a b'"),
+        ("l1", "setting loss: expected settings by name or a list, each settings by name, got 'l1'"),
+        ([3], "setting loss[0]: expected settings by name, got 3"),
+        ([{"to": "truth"}], "setting loss[0].view is missing: expected base, zoom_in or zoom_out"),
+        ([DETAIL | {"nmae": "x"}],
+         "unknown setting 'loss[0].nmae': did you mean 'loss[0].name'? (valid: by, name, to, view, weight)"),
+        ([DETAIL, DETAIL],
+         "setting loss: two terms of the list are called 'base_truth_fft': give one of them another name"),
+        ([DETAIL | {"name": "rec"}],
+         "setting loss: a list takes the place of the methods' terms, and 'rec' is one of them: rename it"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_a_loss_gets_one_line(loss: object, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        validated(TrainConfig, {"cache": "c", "loss": loss})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "loss", [{"rec": 5}, {"rec": {"by": "fft"}}, {"detail": DETAIL}, [DETAIL], [{**DETAIL, "name": "d"}]]
+)
+def test_an_editor_accepts_each_way_to_write_a_loss(loss: object) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    check = jsonschema.Draft202012Validator(schema_of(TrainConfig))
+    assert check.is_valid({"cache": "c", "loss": loss})
+    for mistake in ({"rec": {"by": "l2"}}, {"detail": {"view": "base"}}, [{"to": "truth"}], {"detail": 3}):
+        assert not check.is_valid({"cache": "c", "loss": mistake})

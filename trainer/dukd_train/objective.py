@@ -1,44 +1,190 @@
-"""The loss of DUKD, part by part (arXiv 2309.14162, equations 1 to 6). Pure functions.
+"""The loss: a list of terms. A method is such a list. Loads no torch, as settings are made of this.
+
+L = Σ weight · by(S(x), to) over the terms, where x are the inputs of the term's view and `to` is augmented as they are.
+DUKD's (arXiv 2309.14162, equations 1 to 6), where each `by` is the mean absolute difference:
 
 L = λ_rec·|S(x)−y| + λ_kd·|S(x)−T(x)|                               base
   + λ_zoom_in·|S(F(x))−F(T(x))|                                     zoom_in
   + λ_zoom_out_rec·|S(F(x))−F(y)| + λ_zoom_out_kd·|S(F(x))−F(T(x))|   zoom_out
 """
 
-from typing import Literal
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from torch import Tensor
+from pydantic import ConfigDict, GetJsonSchemaHandler, RootModel, TypeAdapter, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from dukd_cache.format.manifest import View
-from dukd_train.settings import Loss, Method
+from dukd_cache.settings.model import Settings, Weight, one_of
 
-Part = Literal["rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"]
-Target = Literal["truth", "teacher"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-PARTS: dict[Part, tuple[View, Target]] = {
-    "rec": ("base", "truth"),
-    "kd": ("base", "teacher"),
-    "zoom_in": ("zoom_in", "teacher"),
-    "zoom_out_rec": ("zoom_out", "truth"),
-    "zoom_out_kd": ("zoom_out", "teacher"),
+CHARBONNIER_EPSILON = 1e-3
+"""Of values in [0,1]; that of LapSRN (Lai et al., CVPR 2017, arXiv 1704.03915)."""
+
+BEFORE_TERMS = ("step", "lr", "total")
+"""Columns of `curve.csv` before those of the terms, none of which may be called so."""
+
+
+def l1(output: "Tensor", target: "Tensor") -> "Tensor":
+    """Mean absolute difference."""
+    return _difference(output, target).abs().mean()
+
+
+def mse(output: "Tensor", target: "Tensor") -> "Tensor":
+    """Mean squared difference."""
+    return _difference(output, target).square().mean()
+
+
+def charbonnier(output: "Tensor", target: "Tensor") -> "Tensor":
+    """Mean of √(d² + ε²): |d| without its corner at 0."""
+    return (_difference(output, target).square() + CHARBONNIER_EPSILON**2).sqrt().mean()
+
+
+def fft(output: "Tensor", target: "Tensor") -> "Tensor":
+    """Mean absolute difference of the real and the imaginary parts of the real 2-D Fourier transform of each channel.
+
+    The transform is the plain sum over the pixels, divided by nothing; the mean is over the H·(W // 2 + 1) frequencies
+    that a real image has. After MIMO-UNet (Cho et al., ICCV 2021, arXiv 2108.05054), where it is over all H·W.
+    """
+    import torch
+
+    return torch.view_as_real(torch.fft.rfft2(_difference(output, target))).abs().mean()
+
+
+def _difference(output: "Tensor", target: "Tensor") -> "Tensor":
+    """In float32, as half precision would round the loss."""
+    return output.float() - (target.float() if target.dtype.is_floating_point else target.float().div(255))
+
+
+MEASURES: dict[str, Callable[["Tensor", "Tensor"], "Tensor"]] = {
+    "l1": l1,
+    "mse": mse,
+    "charbonnier": charbonnier,
+    "fft": fft,
 }
-"""Which view a part reads, and what it compares the student with."""
+"""By name: a student's output [N,C,H,W] in [0,1] and its target, u8 in 0…255 or floating point in [0,1] → a scalar."""
 
-_OF_METHOD: dict[Method, tuple[Part, ...]] = {
-    "scratch": ("rec",),
-    "kd": ("rec", "kd"),
-    "dukd": ("rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"),
+
+class Term(Settings):
+    """A term of the loss: what the student's answers to a view are compared with, and how."""
+
+    model_config = ConfigDict(json_schema_extra={"short": "weight"})
+
+    view: View
+    """Whose inputs the student answers."""
+    to: str
+    """What its answers are compared with: `truth`, or an answer of the cache by its name, which is `teacher`."""
+    by: Annotated[str, one_of(MEASURES)] = "l1"
+    """How: l1 is the mean absolute difference, mse the mean squared one; charbonnier and fft: docs/method.md."""
+    weight: Weight = 1.0
+    """λ. 0 switches the term off."""
+
+    def __str__(self) -> str:
+        return f"student and {self.to} on {self.view}"
+
+
+_SCRATCH = {"rec": Term(view="base", to="truth")}
+_KD = _SCRATCH | {"kd": Term(view="base", to="teacher")}
+_DUKD = _KD | {
+    "zoom_in": Term(view="zoom_in", to="teacher"),
+    "zoom_out_rec": Term(view="zoom_out", to="truth"),
+    "zoom_out_kd": Term(view="zoom_out", to="teacher"),
 }
 
+METHODS: dict[str, dict[str, Term]] = {"scratch": _SCRATCH, "kd": _KD, "dukd": _DUKD}
+"""The terms of each method, by name."""
 
-def weights_of(method: Method, loss: Loss) -> dict[Part, float]:
-    """The parts that `method` has, with their weights; parts of weight 0 are left out."""
-    weights = {part: float(getattr(loss, part)) for part in _OF_METHOD[method]}
-    return {part: weight for part, weight in weights.items() if weight > 0}
+KNOWN = {name: term for terms in METHODS.values() for name, term in terms.items()}
+"""The terms that some method has."""
 
 
-def l1(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of a student's output and a cached target: u8 in 0…255, or float in [0,1]."""
-    if target.dtype.is_floating_point:
-        return (output.float() - target.float()).abs().mean()
-    return (output.float() - target.float().div(255)).abs().mean()
+def without_weights(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
+    """What terms measure: their values can be told as one curve where this is the same."""
+    return {name: term.model_dump(exclude={"weight"}) for name, term in terms.items()}
+
+
+class _Named(Term):
+    """A term in a list."""
+
+    name: str | None = None
+
+
+class Loss(RootModel[dict[str, Term]]):
+    """Terms of the loss by name: a weight λ (`rec: 5`), or what of a term is to change (`rec: {by: mse}`). Those below
+    count where the method has them; the paper's weight of `rec` is 5 for EDSR and SwinIR, 1 for RCAN. Any other name is
+    a term of your own, given whole, for all methods. A list of whole terms takes the place of the methods' terms."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def of(self, method: str) -> dict[str, Term]:
+        """The terms that are trained with: those of `method` and the user's own; without those of weight 0."""
+        ours = KNOWN.keys() - METHODS[method].keys()
+        return {name: term for name, term in self.root.items() if term.weight > 0 and name not in ours}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: object) -> object:
+        """Every term whole, the methods' first: equal losses are written alike, and summed in one order."""
+        if isinstance(given, list):
+            given = dict.fromkeys(KNOWN, 0) | _by_name(_LIST.validate_python(given))
+        if not isinstance(given, Mapping | None):
+            return given
+        asked: dict[str, Any] = {**(given or {})}
+        unknown = [name for name, value in asked.items() if name not in KNOWN and not _is_whole(value)]
+        if unknown:
+            errors = [{"type": "extra_forbidden", "loc": (name,), "input": asked[name]} for name in unknown]
+            raise ValidationError.from_exception_data(cls.__name__, errors)  # type: ignore[arg-type]
+        plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | Term)}
+        asked |= {name: {"weight": weight} for name, weight in _WEIGHTS.validate_python(plain).items()}
+        known = {name: {**dict(term), **dict(asked.get(name, {}))} for name, term in KNOWN.items()}
+        return known | {name: asked[name] for name in sorted(asked.keys() - KNOWN.keys())}
+
+    @model_validator(mode="after")
+    def _names_can_be_columns(self) -> "Loss":
+        for name in self.root:
+            if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in BEFORE_TERMS:
+                words = f"letters, digits and _, and not {', '.join(BEFORE_TERMS)}"
+                raise ValueError(f"expected names of {words} for its terms, got {name!r}")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core)
+        whole = handler.resolve_ref_schema(reference)
+        term = handler.resolve_ref_schema(whole["additionalProperties"])
+        change = {key: term[key] for key in ("type", "properties", "additionalProperties", "short")}
+        weight = {key: term["properties"]["weight"][key] for key in ("type", "minimum")}
+        terms = {
+            name: {"anyOf": [weight, change], "default": known.weight, "description": f"{known}: {known.by}."}
+            for name, known in KNOWN.items()
+        }
+        name = {"type": "string", "description": "VIEW_TO_BY if not given."}
+        listed = change | {"properties": change["properties"] | {"name": name}, "required": term["required"]}
+        by_name = {"type": "object", "properties": terms, "additionalProperties": whole.pop("additionalProperties")}
+        del whole["type"]
+        whole["anyOf"] = [by_name, {"type": "array", "items": listed}]
+        return reference
+
+
+_LIST, _WEIGHTS = TypeAdapter(list[_Named]), TypeAdapter(dict[str, Weight], config=ConfigDict(allow_inf_nan=False))
+
+
+def _is_whole(given: object) -> bool:
+    """Whether it is meant for a term of one's own: it says what is compared."""
+    return isinstance(given, Term) or (isinstance(given, Mapping) and not given.keys().isdisjoint(("view", "to")))
+
+
+def _by_name(terms: list[_Named]) -> dict[str, Term]:
+    found: dict[str, Term] = {}
+    for term in terms:
+        name = term.name or re.sub(r"\W", "_", f"{term.view}_{term.to}_{term.by}")
+        if name in KNOWN:
+            raise ValueError(f"a list takes the place of the methods' terms, and {name!r} is one of them: rename it")
+        if name in found:
+            raise ValueError(f"two terms of the list are called {name!r}: give one of them another name")
+        found[name] = Term(**term.model_dump(exclude={"name"}))
+    return found

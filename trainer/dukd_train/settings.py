@@ -3,8 +3,9 @@
 Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR configuration).
 """
 
+from functools import cache
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,10 +22,23 @@ from dukd_cache.settings.model import (
     Seed,
     Settings,
     Weight,
+    one_of,
 )
+from dukd_cache.settings.roles import Marked, settings_with
+from dukd_cache.settings.schema import schema_of
+from dukd_train.objective import METHODS, Loss
 from dukd_train.scoring.scores import USUAL, MetricName
 
-Method = Literal["scratch", "kd", "dukd"]
+Method = Annotated[str, one_of(METHODS)]
+
+FREE = "free"
+"""A role: does not change what is trained, so a run may go on with another. (A cache is known by its digest.)"""
+FIXED = "fixed"
+"""A role: what no checkpoint of another fits."""
+OF_METHOD = "of the method"
+"""A role: a run and the baseline that it is compared with may differ in it."""
+
+_FREE, _OF_METHOD = Marked((FREE,)), Marked((OF_METHOD,))
 
 
 class Student(Settings):
@@ -34,23 +48,8 @@ class Student(Settings):
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
     settings: ByName[Any] = Field(default={})
     """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
-    init: Location | None = None
+    init: Annotated[Location | None, Marked(called=("pretrain_network_g",))] = None
     """Weights to start from, of this architecture and settings; of those of another scale, all but the upsampler's."""
-
-
-class Loss(Settings):
-    """Weights λ of the parts of the loss, each a mean absolute difference in [0,1]. 0 switches a part off."""
-
-    rec: Weight = 1.0
-    """base: student and truth. The paper has 5 for EDSR and SwinIR, 1 for RCAN."""
-    kd: Weight = 1.0
-    """base: student and teacher."""
-    zoom_in: Weight = 1.0
-    """zoom_in: student and teacher."""
-    zoom_out_rec: Weight = 1.0
-    """zoom_out: student and truth."""
-    zoom_out_kd: Weight = 1.0
-    """zoom_out: student and teacher."""
 
 
 class Chances(Settings):
@@ -87,9 +86,9 @@ class Augment(Settings):
 
     base: BaseChances = BaseChances()
     """Of base."""
-    zoom: Chances = Chances()
+    zoom: Annotated[Chances, _OF_METHOD] = Chances()
     """Of zoom_in, and of zoom_out too unless that has its own."""
-    zoom_out: Chances | None = None
+    zoom_out: Annotated[Chances | None, _OF_METHOD] = None
     """Of zoom_out; those of `zoom` if not given. The authors' released code does not augment it."""
 
     def of(self, view: View) -> Chances:
@@ -116,13 +115,13 @@ class Optimizer(Settings):
 
     kind: Literal["adam", "adamw"] = "adam"
     """adam, or adamw: its weight decay is not scaled by the gradients' moments."""
-    lr: PositiveReal = 1e-4
+    lr: Annotated[PositiveReal, Marked(called=("learning_rate",))] = 1e-4
     """Learning rate at the start."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of the averaged gradients and of their squares."""
     weight_decay: Weight = 0.0
     """adam: this factor times the weights is added to the gradients (L2). adamw: the weights shrink by lr times it."""
-    clip: PositiveReal | None = None
+    clip: Annotated[PositiveReal | None, Marked(called=("grad_clip", "gradient_clip_val"))] = None
     """Largest norm of all gradients together; none by default."""
 
 
@@ -137,7 +136,7 @@ class Schedule(Settings):
     """multistep: factor on the rate at each milestone."""
     floor: Probability = 0.0
     """cosine: the last rate as a fraction of the first."""
-    warmup: Count = 0
+    warmup: Annotated[Count, Marked(called=("warmup_iter",))] = 0
     """Steps over which the rate rises linearly from nothing; no more than the run has."""
 
     @field_validator("milestones")
@@ -161,7 +160,7 @@ class ImageSet(Settings):
 class Validation(Settings):
     """Scores during training."""
 
-    every: Count = 0
+    every: Annotated[Count, Marked(called=("val_freq",))] = 0
     """Steps between validations; 0: only at the end."""
     sets: ByName[ImageSet] = Field(default={})
     """Image sets by name."""
@@ -189,47 +188,47 @@ class Logging(Settings):
 class TrainConfig(Settings):
     """All settings of a run."""
 
-    method: Method = "dukd"
+    method: Annotated[Method, _OF_METHOD] = "dukd"
     """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
-    cache: CacheAddress
+    cache: Annotated[CacheAddress, Marked((FREE, OF_METHOD))]
     """Folder of a finished cache, or its address: s3://bucket/cache."""
     scale: Literal[2, 3, 4] | None = None
     """SR factor. It follows from the cache; where it is given, a cache of another one is refused."""
-    student: Student = Student()
+    student: Annotated[Student, Marked((FIXED,))] = Student()
     """The network to train."""
-    steps: Positive = 250_000
+    steps: Annotated[Positive, Marked(called=("max_steps", "total_iter"))] = 250_000
     """Optimizer steps of the whole run."""
-    batch: Positive = 16
+    batch: Annotated[Positive, Marked(called=("batch_size", "batch_size_per_gpu"))] = 16
     """Records of each view a step."""
-    patch: Positive | None = None
+    patch: Annotated[Positive | None, Marked(called=("gt_size", "lq_size", "patch_size"))] = None
     """Side of a training patch cut at random out of the cached one; the whole of it if not given."""
-    loss: Loss = Loss()
-    """Weights of the parts of the loss."""
+    loss: Annotated[Loss, _OF_METHOD] = Loss({})
+    """What the student is compared with."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
-    data: Data = Data()
+    data: Annotated[Data, _FREE] = Data()
     """Where records are kept while the student trains."""
     optimizer: Optimizer = Optimizer()
     """How gradients become steps."""
     schedule: Schedule = Schedule()
     """How the learning rate falls."""
-    ema: Probability = 0.999
+    ema: Annotated[Probability, Marked(called=("ema_decay",))] = 0.999
     """Decay of the averaged weights, which are what is scored and saved."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16, fp16: the student computes in it where PyTorch deems it safe; weights and sums stay float32."""
-    compile: bool = False
+    compile: Annotated[bool, _FREE] = False
     """Compile the student with torch.compile: a minute at the start, faster steps then. Needs a C++ compiler."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], _FREE] = "auto"
     """auto: a GPU if there is one."""
-    seed: Seed = 0
+    seed: Annotated[Seed, Marked((OF_METHOD,), called=("manual_seed",))] = 0
     """Of weights, order, crops and augmentation."""
-    log_every: Positive = 100
+    log_every: Annotated[Positive, Marked((FREE,), called=("print_freq",))] = 100
     """Steps between rows of `curve.csv`."""
-    checkpoint_every: Positive = 1000
+    checkpoint_every: Annotated[Positive, Marked((FREE,), called=("save_checkpoint_freq",))] = 1000
     """Steps between checkpoints; a run that was killed goes on from the last one."""
-    validation: Validation = Validation()
+    validation: Annotated[Validation, _FREE] = Validation()
     """Scores during training."""
-    logging: Logging = Logging()
+    logging: Annotated[Logging, _FREE] = Logging()
     """Trackers of experiments."""
 
     @model_validator(mode="after")
@@ -237,3 +236,9 @@ class TrainConfig(Settings):
         if self.schedule.warmup > self.steps:
             raise ValueError(f"schedule.warmup: expected at most steps ({self.steps}), got {self.schedule.warmup}")
         return self
+
+
+@cache
+def with_role(role: str) -> tuple[str, ...]:
+    """Dotted paths of the settings, and groups of them, that are marked so: FREE, FIXED, OF_METHOD."""
+    return settings_with(schema_of(TrainConfig), role)

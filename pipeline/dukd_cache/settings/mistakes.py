@@ -5,31 +5,11 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
-from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths
+from dukd_cache.settings.roles import called_here
+from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths, required_in
 from dukd_cache.system.errors import unknown_name
 
 Location = Sequence[str | int]
-
-CALLED_HERE = {
-    "batch_size": "batch",
-    "batch_size_per_gpu": "batch",
-    "ema_decay": "ema",
-    "grad_clip": "optimizer.clip",
-    "gradient_clip_val": "optimizer.clip",
-    "gt_size": "patch",
-    "learning_rate": "optimizer.lr",
-    "lq_size": "patch",
-    "manual_seed": "seed",
-    "max_steps": "steps",
-    "patch_size": "patch",
-    "pretrain_network_g": "student.init",
-    "print_freq": "log_every",
-    "save_checkpoint_freq": "checkpoint_every",
-    "total_iter": "steps",
-    "val_freq": "validation.every",
-    "warmup_iter": "schedule.warmup",
-}
-"""What users of other trainers call a setting."""
 
 _LONGEST = 80
 """Characters of a value that a line shows."""
@@ -61,7 +41,9 @@ def _unknown(location: Location, schema: Node) -> str:
     valid = names_in(schema, group)
     suggested = " or ".join(repr(path) for path in _nearest(name, group, valid, schema))
     hint = f" did you mean {suggested}?" if suggested else ""
-    return f"unknown setting {_dotted(location)!r}:{hint} (valid: {', '.join(valid)})"
+    own = required_in(schema, location)
+    others = f", or a name of your own with {' and '.join(own)}" if own else ""
+    return f"unknown setting {_dotted(location)!r}:{hint} (valid: {', '.join(valid)}{others})"
 
 
 def _nearest(name: str, group: Location, valid: list[str], schema: Node) -> list[str]:
@@ -71,8 +53,8 @@ def _nearest(name: str, group: Location, valid: list[str], schema: Node) -> list
         return [_dotted([*group, same[0]])]
     if elsewhere := [_dotted(path) for path in everywhere if path[-1] == name.lower()]:
         return elsewhere
-    if name in CALLED_HERE:
-        return [CALLED_HERE[name]]
+    if name in (others := called_here(schema)):
+        return [others[name]]
     if alike := get_close_matches(name.lower(), valid, n=1, cutoff=0.5):
         return [_dotted([*group, alike[0]])]
     return [_dotted([*group, other, name]) for other in valid if is_free(schema, [*group, other])]

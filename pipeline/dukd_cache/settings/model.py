@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, core_schema
 
 from dukd_cache.settings import mistakes, yaml_file
 from dukd_cache.settings.addresses import Address, local_path, parsed
@@ -67,6 +67,11 @@ class Settings(BaseModel):
         return _nothing_is_empty(given)
 
 
+def one_of(names: Iterable[str]) -> GetPydanticSchema:
+    """Makes `str` a name of a table: `Annotated[str, one_of(METHODS)]`. For words that are fixed there is `Literal`."""
+    return GetPydanticSchema(lambda _type, _handler: core_schema.literal_schema([*names]))
+
+
 Model = TypeVar("Model", bound=Settings)
 
 
@@ -78,7 +83,7 @@ def load(model: type[Model], path: Path, section: str | None = None, overrides: 
     """
     content = yaml_file.read(path, section)
     for override in overrides:
-        yaml_file.change(content, override)
+        yaml_file.change(content, override, schema_of(model))
     return validated(model, content)
 
 

@@ -5,12 +5,13 @@ reads `params.yaml` by YAML 1.2, and so does this.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dukd_cache.settings.schema import Node, short_of
 from dukd_cache.system.errors import SettingError, unknown_name
 
 _FOREIGN = ("network_g", "datasets", "train")
@@ -58,8 +59,8 @@ def read(path: Path, section: str | None) -> dict[str, Any]:
     return _by_name(settings[section], f"{path}: section {section}")
 
 
-def change(settings: dict[str, Any], override: str) -> None:
-    """Set what `override` (`a.b=value`, the value in YAML) says; missing or empty groups on the way are made.
+def change(settings: dict[str, Any], override: str, schema: Node) -> None:
+    """Set what `override` (`a.b=value`, the value in YAML) says.
 
     Raises:
         SettingError: not `name=value`, a value that is not YAML, or a way through something that is no group.
@@ -68,20 +69,35 @@ def change(settings: dict[str, Any], override: str) -> None:
     names = [name.strip() for name in path.split(".")]
     if not equals or not all(names):
         raise SettingError(f"--set {override}: expected key=value, like optimizer.lr=2e-4")
+    try:
+        put(settings, names, parse(value), schema)
+    except yaml.YAMLError as error:
+        raise SettingError(f"--set {shown(override)}: {shown(value)!r} is not a YAML value") from error
+    except SettingError as error:
+        raise SettingError(f"--set {override}: {error}") from error
+
+
+def put(settings: dict[str, Any], names: Sequence[str], value: object, schema: Node) -> None:
+    """Set `value` at the path `names`; missing or empty groups on the way are made, those given as one value spelt out.
+
+    Raises:
+        SettingError: a way through something that is no group.
+    """
     for depth, name in enumerate(names[:-1], 1):
         group = {} if settings.get(name) is None else settings[name]
         if not isinstance(group, dict):
-            path = ".".join(names[:depth])
-            what = (
-                f"a list: give it whole, {path}=[…]" if isinstance(group, list) else "a value, not a group of settings"
-            )
-            raise SettingError(f"--set {override}: {path} is {what}")
+            path, short = ".".join(names[:depth]), short_of(schema, names[:depth])
+            if isinstance(group, list):
+                raise SettingError(f"{path} is a list: give it whole, {path}=[…]")
+            if short is None:
+                raise SettingError(f"{path} is a value, not a group of settings")
+            group = {short: group}
         settings[name] = dict(group)  # a copy, as YAML anchors share groups
         settings = settings[name]
-    try:
-        settings[names[-1]] = parse(value)
-    except yaml.YAMLError as error:
-        raise SettingError(f"--set {shown(override)}: {shown(value)!r} is not a YAML value") from error
+    there, short = settings.get(names[-1]), short_of(schema, names)
+    if short and isinstance(there, dict) and not isinstance(value, dict):
+        value = there | {short: value}  # the rest of the group stays
+    settings[names[-1]] = value
 
 
 def shown(text: str) -> str:

@@ -173,8 +173,25 @@ def test_a_section_of_a_file_that_holds_others_too(tmp_path: Path) -> None:
 )
 def test_set_changes_what_it_names(override: str, expected: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"steps": 5, "loss": {"kd": 1}, "optimizer": None, "betas": [1]}
-    yaml_file.change(settings, override)
+    yaml_file.change(settings, override, {})
     assert settings == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("loss.kd.by=mse", {"kd": {"weight": 1, "by": "mse"}, "rec": {"by": "fft"}}),
+        ("loss.rec=5", {"kd": 1, "rec": {"by": "fft", "weight": 5}}),
+        ("loss.rec={weight: 5}", {"kd": 1, "rec": {"weight": 5}}),
+        ("loss.kd=3", {"kd": 3, "rec": {"by": "fft"}}),
+    ],
+)
+def test_a_value_stands_for_one_setting_of_its_group(override: str, expected: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"loss": {"kd": 1, "rec": {"by": "fft"}}}
+    term = {"type": "object", "properties": {"weight": {}, "by": {}}, "short": "weight"}
+    schema = {"properties": {"loss": {"additionalProperties": {"anyOf": [{"type": "number"}, term]}}}}
+    yaml_file.change(settings, override, schema)
+    assert settings == {"loss": expected}
 
 
 @pytest.mark.parametrize(
@@ -196,14 +213,14 @@ def test_set_changes_what_it_names(override: str, expected: dict[str, Any]) -> N
 def test_set_refuses(override: str, message: str) -> None:
     settings = {"steps": 5, "loss": {"kd": 1}, "betas": [1]}
     with pytest.raises(SettingError) as caught:
-        yaml_file.change(settings, override)
+        yaml_file.change(settings, override, {})
     assert str(caught.value) == f"--set {override}: {message}"
 
 
 @pytest.mark.parametrize("brackets", ["[" * 3000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
 def test_thousands_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"--set loss=.* is not a YAML value$") as caught:
-        yaml_file.change({}, f"loss={brackets}")
+        yaml_file.change({}, f"loss={brackets}", {})
     assert len(str(caught.value)) < 250
     with pytest.raises(SettingError, match=r"not a YAML file .brackets or groups within each other, hundreds deep"):
         read(tmp_path, f"loss: {brackets}")
@@ -211,5 +228,5 @@ def test_thousands_of_brackets_are_one_short_line(brackets: str, tmp_path: Path)
 
 def test_set_leaves_a_group_alone_that_shares_an_anchor(tmp_path: Path) -> None:
     settings = read(tmp_path, "base: &often {hflip: 0.9}\nzoom: *often\n")
-    yaml_file.change(settings, "zoom.hflip=0.1")
+    yaml_file.change(settings, "zoom.hflip=0.1", {})
     assert settings == {"base": {"hflip": 0.9}, "zoom": {"hflip": 0.1}}

@@ -28,6 +28,7 @@ def example(step: int = 7) -> Checkpoint:
         begun=1e9,
         seconds=1.25,
         cache_digest="d1",
+        terms={"rec": {"view": "base", "to": "truth", "by": "l1"}},
         losses={"rec": [0.1, 1 / 3], "kd": []},
         student=student.state_dict(),
         ema=ema.state_dict(),

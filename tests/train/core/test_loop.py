@@ -29,7 +29,7 @@ from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows
 from dukd_train.keeping.curve import CURVE, CurveFile
 from dukd_train.keeping.validation import Validator
-from dukd_train.objective import PARTS, Part, weights_of
+from dukd_train.objective import KNOWN
 from dukd_train.settings import TrainConfig
 
 CPU = torch.device("cpu")
@@ -43,14 +43,14 @@ Settings = Callable[..., TrainConfig]
 def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     """Train into the new folder `out`."""
     cache = Cache(config.cache)
-    weights = weights_of(config.method, config.loss)
-    targets = {view: [PARTS[part][1] for part in weights if PARTS[part][0] == view] for view in VIEWS}
+    terms = config.loss.of(config.method)
+    targets = {view: [term.to for term in terms.values() if term.view == view] for view in VIEWS}
     rows, _ = open_rows(cache, {view: names for view, names in targets.items() if names}, config.data, CPU)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, 2, config.student.settings)
     order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
     batches = Batches(rows, order, config.augment, CPU)
-    training = Training(config, student, batches, weights, World(CPU), cache.digest, 0.0)
+    training = Training(config, student, batches, terms, World(CPU), cache.digest, 0.0)
     out.mkdir()
     kept: list[Network] = []
     validator = Validator(config.validation, 2, torch.device("cpu"))
@@ -107,7 +107,7 @@ class ByHand:
         parts = self.losses()
         total = torch.zeros(())
         for name, value in parts.items():
-            total = total + getattr(self.config.loss, name) * value
+            total = total + self.config.loss.root[name].weight * value
         gradients = torch.autograd.grad(total, self.values)
         if chosen.clip is not None:
             norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
@@ -245,11 +245,11 @@ def test_golden_curve(settings_of: Settings, tmp_path: Path) -> None:
         DUKD_RECORD_GOLDEN=1 pytest tests/train/test_loop.py -k golden
     """
     go(settings_of(augment={"base": {"invert": 0.2}}, ema=0.99, patch=12), tmp_path / "run")
-    found = {name: [row[name] for row in curve(tmp_path / "run")] for name in ("total", *PARTS)}
+    found = {name: [row[name] for row in curve(tmp_path / "run")] for name in ("total", *KNOWN)}
     if "DUKD_RECORD_GOLDEN" in os.environ:
         GOLDEN.write_text(json.dumps({"torch": torch.__version__, "losses": found}, indent=1) + "\n")
     recorded = json.loads(GOLDEN.read_text())
-    expected: dict[Part | str, list[float]] = recorded["losses"]
+    expected: dict[str, list[float]] = recorded["losses"]
     for name, values in expected.items():
         if found[name] != pytest.approx(values, rel=2e-3, abs=2e-5):
             pytest.fail(_diagnosis(name, found[name], values, recorded["torch"]))

@@ -30,8 +30,10 @@ from dukd_train.core.run import run
 from dukd_train.errors import DivergedError, RunError
 from dukd_train.keeping import run_folder
 from dukd_train.keeping.validation import Validator
+from dukd_train.objective import Loss
 from dukd_train.scoring.scores import Score
 from dukd_train.settings import TrainConfig
+from dukd_train.watching.observers import Observer, Row
 
 Settings = Callable[..., TrainConfig]
 SPAN = {"architecture": "SPAN", "settings": {"feature_channels": 8}}
@@ -326,6 +328,27 @@ def test_settings_that_do_not_change_what_is_trained_are_free(
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
     steps = [line.split(",")[0] for line in (tmp_path / "run" / "curve.csv").read_text().splitlines()]
     assert steps == ["step", "3", "4", "6", "8", "10"]
+
+
+def test_losses_by_another_measure_have_no_share_in_a_mean(settings_of: Settings, tmp_path: Path) -> None:
+    """The row of steps 7 to 9 is of steps 8 and 9 alone, as the checkpoint's loss of step 7 was another's."""
+    asked, out = settings_of(method="scratch", log_every=3, checkpoint_every=7, steps=9), tmp_path / "run"
+    other = asked.model_copy(update={"loss": Loss({"rec": {"by": "mse", "weight": 2}})})
+    with pytest.MonkeyPatch.context() as patch:
+        in_step(9, interrupt, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(asked, out)
+    message = r"holds a run with loss.rec.by = l1, asked for mse; choose another --out, or go on with --allow-changes"
+    with pytest.raises(RunError, match=message):
+        run(other, out)
+    rows: list[Row] = []
+    note = Observer()
+    note.logged = rows.append  # type: ignore[method-assign]
+    run(other, out, [note], allow_changes=True)
+    assert [row.step for row in rows] == [9]
+    assert rows[0].total == 2 * rows[0].parts["rec"] < 0.1  # squares of small differences
+    lines = (out / "config.yaml").read_text().splitlines()
+    assert lines[:2] == ["# until step 7: loss.rec.by = l1", "# until step 7: loss.rec.weight = 1.0"]
 
 
 def test_changes_that_are_allowed_stay_on_record(settings_of: Settings, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from dukd_train.core import checkpoint
 from dukd_train.core.learner import Learner
 from dukd_train.core.run import run
 from dukd_train.errors import RunError
+from dukd_train.objective import MEASURES, METHODS
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer
 
@@ -95,6 +96,7 @@ def test_what_a_finished_run_holds(
     student = networks.load(out / "student.safetensors")
     assert facts == {
         "method": method,
+        "loss": {name: vars(term) for name, term in METHODS[method].items()},
         "seed": 5,
         "student": "EDSR",
         "parameters": student.parameters_count,
@@ -111,7 +113,7 @@ def test_what_a_finished_run_holds(
     with (out / "curve.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows] == ["1", "2", "3"]
-    assert all([name for name in row if row[name]] == ["step", "lr", "total", *columns] for row in rows)
+    assert all([*row] == [name for name in row if row[name]] == ["step", "lr", "total", *columns] for row in rows)
     with (out / "validation.csv").open(newline="") as stream:
         assert [(row["step"], row["set"]) for row in csv.DictReader(stream)] == [("3", "V")]
 
@@ -232,6 +234,35 @@ def test_missing_views_are_named_with_the_option_that_makes_them(
     )
     run(settings_of(cache=only_in, steps=1, loss={"zoom_out_rec": 0, "zoom_out_kd": 0}), out)
     run(settings_of(method="kd", cache=base_folder, steps=1), tmp_path / "kd")
+
+
+@pytest.mark.parametrize(
+    ("view", "to", "message"),
+    [
+        ("zoom_in", "truth", "records of zoom_in have no truth, only teacher; set loss.own=0"),
+        ("base", "techer", "{cache}: unknown array 'techer': did you mean 'teacher'? (valid: teacher, truth)"),
+        ("base", "input", "{cache}: unknown array 'input': (valid: teacher, truth)"),
+    ],
+)
+def test_terms_that_the_cache_cannot_serve(
+    settings_of: Settings, tmp_path: Path, cache_folder: Path, view: str, to: str, message: str
+) -> None:
+    found = refusal(settings_of(loss={"own": {"view": view, "to": to}}), tmp_path / "run")
+    assert found == f"loss.own: {message.format(cache=cache_folder)}"
+    assert not (tmp_path / "run").exists()
+
+
+def test_terms_of_ones_own_are_trained_with(settings_of: Settings, tmp_path: Path, pairs_folder: Path) -> None:
+    """Every measure, two terms of one target, a student of pairs; the total is the sum of them all."""
+    own = {by: {"view": "base", "to": "truth", "by": by, "weight": 0.5} for by in MEASURES}
+    facts = run(settings_of(method="scratch", cache=pairs_folder, steps=3, loss={"rec": 2, **own}), tmp_path / "run")
+    assert list(facts["loss"]) == ["rec", *sorted(own)]
+    with (tmp_path / "run" / "curve.csv").open(newline="") as stream:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    for row in rows:
+        assert row["rec"] == row["l1"]
+        assert row["total"] == pytest.approx(2 * row["rec"] + 0.5 * sum(row[by] for by in own), abs=5e-6)
+    assert len({row["fft"] for row in rows}) == 3
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,25 @@ from torch import Tensor
 
 from dukd_cache import networks
 from dukd_train.errors import DivergedError
-from dukd_train.keeping.curve import COLUMNS, CURVE, CurveFile, Losses, append_row, keep_rows_before
-from dukd_train.objective import Part
+from dukd_train.keeping.curve import CURVE, CurveFile, Losses, append_row, keep_rows_before
+from dukd_train.objective import BEFORE_TERMS, Term
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Row, Start
 
+COLUMNS = (*BEFORE_TERMS, "rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd")
 
-def of(**parts: float) -> dict[Part, Tensor]:
-    """The parts of one step's loss."""
-    return {part: torch.tensor(value) for part, value in parts.items()}  # type: ignore[misc]
+
+DETAIL = {"view": "base", "to": "truth"}
+
+
+def weighted(**weights: float) -> dict[str, Term]:
+    """Terms of the loss."""
+    return {name: Term(view="base", to="truth", weight=weight) for name, weight in weights.items()}
+
+
+def of(**parts: float) -> dict[str, Tensor]:
+    """The terms of one step's loss."""
+    return {part: torch.tensor(value) for part, value in parts.items()}
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -26,14 +36,15 @@ def rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def begun(run: Path, step: int) -> CurveFile:
+def begun(run: Path, step: int, **changes: object) -> CurveFile:
     """The file of a training that goes on after `step` steps."""
+    config = TrainConfig.model_validate({"cache": run, **changes})
     file = CurveFile(run)
-    file.started(Start(TrainConfig(cache=run), run, step, 100, networks.build("EDSR", 2, {"channels": 1, "blocks": 1})))
+    file.started(Start(config, run, step, 100, networks.build("EDSR", 2, {"channels": 1, "blocks": 1})))
     return file
 
 
-def row(step: int, lr: float, total: float, parts: dict[Part, float]) -> Row:
+def row(step: int, lr: float, total: float, parts: dict[str, float]) -> Row:
     return Row(step, lr, total, parts, images_per_second=1.0, waiting=0.0, seconds=1.0, left=0.0)
 
 
@@ -43,8 +54,33 @@ def test_header_is_the_contract(tmp_path: Path) -> None:
     assert (tmp_path / CURVE).read_text().splitlines() == [header]
 
 
+@pytest.mark.parametrize(
+    ("changes", "terms"),
+    [
+        ({"method": "scratch", "loss": {"kd": 3}}, ["rec"]),
+        ({"loss": {"kd": 0, "zoom_in": 0, "z": DETAIL, "a": DETAIL}}, ["rec", "zoom_out_rec", "zoom_out_kd", "a", "z"]),
+        ({"loss": [DETAIL]}, ["base_truth_l1"]),
+    ],
+)
+def test_columns_are_the_runs_own_terms(tmp_path: Path, changes: dict[str, object], terms: list[str]) -> None:
+    begun(tmp_path, 0, **changes)
+    assert (tmp_path / CURVE).read_text().strip().split(",") == ["step", "lr", "total", *terms]
+
+
+def test_columns_of_terms_that_are_gone_stay_with_their_rows(tmp_path: Path) -> None:
+    begun(tmp_path, 0, method="kd").logged(row(3, 1e-4, 7.0, {"rec": 3.0, "kd": 4.0}))
+    begun(tmp_path, 5, method="scratch", loss={"a": DETAIL}).logged(row(6, 1e-4, 2.0, {"rec": 1.5, "a": 0.5}))
+    assert (tmp_path / CURVE).read_text().splitlines() == [
+        "step,lr,total,rec,kd,a",
+        "3,1.000e-04,7.000000,3.000000,4.000000,",
+        "6,1.000e-04,2.000000,1.500000,,0.500000",
+    ]
+    begun(tmp_path, 0, method="scratch")
+    assert (tmp_path / CURVE).read_text() == "step,lr,total,rec\n"
+
+
 def test_means_since_the_last_time() -> None:
-    losses = Losses({"rec": 2.0, "zoom_in": 0.5}, 0, {})
+    losses = Losses(weighted(rec=2.0, zoom_in=0.5), 0, {})
     for rec, zoom_in in [(1.0, 4.0), (2.0, 0.0), (6.0, 2.0)]:
         losses.add(of(rec=rec, zoom_in=zoom_in))
     assert losses.take() == (7.0, {"rec": 3.0, "zoom_in": 2.0})
@@ -67,12 +103,12 @@ def test_a_row_of_the_file(tmp_path: Path) -> None:
 def test_stopping_between_rows_loses_nothing(asked_at: tuple[int, ...]) -> None:
     """With the pending losses of those before, new ones have the mean that the old ones would have had."""
     values = torch.rand(5, generator=torch.Generator().manual_seed(0)).tolist()
-    straight, pieces = Losses({"rec": 1.0}, 0, {}), Losses({"rec": 1.0}, 0, {})
+    straight, pieces = Losses(weighted(rec=1.0), 0, {}), Losses(weighted(rec=1.0), 0, {})
     for step, value in enumerate(values):
         if step in asked_at:
             pending = pieces.pending()
             assert pending == {"rec": values[:step]}
-            pieces = Losses({"rec": 1.0}, step, pending)
+            pieces = Losses(weighted(rec=1.0), step, pending)
         straight.add(of(rec=value))
         pieces.add(of(rec=value))
     mean = pieces.take()
@@ -82,7 +118,7 @@ def test_stopping_between_rows_loses_nothing(asked_at: tuple[int, ...]) -> None:
 
 
 def test_losses_of_other_parts_have_no_share_in_a_mean() -> None:
-    losses = Losses({"rec": 1.0, "kd": 1.0}, 7, {"rec": [4.0, 5.0]})
+    losses = Losses(weighted(rec=1.0, kd=1.0), 7, {"rec": [4.0, 5.0]})
     losses.add(of(rec=1.0, kd=2.0))
     assert losses.take() == (3.0, {"rec": 1.0, "kd": 2.0})
 
@@ -95,7 +131,7 @@ def test_losses_of_other_parts_have_no_share_in_a_mean() -> None:
     ],
 )
 def test_the_first_loss_that_is_no_number_is_named(values: list[tuple[float, float]], message: str) -> None:
-    losses = Losses({"rec": 1.0, "kd": 1.0}, 99, {"rec": [1.0], "kd": [1.0]})
+    losses = Losses(weighted(rec=1.0, kd=1.0), 99, {"rec": [1.0], "kd": [1.0]})
     losses.add(of(rec=1.0, kd=1.0))
     losses.pending()
     for rec, kd in values:
@@ -106,7 +142,7 @@ def test_the_first_loss_that_is_no_number_is_named(values: list[tuple[float, flo
 
 
 def test_what_was_asked_for_is_a_copy() -> None:
-    losses = Losses({"rec": 1.0}, 0, {})
+    losses = Losses(weighted(rec=1.0), 0, {})
     losses.add(of(rec=1.0))
     pending = losses.pending()
     losses.add(of(rec=2.0))

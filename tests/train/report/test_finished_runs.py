@@ -112,6 +112,21 @@ def test_curves_leave_out_what_the_method_has_not(tmp_path: Path) -> None:
     assert run.validation() == {("S", ""): [(10, 30.5), (20, 31.0)], ("T", ""): [(10, 20.0)]}
 
 
+def test_each_term_has_a_panel_that_says_what_it_is(tmp_path: Path) -> None:
+    """Terms of one name by other measures are not on the same axes; nor is what has no term any more."""
+    folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", loss={"rec": {"by": "mse"}})]
+    for folder in folders:
+        (folder / "curve.csv").write_text("step,lr,total,rec,kd,old\n10,1e-4,0.5,0.25,0.125,1\n")
+    drawn = panels(group_runs(load_runs(folders)))
+    assert [(panel.title, panel.unit, [*panel.lines]) for panel in drawn] == [
+        ("total (each method has its own terms)", "loss", ["a", "b"]),
+        ("rec: student and truth on base by l1", "l1", ["a"]),
+        ("kd: student and teacher on base", "l1", ["a", "b"]),
+        ("old", "loss", ["a", "b"]),
+        ("rec: student and truth on base by mse", "mse", ["b"]),
+    ]
+
+
 @pytest.mark.parametrize("content", ["step,lr,total\n10,1e-4,oops\n", "step,lr,total\n,1e-4,1\n", "lr,total\n1,1\n"])
 def test_damaged_curves_are_named(tmp_path: Path, content: str) -> None:
     folder = make_run(tmp_path / "kd")

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from dukd_cache.settings.model import validated
+from dukd_cache.settings.roles import within
+from dukd_cache.settings.schema import paths, schema_of
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import apart, baseline, differing_settings, group_runs
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import OF_METHOD, Chances, TrainConfig, with_role
 
 
 def run(name: str, seed: int = 0, method: str = "kd", **changes: Any) -> Run:
@@ -94,6 +96,29 @@ def test_a_baseline_differs_in_its_method_alone() -> None:
         "other-cache": "scratch-big",
     }
     assert baseline(groups[3], groups, "kd") is None
+
+
+def test_each_setting_of_the_zoom_augmentations_may_differ_from_the_baselines() -> None:
+    every = [".".join(path) for path in paths(schema_of(TrainConfig)) if path[:1] == ("augment",)]
+    of_zoom = [name for name in every if name.startswith("augment.zoom")]
+    assert {f"augment.zoom{out}.{name}" for out in ("", "_out") for name in Chances.model_fields} <= {*of_zoom}
+    assert [name for name in of_zoom if not within(name, with_role(OF_METHOD))] == []
+    assert not within("augment.base.hflip", with_role(OF_METHOD))
+
+
+def test_a_loss_of_ones_own_has_the_nearest_baseline() -> None:
+    detail = {"view": "base", "to": "truth", "by": "fft", "weight": 0.05}
+    groups = group_runs(
+        [
+            run("kd"),
+            run("kd-detail", loss={"detail": detail}),
+            run("dukd-detail", method="dukd", loss={"detail": detail}),
+            run("dukd-mse", method="dukd", loss={"rec": {"by": "mse"}}),
+        ]
+    )
+    found = [baseline(group, groups, "kd") for group in groups[2:]]
+    assert [other.name for other in found if other] == ["kd-detail", "kd"]
+    assert differing_settings([groups[0], groups[3]]) == {"method": ["kd", "dukd"], "loss.rec.by": ["l1", "mse"]}
 
 
 def test_settings_that_differ() -> None:

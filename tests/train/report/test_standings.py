@@ -12,7 +12,7 @@ from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import Group, group_runs
 from dukd_train.report.standings import best_groups, choose_baseline, image_differences, standings
 from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import Augment, TrainConfig
 
 PSNRS = {
     # two images of set A
@@ -60,6 +60,17 @@ def test_gains_are_paired_by_seed(groups: list[Group], comparison: Comparison) -
     assert [*dukd.gains] == ["scratch"]  # there is no kd
     assert dukd.gains["scratch"]["A"]["psnr_y"].values == pytest.approx((0.2, 0.3))  # seed 2 has no partner
     assert dukd.pairs == [2]
+
+
+def test_augmentations_of_the_zoom_views_leave_the_gains(comparison: Comparison) -> None:
+    """Those that docs/method.md recommends for the released code."""
+    still = {"zoom_out": dict.fromkeys(("hflip", "vflip", "transpose", "invert"), 0)}
+    augmented = [
+        Run(run.name, run.folder, run.config.model_copy(update={"augment": Augment.model_validate(still)}), {})
+        for run in of_method("dukd", 2)
+    ]
+    _, dukd = standings(group_runs([*of_method("scratch", 2), *augmented]), comparison)
+    assert dukd.gains["scratch"]["A"]["psnr_y"].values == pytest.approx((0.2, 0.3))
 
 
 def test_tables_of_groups(groups: list[Group], comparison: Comparison) -> None:

@@ -52,6 +52,7 @@ def test_what_a_setting_does_not_take(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     right = {"cache": str(cache_folder), "steps": 1, "device": "cpu", "validation": {"sets": {"mine": {"hr": "hr"}}}}
+    right["loss"] = {"mine": {"view": "base", "to": "truth"}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(right))
     faults: list[str] = []
     for value in awkward(node):

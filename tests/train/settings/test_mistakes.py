@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dukd_cache.settings.mistakes import CALLED_HERE
 from dukd_cache.settings.model import validated
+from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import names_in, paths, schema_of, settings
 from dukd_cache.system.errors import SettingError
 from dukd_train.settings import TrainConfig
@@ -17,6 +17,8 @@ TOP = ", ".join(sorted(TrainConfig.model_fields))
 def content(path: tuple[str, ...], value: object) -> dict[str, Any]:
     """Settings that are complete but for one value."""
     made: dict[str, Any] = {"cache": "c"}
+    if path[:2] == ("loss", "Set5"):
+        made["loss"] = {"Set5": {"view": "base", "to": "truth"}}
     group = made
     for name in path[:-1]:
         group[name] = dict(group.get(name, {}))
@@ -201,6 +203,8 @@ def test_an_empty_group_has_its_defaults(path: tuple[str, ...]) -> None:
 
 def test_names_of_other_programs_lead_to_settings_that_exist() -> None:
     existing = {".".join(path) for path in paths(SCHEMA)}
-    assert set(CALLED_HERE.values()) <= existing
-    for theirs, ours in CALLED_HERE.items():
+    others = called_here(SCHEMA)
+    assert set(others.values()) <= existing
+    assert len(others) > 15
+    for theirs, ours in others.items():
         assert f"'{theirs}': did you mean '{ours}'?" in line({"cache": "c", theirs: 1})

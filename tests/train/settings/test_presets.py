@@ -47,8 +47,9 @@ def test_students_differ_in_the_network_and_its_weight_of_the_truth() -> None:
     edsr = flat("edsr_x4")
     for name, rec in (("rcan", 1.0), ("swinir", 5.0)):
         other = flat(f"{name}_x4")
-        assert other["loss"]["rec"] == rec
-        assert other == edsr | {key: other[key] for key in ("cache", "student")} | {"loss": edsr["loss"] | {"rec": rec}}
+        assert other["loss"]["rec"]["weight"] == rec
+        loss = edsr["loss"] | {"rec": edsr["loss"]["rec"] | {"weight": rec}}
+        assert other == edsr | {key: other[key] for key in ("cache", "student")} | {"loss": loss}
 
 
 def test_across_architectures_only_the_cache_is_another() -> None:

@@ -6,10 +6,10 @@ import pytest
 from tests.conftest import PROJECT
 
 from dukd_cache.settings import reference, schema
-from dukd_cache.settings.mistakes import CALLED_HERE
 from dukd_cache.settings.model import load
+from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import paths, schema_of
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import FREE, TrainConfig, with_role
 
 SCHEMA = schema_of(TrainConfig)
 PAGE = (PROJECT / "docs" / "settings.md").read_text()
@@ -44,10 +44,16 @@ def test_other_trainers_names_lead_to_settings_that_exist() -> None:
         assert named or "dukd-cache" in ours or ours.startswith("none"), theirs
 
 
-@pytest.mark.parametrize("name", CALLED_HERE)
+@pytest.mark.parametrize("name", called_here(SCHEMA))
 def test_hints_of_error_messages_agree_with_the_table(name: str) -> None:
     row = next(row for row in FOREIGN if f"`{name}`" in f"{row[0]} {row[1]}")
-    assert f"`{CALLED_HERE[name]}`" in row[2]
+    assert f"`{called_here(SCHEMA)[name]}`" in row[2]
+
+
+def test_the_page_about_training_names_what_may_change() -> None:
+    row = re.search(r"^\| (.*) \| may change;", (PROJECT / "docs" / "training.md").read_text(), re.MULTILINE)
+    assert row is not None
+    assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(with_role(FREE))
 
 
 OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE)

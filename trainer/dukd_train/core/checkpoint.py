@@ -16,7 +16,6 @@ import torch
 from dukd_cache.system.files import finished_file, write_atomically
 from dukd_cache.system.left_overs import remove_left_overs
 from dukd_train.errors import RunError
-from dukd_train.objective import Part
 
 KEPT = 2
 """How many checkpoints a run folder holds."""
@@ -37,8 +36,10 @@ class Checkpoint:
     """Time spent training so far."""
     cache_digest: str
     """Of the cache that was read."""
-    losses: dict[Part, list[float]]
-    """Of the steps since the last row of `curve.csv`."""
+    terms: dict[str, dict[str, str]]
+    """What the loss was made of, without its weights."""
+    losses: dict[str, list[float]]
+    """Of the steps since the last row of `curve.csv`, by term."""
     student: dict[str, Any]
     ema: dict[str, Any]
     optimizer: dict[str, Any]

@@ -13,7 +13,7 @@ from dukd_cache.networks.devices import AUTOCAST, compile_in_place
 from dukd_train.core.parallel import World
 from dukd_train.data.rows import Batch
 from dukd_train.errors import RunError
-from dukd_train.objective import PARTS, Part, l1
+from dukd_train.objective import MEASURES, Term
 from dukd_train.settings import Optimizer, TrainConfig
 
 
@@ -23,8 +23,8 @@ class Learner:
     Weights, averages and the optimizer's moments are float32, whatever the precision of the computation.
     """
 
-    def __init__(self, config: TrainConfig, student: Network, weights: Mapping[Part, float], world: World) -> None:
-        """`weights` are those of the parts of the loss; `student` is moved to the device of `world`."""
+    def __init__(self, config: TrainConfig, student: Network, terms: Mapping[str, Term], world: World) -> None:
+        """`terms` are those of the loss; `student` is moved to the device of `world`."""
         student.module.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.averaged = copy.deepcopy(student)
@@ -32,7 +32,7 @@ class Learner:
         self._called = world.shared(student)
         if config.compile:
             compile_in_place(student.module, world.device)
-        self._weights, self._device = weights, world.device
+        self._terms, self._device = terms, world.device
         self._clip, self._autocast = config.optimizer.clip, AUTOCAST.get(config.precision)
         self._optimizer = _optimizer(config.optimizer, student.module)
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
@@ -42,21 +42,20 @@ class Learner:
         self._buffers = list(zip(self.averaged.module.buffers(), student.module.buffers(), strict=True))
         student.module.train()
 
-    def step(self, batch: Mapping[View, Batch], rate: float, decay: float) -> dict[Part, Tensor]:
+    def step(self, batch: Mapping[View, Batch], rate: float, decay: float) -> dict[str, Tensor]:
         """One step at learning rate `rate`, then averaged ← decay·averaged + (1 − decay)·student.
 
-        Returns the parts of the loss, without their weights, on the device: nothing here waits for it.
+        Returns the terms of the loss, without their weights, on the device: nothing here waits for it.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs = _forward(self._called, batch)
-        parts = {
-            part: l1(outputs[view], batch[view].targets[target])
-            for part, (view, target) in PARTS.items()
-            if part in self._weights
+        losses = {
+            name: MEASURES[term.by](outputs[term.view], batch[term.view].targets[term.to])
+            for name, term in self._terms.items()
         }
-        total = torch.stack([self._weights[part] * value for part, value in parts.items()]).sum()
+        total = torch.stack([term.weight * losses[name] for name, term in self._terms.items()]).sum()
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         if self._clip is not None:
@@ -65,7 +64,7 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average(decay)
-        return {part: value.detach() for part, value in parts.items()}
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def is_finite(self) -> bool:
         """Whether every weight is a finite number. Waits for the device."""

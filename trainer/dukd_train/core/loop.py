@@ -20,7 +20,7 @@ from dukd_train.data.order import step_seed
 from dukd_train.errors import DivergedError
 from dukd_train.keeping.curve import Losses
 from dukd_train.keeping.validation import Validator
-from dukd_train.objective import PARTS, Part
+from dukd_train.objective import Term, without_weights
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer, Row, Start
 from dukd_train.watching.pace import Pace
@@ -33,7 +33,8 @@ class Training:
     config: TrainConfig
     student: Network
     batches: Batches
-    weights: dict[Part, float]
+    terms: dict[str, Term]
+    """Of the loss."""
     world: World
     cache_digest: str
     """Names the data, so that a run is not resumed on others."""
@@ -59,11 +60,12 @@ def train(
         DivergedError: a loss or a weight is not finite; what was saved before stays.
         DukdError, OSError: the last validation failed. The student is kept, and the same command validates it again.
     """
-    config, learner = run.config, Learner(run.config, run.student, run.weights, run.world)
+    config, learner = run.config, Learner(run.config, run.student, run.terms, run.world)
     start = done = last.step if last else 0
     if last:
         learner.restore(last.student, last.ema, last.optimizer, last.scaler)
-    losses = Losses(run.weights, start, last.losses if last else {}, run.world.mean)
+    terms = without_weights(run.terms)
+    losses = Losses(run.terms, start, last.losses if last and last.terms == terms else {}, run.world.mean)
     pace = Pace(start, config.steps, last.seconds if last else 0.0)
 
     def due(every: int) -> bool:
@@ -75,7 +77,7 @@ def train(
         if not learner.is_finite():
             raise DivergedError(f"step {done}: the weights are not finite after it")
         if run.world.leads:
-            state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, pending, **learner.state())
+            state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, terms, pending, **learner.state())
             checkpoint.save(state, out)
             observers.saved(done)
 
@@ -127,14 +129,14 @@ def _rate(config: TrainConfig, step: int) -> float:
 
 
 def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
-    total, parts = losses.take()
+    total, means = losses.take()
     speed = pace.lap(done)
-    images = run.config.batch * len({PARTS[part][0] for part in parts})
+    images = run.config.batch * len({term.view for term in run.terms.values()})
     return Row(
         step=done,
         lr=_rate(run.config, done - 1),
         total=total,
-        parts=parts,
+        parts=means,
         images_per_second=images * speed.steps_per_second,
         waiting=speed.waiting,
         seconds=pace.seconds(),

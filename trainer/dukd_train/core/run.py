@@ -15,7 +15,7 @@ from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.system.errors import SettingError
+from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_cache.system.files import try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
@@ -28,13 +28,14 @@ from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
+from dukd_train.data.rows import targets_in
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder, spare
 from dukd_train.keeping.best import BestWeights, criterion
 from dukd_train.keeping.curve import CurveFile
 from dukd_train.keeping.run_folder import FACTS, WEIGHTS
 from dukd_train.keeping.validation import ValidationFile, Validator
-from dukd_train.objective import PARTS, Part, Target, weights_of
+from dukd_train.objective import KNOWN, Term
 from dukd_train.scoring.provenance import made_with
 from dukd_train.settings import Logging, TrainConfig, Validation
 from dukd_train.watching.display import Display
@@ -46,7 +47,7 @@ class _Prepared:
     """All that is known before the run folder is touched."""
 
     cache: Cache
-    weights: dict[Part, float]
+    terms: dict[str, Term]
     order: Order
     student: Network
     validator: Validator
@@ -85,7 +86,7 @@ def run(
             say(str(start))
         batches = world.together(lambda: _batches(config, made, world))
         begun = last.begun if last else time.time()
-        training = Training(config, student, batches, made.weights, world, cache.digest, begun)
+        training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
         everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
@@ -129,15 +130,15 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in any order")
-    weights = _weights(config, cache)
-    order = _order(config, cache, weights, world)
+    terms = _terms(config, cache)
+    order = _order(config, cache, terms, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
     if not world.leads:
-        return _Prepared(cache, weights, order, student, Validator(Validation(), student.scale, world.device), [], [])
+        return _Prepared(cache, terms, order, student, Validator(Validation(), student.scale, world.device), [], [])
     validator, by = Validator(config.validation, student.scale, world.device), criterion(config.validation)
     keepers: list[Observer] = [BestWeights(by)] if by else []
-    return _Prepared(cache, weights, order, student, validator, keepers, _trackers(config.logging))
+    return _Prepared(cache, terms, order, student, validator, keepers, _trackers(config.logging))
 
 
 def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
@@ -151,7 +152,7 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
 def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> None:
     """A GPU refuses by itself, in the first step."""
     if world.device.type == "cpu":
-        sides = [made.order.side(view) for view in _targets(made.weights)]
+        sides = [made.order.side(view) for view in _targets(made.terms)]
         halved = 0.5 if config.precision != "fp32" else 1.0
         refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
 
@@ -210,48 +211,54 @@ def _trackers(logging: Logging) -> list[Observer]:
     return trackers
 
 
-def _weights(config: TrainConfig, cache: Cache) -> dict[Part, float]:
-    """The parts of the loss, all of which the cache can serve."""
-    weights = weights_of(config.method, config.loss)
-    if not weights:
+def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
+    """The terms of the loss, all of which the cache can serve."""
+    terms = config.loss.of(config.method)
+    if not terms:
         raise SettingError(f"method {config.method}: every part of its loss has weight 0")
-    for part in weights:
-        view, target = PARTS[part]
-        if target == "teacher" and cache.manifest.teacher is None:
-            raise SettingError(
-                f"method {config.method}: {cache.root} holds pairs without a teacher; use method scratch"
-            )
-        if view not in cache.views:
-            option = view.replace("_", "-")
-            raise SettingError(
-                f"method {config.method}: {cache.root} has no view {view}; "
-                f"build it with --{option} N, or set loss.{part}=0"
-            )
+    for name, term in terms.items():
+        _refuse_missing(config.method, cache, name, term)
     if config.scale not in (None, cache.manifest.spec.scale):
         raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.spec.scale}")
     if config.patch and config.patch > cache.manifest.spec.patch:
         raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.spec.patch} pixels")
-    return weights
+    return terms
 
 
-def _targets(weights: Mapping[Part, float]) -> dict[View, list[Target]]:
-    """What the parts of the loss read of each view."""
-    targets: dict[View, list[Target]] = {}
-    for part in weights:
-        view, target = PARTS[part]
+def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
+    """Refuse a term whose view or target the cache has not."""
+    targets = targets_in(cache.manifest)
+    everywhere = {array for of_view in targets.values() for array in of_view}
+    off = f"loss.{name}=0"
+    if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
+        raise SettingError(f"method {method}: {cache.root} holds pairs without a teacher; use method scratch")
+    if term.to not in everywhere:
+        raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('array', term.to, everywhere)}")
+    if term.view not in targets:
+        option = f"build it with --{term.view.replace('_', '-')} N"
+        raise SettingError(f"method {method}: {cache.root} has no view {term.view}; {option}, or set {off}")
+    if term.to not in targets[term.view]:
+        there = " and ".join(targets[term.view])
+        raise SettingError(f"loss.{name}: records of {term.view} have no {term.to}, only {there}; set {off}")
+
+
+def _targets(terms: Mapping[str, Term]) -> dict[View, list[str]]:
+    """What the terms of the loss read of each view."""
+    targets: dict[View, list[str]] = {}
+    for view, target in dict.fromkeys((term.view, term.to) for term in terms.values()):
         targets.setdefault(view, []).append(target)
     return targets
 
 
-def _order(config: TrainConfig, cache: Cache, weights: Mapping[Part, float], world: World) -> Order:
+def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
     order = Order(cache.manifest.spec, config.batch, config.patch, config.seed, world.rank, world.size)
-    for view in _targets(weights):
+    for view in _targets(terms):
         order.side(view)  # refuses a patch that leaves nothing, before all is loaded
     return order
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
-    rows, line = open_rows(made.cache, _targets(made.weights), config.data, world.device, world.here)
+    rows, line = open_rows(made.cache, _targets(made.terms), config.data, world.device, world.here)
     if world.leads:
         say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
@@ -260,6 +267,7 @@ def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
 def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:
     return {
         "method": config.method,
+        "loss": {name: term.model_dump() for name, term in config.loss.of(config.method).items()},
         "seed": config.seed,
         "student": student.architecture,
         "parameters": student.parameters_count,

@@ -14,7 +14,6 @@ from dukd_cache.system.terminal import progress, say, speaks
 from dukd_cache.system.threads import spread
 from dukd_train.data.rows import ResidentRows
 from dukd_train.data.shared_memory import Block, SharedMemory
-from dukd_train.objective import Target
 
 _ALIGNMENT = 64
 
@@ -25,7 +24,7 @@ class Decoded:
 
     cache: Cache
     view: View
-    targets: tuple[Target, ...]
+    targets: tuple[str, ...]
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]]
     """Shape [N,H,W,3], type and offset of `input` and the targets."""
     nbytes: int
@@ -82,7 +81,7 @@ class Decoded:
         return ResidentRows(tensors["input"], {name: tensors[name] for name in self.targets})
 
 
-def decoded(cache: Cache, view: View, targets: Sequence[Target]) -> Decoded:
+def decoded(cache: Cache, view: View, targets: Sequence[str]) -> Decoded:
     """Of the records of `view`, of which `input` and `targets` are wanted."""
     record, count = cache.read(view, 0), cache.count(view)
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]] = {}

@@ -14,7 +14,6 @@ from dukd_cache.system.memory import free_device_memory, free_memory
 from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.rows import Rows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
-from dukd_train.objective import Target
 from dukd_train.settings import Data
 
 
@@ -81,7 +80,7 @@ def workers(data: Data, processes: int = 1) -> int:
 
 
 def open_rows(
-    cache: Cache, targets: Mapping[View, Sequence[Target]], data: Data, device: torch.device, processes: int = 1
+    cache: Cache, targets: Mapping[View, Sequence[str]], data: Data, device: torch.device, processes: int = 1
 ) -> tuple[dict[View, Rows], str]:
     """Records of the views in `targets`, kept as `data` says; a line that says where and why.
 

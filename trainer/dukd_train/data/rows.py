@@ -11,10 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.format.manifest import View
+from dukd_cache.format.layout import layout
+from dukd_cache.format.manifest import Header, View
 from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Picks
-from dukd_train.objective import Target
+
+
+def targets_in(header: Header) -> dict[View, list[str]]:
+    """What the records of a cache hold for a student's answers to be compared with, by view."""
+    return {view: [name for name in arrays if name != "input"] for view, arrays in layout(header).items()}
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Batch:
     """Records of one view: inputs u8 [N,C,h,h], targets u8 or floating point [N,C,s·h,s·h]."""
 
     input: Tensor
-    targets: dict[Target, Tensor]
+    targets: dict[str, Tensor]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """The same with `change` made to inputs and targets."""
@@ -34,7 +39,7 @@ class ResidentRows:
     """All records in memory: inputs u8 [N,p,p,C], targets u8 or floating point [N,q,q,C]."""
 
     input: Tensor
-    targets: dict[Target, Tensor]
+    targets: dict[str, Tensor]
 
     def __len__(self) -> int:
         return len(self.input)
@@ -57,7 +62,7 @@ class Pixels:
     """Records of one view as they are decoded: inputs u8 [N,h,h,C], targets u8 or floating point [N,s·h,s·h,C]."""
 
     input: np.ndarray
-    targets: dict[Target, np.ndarray]
+    targets: dict[str, np.ndarray]
 
     def batch(self) -> Batch:
         """The same as tensors, without a copy."""
@@ -70,7 +75,7 @@ class StreamedRows:
 
     cache: Cache
     view: View
-    wanted: tuple[Target, ...]
+    wanted: tuple[str, ...]
 
     def __len__(self) -> int:
         return self.cache.count(self.view)
@@ -87,7 +92,7 @@ class StreamedRows:
         """
         factor = self.cache.manifest.spec.scale
         inputs: list[np.ndarray] = []
-        targets: dict[Target, list[np.ndarray]] = {name: [] for name in self.wanted}
+        targets: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
         for place, index in enumerate(picks.indices.tolist()):
             record = self.cache.read(self.view, index)
             y, x = (0, 0) if picks.corners is None else picks.corners[place]

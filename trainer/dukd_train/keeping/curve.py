@@ -1,4 +1,4 @@
-"""`curve.csv`: the loss and its parts against the step, each row the mean since the one before."""
+"""`curve.csv`: the loss and its terms against the step, each row the mean since the one before."""
 
 import csv
 import io
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from dukd_cache.system.files import naming, write_atomically
 from dukd_train.errors import DivergedError
-from dukd_train.objective import PARTS, Part
+from dukd_train.objective import BEFORE_TERMS, Term
 from dukd_train.watching.observers import Observer, Row, Start
 
 CURVE = "curve.csv"
-COLUMNS = ("step", "lr", "total", *PARTS)
 
 
 class Losses:
@@ -24,78 +23,82 @@ class Losses:
 
     def __init__(
         self,
-        weights: Mapping[Part, float],
+        terms: Mapping[str, Term],
         step: int,
-        pending: Mapping[Part, Sequence[float]],
+        pending: Mapping[str, Sequence[float]],
         mean: Callable[[Tensor], Tensor] = lambda losses: losses,
     ) -> None:
-        """`pending` is what the method gave where a run goes on after `step` steps; {} at its beginning.
+        """`pending` is what `pending()` gave, of the same terms, where a run goes on after `step` steps; else {}.
 
         `mean` is that over processes that train together: each has the losses of its share of the batch.
         """
-        self._weights, self._mean = weights, mean
+        self._terms, self._mean = terms, mean
         self._step = step
-        self._on_device: list[dict[Part, Tensor]] = []
-        # Those of a loss with other parts would not have a mean in common with what comes.
-        known = pending if pending.keys() == weights.keys() else {}
-        self._fetched: dict[Part, list[float]] = {part: list(known.get(part, ())) for part in weights}
+        self._on_device: list[dict[str, Tensor]] = []
+        # Those of a loss with other terms would not have a mean in common with what comes.
+        known = pending if pending.keys() == terms.keys() else {}
+        self._fetched: dict[str, list[float]] = {name: list(known.get(name, ())) for name in terms}
 
     def __len__(self) -> int:
         """Steps since the last row."""
         return len(self._on_device) + max(map(len, self._fetched.values()))
 
-    def add(self, parts: dict[Part, Tensor]) -> None:
-        """Remember the loss of one step."""
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Remember those of one step."""
         self._step += 1
-        self._on_device.append(parts)
+        self._on_device.append(losses)
 
-    def pending(self) -> dict[Part, list[float]]:
+    def pending(self) -> dict[str, list[float]]:
         """The losses of the steps since the last row, for a checkpoint between two rows. Waits for the device.
 
         Raises:
             DivergedError: one of them is not finite.
         """
         if self._on_device:
-            fetched = torch.stack([torch.stack([step[part] for part in self._weights]) for step in self._on_device])
-            for part, losses in zip(self._weights, self._mean(fetched).T.tolist(), strict=True):
-                self._fetched[part] += losses
+            fetched = torch.stack([torch.stack([step[name] for name in self._terms]) for step in self._on_device])
+            for name, losses in zip(self._terms, self._mean(fetched).T.tolist(), strict=True):
+                self._fetched[name] += losses
             self._refuse_infinite(len(self._on_device))
             self._on_device.clear()
-        return {part: list(losses) for part, losses in self._fetched.items()}
+        return {name: list(losses) for name, losses in self._fetched.items()}
 
-    def take(self) -> tuple[float, dict[Part, float]]:
-        """Means of the loss and of its parts since the last time. Waits for the device.
+    def take(self) -> tuple[float, dict[str, float]]:
+        """Means of the loss and of its terms since the last time. Waits for the device.
 
         Raises:
             DivergedError: a loss is not finite.
         """
-        means = {part: fmean(losses) for part, losses in self.pending().items()}
-        self._fetched = {part: [] for part in self._weights}
-        return sum(self._weights[part] * mean for part, mean in means.items()), means
+        means = {name: fmean(losses) for name, losses in self.pending().items()}
+        self._fetched = {name: [] for name in self._terms}
+        return sum(self._terms[name].weight * mean for name, mean in means.items()), means
 
     def _refuse_infinite(self, newest: int) -> None:
         """Name the first of the `newest` losses that is not finite."""
         for ago in range(newest, 0, -1):
-            wrong = {part: losses[-ago] for part, losses in self._fetched.items() if not isfinite(losses[-ago])}
+            wrong = {name: losses[-ago] for name, losses in self._fetched.items() if not isfinite(losses[-ago])}
             if wrong:
-                found = ", ".join(f"{part} = {loss}" for part, loss in wrong.items())
+                found = ", ".join(f"{name} = {loss}" for name, loss in wrong.items())
                 raise DivergedError(f"step {self._step - ago + 1}: the loss is not finite ({found})")
 
 
 class CurveFile(Observer):
-    """Writes `curve.csv`."""
+    """Writes `curve.csv`: a column for each term that the loss has, or had in rows that stay."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / CURVE
+        self._columns: tuple[str, ...] = ()
 
     def started(self, start: Start) -> None:
         """Drop the rows that will be told again."""
-        keep_rows_before(self._path, COLUMNS, start.losses_from)
+        before = columns_of(self._path) if start.step else ()
+        own = (*BEFORE_TERMS, *start.config.loss.of(start.config.method))
+        self._columns = tuple(dict.fromkeys((*before, *own)))
+        keep_rows_before(self._path, self._columns, start.losses_from)
 
     def logged(self, row: Row) -> None:
         """Add a row."""
         cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
-        append_row(self._path, COLUMNS, cells | {part: f"{mean:.6f}" for part, mean in row.parts.items()})
+        append_row(self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.parts.items()})
 
 
 def columns_of(path: Path) -> tuple[str, ...]:

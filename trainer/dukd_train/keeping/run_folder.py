@@ -12,25 +12,19 @@ training.lock                    only while a process trains, or after it was ki
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dukd_cache.settings.model import dump, load
+from dukd_cache.settings.roles import flat, within
 from dukd_cache.system.files import write_atomically
 from dukd_cache.system.left_overs import is_systems
 from dukd_train.errors import RunError
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import FIXED, FREE, TrainConfig, with_role
 from dukd_train.watching.observers import Observer, Start
 
 CONFIG, WEIGHTS, FACTS, LOCK = "config.yaml", "student.safetensors", "run.json", "training.lock"
-
-FREE = ("cache", "device", "compile", "data", "log_every", "checkpoint_every", "validation", "logging")
-"""Settings, and groups of them, that do not change what is trained. (A cache is known by its digest, not its place.)"""
-
-_FIXED = ("student",)
-"""What a checkpoint fits no other of."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
     if config.steps > facts["steps"]:
         return None
     for change in _changes(out, config):
-        if not _within(change.name, FREE):
+        if not within(change.name, with_role(FREE)):
             raise RunError(f"{out}: holds a finished run with {change}; choose another --out")
     return facts
 
@@ -72,11 +66,11 @@ def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
         RunError: `out` holds files that are no run, or a run that cannot go on with these settings.
     """
     found = _changes(out, config)
-    free = (*FREE, "steps") if config.schedule.kind == "multistep" else FREE
+    free = (*with_role(FREE), *(["steps"] if config.schedule.kind == "multistep" else []))
     for change in found:
-        if _within(change.name, _FIXED):
+        if within(change.name, with_role(FIXED)):
             raise RunError(f"{out}: holds a run with {change}; choose another --out")
-        if not allow and not _within(change.name, free):
+        if not allow and not within(change.name, free):
             raise RunError(f"{out}: holds a run with {change}; choose another --out, or go on with --allow-changes")
     return found
 
@@ -117,22 +111,9 @@ def names(out: Path) -> list[str]:
 def _changes(out: Path, config: TrainConfig) -> list[Change]:
     path = out / CONFIG
     if path.is_file():
-        there = load(TrainConfig, path)
-        return list(_differences("", there.model_dump(mode="json"), config.model_dump(mode="json")))
+        found, asked = (flat(each.model_dump(mode="json")) for each in (load(TrainConfig, path), config))
+        names_of_both = (name for name in found | asked if found.get(name) != asked.get(name))
+        return [Change(name, found.get(name), asked.get(name)) for name in names_of_both]
     for name in names(out):
         raise RunError(f"{out}: holds something that is no run ({name}); choose another --out")
     return []
-
-
-def _within(name: str, groups: tuple[str, ...]) -> bool:
-    return any(name == group or name.startswith(f"{group}.") for group in groups)
-
-
-def _differences(path: str, found: object, asked: object) -> Iterator[Change]:
-    """Every setting that differs."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for name in found | asked:
-            if found.get(name) != asked.get(name):
-                yield from _differences(f"{path}.{name}".lstrip("."), found.get(name), asked.get(name))
-    else:
-        yield Change(path, found, asked)

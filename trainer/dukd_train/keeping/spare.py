@@ -15,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+from dukd_cache.settings.roles import flat, within
 from dukd_cache.system.left_overs import PARTIAL
 from dukd_cache.system.terminal import say
 from dukd_train.keeping import run_folder
 from dukd_train.keeping.best import BEST
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import FREE, TrainConfig, with_role
 from dukd_train.watching.observers import Observer, Start
 
 _ROOT = "DVC_ROOT"
@@ -34,8 +35,9 @@ def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> P
     root = os.environ.get(_ROOT, "")
     if not root or not (folder := Path(root) / ".dvc").is_dir():
         return None
-    trained = config.model_dump(mode="json", exclude=set(run_folder.FREE))
-    trained["student"]["init"] = init_fingerprint  # its file may lie elsewhere, in another workspace
+    settings = flat(config.model_dump(mode="json"))
+    trained = {name: value for name, value in settings.items() if not within(name, with_role(FREE))}
+    trained["student.init"] = init_fingerprint  # its file may lie elsewhere, in another workspace
     text = json.dumps([trained, cache_digest], sort_keys=True)
     return folder / "tmp" / "dukd" / hashlib.sha256(text.encode()).hexdigest()[:32]
 

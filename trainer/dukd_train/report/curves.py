@@ -9,16 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from dukd_train.objective import PARTS
-from dukd_train.report.finished_runs import Curve
+from dukd_train.report.finished_runs import Curve, Run
 from dukd_train.report.groups import Group
 from dukd_train.report.plotting import literal, new_figure, save_png, styles, svg_uri, tidy
 from dukd_train.report.spreads import mean_curve
 
-TITLES = {"total": "total (each method has its own parts)"} | {
-    part: f"{part}: student and {target}" for part, (_, target) in PARTS.items()
-}
-"""Losses that have a panel, in this order."""
+_TOTAL = "total (each method has its own terms)"
 
 _WARM_UP = 0.1
 """Points in this first part of a run do not set the limits of an axis: later ones could not be told apart."""
@@ -57,11 +53,16 @@ def panels(groups: Sequence[Group]) -> list[Panel]:
     Raises:
         RunError: a run's curves are damaged.
     """
-    losses = {group.name: [run.loss() for run in group.runs] for group in groups}
+    losses = {group.name: [_by_title(run) for run in group.runs] for group in groups}
+    titles = dict.fromkeys(key for of_group in losses.values() for curves in of_group for key in curves)
     scores = {group.name: [run.validation() for run in group.runs] for group in groups}
     sets = [*dict.fromkeys(key for of_group in scores.values() for curves in of_group for key in curves)]
     several = {name for name, _ in sets if sum(other == name for other, _ in sets) > 1}
-    found = [Panel(title, "L1", _lines(part, losses)) for part, title in TITLES.items()]
+    shared = {title for title, _ in titles if sum(other == title for other, _ in titles) > 1}
+    found = [
+        Panel(f"{title} by {unit}" if title in shared else title, unit, _lines((title, unit), losses))
+        for title, unit in titles
+    ]
     for name, made in sets:  # scores that were made in different ways are not to be seen on the same axes
         title = f"{name}: PSNR-Y" + (f"\n{made or 'made in an unknown way'}" if name in several else "")
         found.append(Panel(title, "dB", _lines((name, made), scores)))
@@ -96,6 +97,16 @@ def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, st
         _draw(figure.subplots(), panel, looks)
         pictures[panel.title] = svg_uri(figure)
     return pictures
+
+
+def _by_title(run: Run) -> dict[tuple[str, str], Curve]:
+    """The losses of a run by what a panel says of them: title and unit. Other terms of one name have another panel."""
+    terms = run.config.loss.root
+    found: dict[tuple[str, str], Curve] = {}
+    for name, curve in run.loss().items():
+        term = terms.get(name)  # none of those that `--allow-changes` took away
+        found[(f"{name}: {term}", term.by) if term else (_TOTAL if name == "total" else name, "loss")] = curve
+    return found
 
 
 def _lines(name: Hashable, curves: Mapping[str, Sequence[Mapping[Any, Curve]]]) -> dict[str, Line]:

@@ -44,16 +44,16 @@ class Run:
         return int(self.facts["scale"])
 
     def loss(self) -> dict[str, Curve]:
-        """The total loss and each part that the method has: means since the row before.
+        """The total loss and each of its terms: means since the row before.
 
         Raises:
             RunError: `curve.csv` is damaged.
         """
         curves: dict[str, Curve] = {}
         for row in _rows(self.folder / CURVE):
-            for part in row.keys() - {"step", "lr"}:
-                if row[part]:
-                    curves.setdefault(part, []).append(_point(self.folder / CURVE, row, part))
+            for name in row:
+                if row[name] and name not in ("step", "lr"):
+                    curves.setdefault(name, []).append(_point(self.folder / CURVE, row, name))
         return curves
 
     def validation(self) -> dict[tuple[str, str], Curve]:

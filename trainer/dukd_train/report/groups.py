@@ -5,18 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dukd_train.keeping.run_folder import FREE
+from dukd_cache.settings.roles import flat, within
 from dukd_train.report.finished_runs import Run
-from dukd_train.settings import Method
+from dukd_train.settings import FREE, OF_METHOD, Method, with_role
 
 BASELINES: tuple[Method, ...] = ("scratch", "kd")
 """Methods that the others are compared with."""
-
-_OF_THE_METHOD = ("seed", "method", "loss", "augment.zoom", "augment.zoom_out", "cache")
-"""Settings in which a run and its baseline may differ; the start of their path."""
-
-_WITHOUT_EFFECT = tuple(name for name in FREE if name != "cache")
-"""A run may go on with others of these: they say nothing of what is learnt."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ def group_runs(runs: Sequence[Run], taken: Collection[str] = ()) -> list[Group]:
     members: dict[tuple[str, int], list[Run]] = {}
     seen: dict[tuple[str, int], int] = {}
     for run in runs:
-        settings = repr(sorted(_without(flat(run), ("seed",)).items()))
+        settings = repr(sorted(_without(settings_of(run), ("seed",)).items()))
         repeats = seen.get((settings, run.config.seed), 0)
         seen[settings, run.config.seed] = repeats + 1
         members.setdefault((settings, repeats), []).append(run)
@@ -69,44 +63,32 @@ def apart(groups: Sequence[Group]) -> list[Group]:
 
 def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | None:
     """The group trained by `method` that equals `group` in all but what makes its method, nearest first."""
-    ours = flat(group.runs[0])
+    ours, of_method = settings_of(group.runs[0]), with_role(OF_METHOD)
     near: list[tuple[int, Group]] = []
     for other in groups:
-        theirs = flat(other.runs[0])
-        if other.method != method or other is group or _without(ours) != _without(theirs):
+        theirs = settings_of(other.runs[0])
+        if other.method != method or other is group or _without(ours, of_method) != _without(theirs, of_method):
             continue
         near.append((sum(ours.get(path) != theirs.get(path) for path in ours | theirs), other))
     return min(near, key=lambda pair: pair[0])[1] if near and group.method != method else None
 
 
-def flat(run: Run) -> dict[str, Any]:
+def settings_of(run: Run) -> dict[str, Any]:
     """The settings of a run by their dotted paths, less those that change nothing in what is learnt."""
-    return _without(_flat("", run.config.model_dump(mode="json")), _WITHOUT_EFFECT)
+    without_effect = [name for name in with_role(FREE) if name not in with_role(OF_METHOD)]  # another cache has one
+    return _without(flat(run.config.model_dump(mode="json")), without_effect)
 
 
 def differing_settings(groups: Sequence[Group]) -> dict[str, list[Any]]:
     """The settings, but for the seed, in which the groups are not all alike: path → value of each group."""
-    settings = [_without(flat(group.runs[0]), ("seed",)) for group in groups]
+    settings = [_without(settings_of(group.runs[0]), ("seed",)) for group in groups]
     paths = dict.fromkeys(path for each in settings for path in each)
     values = {path: [each.get(path) for each in settings] for path in paths}
     return {path: found for path, found in values.items() if any(value != found[0] for value in found)}
 
 
-def _flat(path: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not value:
-        return {path: value}
-    found: dict[str, Any] = {}
-    for name, inner in value.items():
-        found |= _flat(f"{path}.{name}".lstrip("."), inner)
-    return found
-
-
-def _without(settings: Mapping[str, Any], paths: Sequence[str] = _OF_THE_METHOD) -> dict[str, Any]:
-    return {
-        path: value
-        for path, value in settings.items()
-        if not any(path == start or path.startswith(f"{start}.") for start in paths)
-    }
+def _without(settings: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if not within(name, groups)}
 
 
 def _shared_name(runs: Sequence[Run]) -> str:

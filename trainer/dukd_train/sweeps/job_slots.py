@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.memory import free_device_memory, free_memory
 from dukd_train.data.decoded import decoded
-from dukd_train.objective import PARTS, Target
+from dukd_train.data.rows import targets_in
 
 _GIB = 2**30
 
@@ -78,11 +77,7 @@ def usable_cores() -> int:
 
 def decoded_bytes(cache: Cache) -> int:
     """Of all records, with all that a loss may read of them."""
-    targets: dict[View, list[Target]] = {}
-    for view, target in dict.fromkeys(PARTS.values()):
-        if view in cache.views and (target == "truth" or cache.manifest.teacher):
-            targets.setdefault(view, []).append(target)
-    return sum(decoded(cache, view, names).nbytes for view, names in targets.items())
+    return sum(decoded(cache, view, names).nbytes for view, names in targets_in(cache.manifest).items())
 
 
 def _threads(cores: int, jobs: int, environment: Mapping[str, str]) -> int:

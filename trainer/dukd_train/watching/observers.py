@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dukd_cache.networks import Network
-from dukd_train.objective import Part
 from dukd_train.scoring.scores import Score
 from dukd_train.settings import TrainConfig
 
@@ -29,7 +28,7 @@ class Start:
     averaged: Network
     """The averaged student, whose weights every step changes."""
     losses_known: bool = True
-    """Whether those of `step` are told again: a checkpoint of a loss with other parts has none."""
+    """Whether those of `step` are told again: a checkpoint of a loss with other terms has none."""
 
     @property
     def losses_from(self) -> int:
@@ -47,8 +46,8 @@ class Row:
     """Learning rate of the last of these steps."""
     total: float
     """Mean of the loss."""
-    parts: Mapping[Part, float]
-    """Mean of each part of it, without its weight."""
+    parts: Mapping[str, float]
+    """Mean of each of its terms, without its weight."""
     images_per_second: float
     """Inputs of all views a second of wall time."""
     waiting: float
