@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +27,9 @@ from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, PlaceError
 from dukd_cache.system.lock import LOCK, refusal
 from dukd_cache.system.processes import machine, start_of
+
+if TYPE_CHECKING:
+    from dukd_cache.places.objects import Objects
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
@@ -38,13 +41,6 @@ _NAME = re.compile(rf"{re.escape(LOCK)}/([0-9]{{12}})")
 
 _HELD: set[str] = set()
 """Tokens of the locks of this process."""
-
-
-class Store(Place, Protocol):
-    """A place that puts on a condition."""
-
-    def create(self, name: str, content: bytes) -> bool:
-        """Put an object where there is none of that name; False where there is one."""
 
 
 class _Owner(BaseModel, frozen=True):
@@ -63,7 +59,7 @@ class _Owner(BaseModel, frozen=True):
 
 
 @contextmanager
-def held(store: Store) -> Iterator["ObjectLock"]:
+def held(store: "Objects") -> Iterator["ObjectLock"]:
     """Be the only one to write to `store` until the block ends.
 
     Raises:
@@ -93,7 +89,7 @@ def refuse_if_held(place: Place) -> None:
 class ObjectLock:
     """The lock of this process on `store`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: "Objects") -> None:
         self._store = store
         self._owner = _Owner(
             host=socket.gethostname(),

@@ -181,6 +181,33 @@ def test_processes_share_and_the_last_removes(memory: SharedMemory) -> None:
     assert files(memory) == []
 
 
+def test_a_block_that_is_there_is_not_waited_for(memory: SharedMemory) -> None:
+    """Nor is room made while another block is being filled."""
+    there = memory.block("b", SIZE, fill)
+    filler, told = _started(memory, partial(_fill_when_there_is, _sign(memory)))
+    while not memory.has("a"):
+        time.sleep(0.01)
+    assert np.array_equal(memory.block("b", SIZE, refuse), there)
+    assert memory.room([]) > 0
+    assert memory.has("a")
+    _sign(memory).touch()
+    assert told.recv()[1] == 0
+    told.send("end")
+    filler.join()
+
+
+def test_what_a_killed_filler_left_makes_room(memory: SharedMemory) -> None:
+    filler, _ = _started(memory, _never)
+    while not memory.has("a"):
+        time.sleep(0.01)
+    os.kill(filler.pid or 0, signal.SIGKILL)
+    filler.join()
+    memory.room(["a"])
+    assert memory.has("a")
+    memory.room([])
+    assert files(memory) == []
+
+
 def test_a_killed_user_and_a_killed_filler_are_no_obstacle(memory: SharedMemory) -> None:
     user, told = _started(memory, fill)
     told.recv()
