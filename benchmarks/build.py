@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import LARGE, build_job, network_file, photographs, teacher
+from benchmarks.material import LARGE, cache_config, network_file, photographs, teacher
 from benchmarks.timing import in_turns, ratio
 from dukd_cache.build.write import build
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob, Prepared
+from dukd_cache.commands.build import Prepared
+from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.choice import open_writer
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.choice import place_at
@@ -32,29 +33,29 @@ def figures() -> Iterator[Figure]:
         folder = Path(name)
         weights, teacher_name = teacher()
         hr, images = photographs(folder / "hr", 16)
-        light = build_job(hr, weights, folder / "light")
-        yield efficiency(light, f"{teacher_name}, {images}", Goal(at_most=1.05))
+        light = cache_config(hr, weights)
+        yield efficiency(light, folder / "light", f"{teacher_name}, {images}", Goal(at_most=1.05))
         yield size(folder / "light", f"{teacher_name}, {images}")
         large, images = photographs(folder / "large", 8, LARGE)
-        job.run(build_job(large, weights, folder / "of-large"))
+        job.run(cache_config(large, weights), folder / "of-large")
         yield size(folder / "of-large", f"{teacher_name}, {images}")
         edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
         few, images = photographs(folder / "few", 1)
-        heavy = build_job(few, edsr, folder / "heavy", base=48, zoom_in=0, zoom_out=0, batch_size=8)
-        yield efficiency(heavy, f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=3)
+        heavy = cache_config(few, edsr, views={"base": 48, "zoom_in": 0, "zoom_out": 0}, batch_size=8)
+        yield efficiency(heavy, folder / "heavy", f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=3)
 
 
-def efficiency(asked: BuildJob, case: str, goal: Goal, turns: int = _TURNS) -> Figure:
+def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int = _TURNS) -> Figure:
     """`dukd-cache build` as a whole, without the start of Python, over the forward passes that it makes.
 
     The last cache that it makes stays.
     """
-    made = job.prepare(asked)
-    inputs = _recorded(made, asked)
+    made = job.prepare(asked, out)
+    inputs = _recorded(made, out, asked.batch_size)
 
     def whole() -> None:
-        shutil.rmtree(asked.out)
-        job.run(asked)
+        shutil.rmtree(out)
+        job.run(asked, out)
 
     def bare() -> None:
         assert made.teacher is not None
@@ -106,12 +107,12 @@ class _Recording(nn.Module):
         return answer
 
 
-def _recorded(made: Prepared, asked: BuildJob) -> list[Tensor]:
+def _recorded(made: Prepared, out: Path, batch_size: int) -> list[Tensor]:
     """The batches of the build, which also warms everything up."""
     assert made.teacher is not None
     network = made.teacher.network
     recording = _Recording(network.module)
     watched = replace(made.teacher, network=network.with_module(recording))
-    out = place_at(asked.out)
-    build(made.plan, made.header, watched, open_writer(out, made.header), out, batch_size=asked.batch_size)
+    place = place_at(out)
+    build(made.plan, made.header, watched, open_writer(place, made.header), place, batch_size=batch_size)
     return recording.inputs

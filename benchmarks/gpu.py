@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.build import efficiency
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import build_job, network_file, photographs
+from benchmarks.material import cache_config, network_file, photographs
 from benchmarks.step import bare_step, overhead, per_step, small_cache, training
 
 _TEACHERS = {
@@ -40,8 +40,9 @@ def figures() -> Iterator[Figure]:
         for number, (teacher, (architecture, settings, batch, count)) in enumerate(_TEACHERS.items()):
             weights = network_file(folder / f"{number}.safetensors", architecture, settings)
             hr, images = photographs(folder / f"hr-{number}", count)
-            asked = build_job(hr, weights, folder / f"cache-{number}", precision="bf16", batch_size=batch)
-            yield efficiency(asked, f"{teacher}, bf16, batch {batch}, {images}, {name}", Goal(at_most=1.10))
+            asked = cache_config(hr, weights, precision="bf16", batch_size=batch)
+            case = f"{teacher}, bf16, batch {batch}, {images}, {name}"
+            yield efficiency(asked, folder / f"cache-{number}", case, Goal(at_most=1.10))
         small_cache(folder / "cache", patch=48)
         for student, settings in _STUDENTS.items():
             config = training(folder / "cache", settings, _STEPS, precision="bf16", log_every=100)

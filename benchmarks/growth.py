@@ -16,11 +16,11 @@ import numpy as np
 
 from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
-from benchmarks.material import build_job, network_file
+from benchmarks.material import cache_config, network_file
 from benchmarks.step import seconds_a_step, training
 from benchmarks.timing import Times, in_turns, taking_turns
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
+from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.reader import Cache
 from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.shared_memory import Block
@@ -48,19 +48,18 @@ def figures() -> Iterator[Figure]:
         weights = network_file(folder / "tiny.safetensors", "EDSR", {"channels": 8, "blocks": 1})
         caches = {str(count): folder / f"cache-{count}" for count in _IMAGES}
         asked = {
-            name: build_job(
+            name: cache_config(
                 save_made_images(folder / f"hr-{name}", int(name), _SIDE, _SIDE),
                 weights,
-                out,
                 patch=_PATCH,
-                base=_CROPS,
-                zoom_in=0,
-                zoom_out=0,
+                views={"base": _CROPS, "zoom_in": 0, "zoom_out": 0},
             )
-            for name, out in caches.items()
+            for name in caches
         }
         repeated = dict(zip(caches, _REPEATED, strict=True))
-        builds = in_turns({name: partial(_build, asked[name], repeated[name]) for name in caches}, _BUILDS)
+        builds = in_turns(
+            {name: partial(_build, asked[name], caches[name], repeated[name]) for name in caches}, _BUILDS
+        )
         yield _further("building", list(builds.values()), {})
         # Memory that was written to before. That of a virtual machine may have to come from its host when it is
         # written to for the first time, at the host's pace and only for the largest size: measured apart.
@@ -92,11 +91,11 @@ def _a_further_record(seconds: Sequence[list[float]]) -> tuple[np.ndarray, np.nd
     return (middle - small) / (_RECORDS[1] - _RECORDS[0]), (large - middle) / (_RECORDS[2] - _RECORDS[1])
 
 
-def _build(asked: BuildJob, times: int) -> None:
+def _build(asked: CacheConfig, out: Path, times: int) -> None:
     """A whole build, so many times."""
     for _ in range(times):
-        shutil.rmtree(asked.out, ignore_errors=True)
-        job.run(asked)
+        shutil.rmtree(out, ignore_errors=True)
+        job.run(asked, out)
 
 
 def _load(cache: Path, block: Block, times: int) -> None:

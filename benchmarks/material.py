@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.made_images import save_made_images
 from dukd_cache import networks
-from dukd_cache.commands.build import BuildJob
+from dukd_cache.commands.config import VIEWS, CacheConfig
 from dukd_cache.pictures.sources import find_images
 
 PROJECT = Path(__file__).parents[1]
@@ -54,25 +54,6 @@ def network_file(path: Path, architecture: str, settings: Mapping[str, Any], sca
     return path
 
 
-def build_job(hr: Path, weights: Path, out: Path, **changes: Any) -> BuildJob:
+def cache_config(hr: Path, weights: Path, **changes: Any) -> CacheConfig:
     """What `dukd-cache build` does by default, with 4 records of each view an image."""
-    settings: dict[str, Any] = {
-        "hr": (hr,),
-        "out": out,
-        "weights": weights,
-        "scale": None,
-        "lr": (),
-        "patch": 48,
-        "zoom_out_patch": None,
-        "base": 4,
-        "zoom_in": 4,
-        "zoom_out": 4,
-        "codec": None,
-        "dtype": "uint8",
-        "precision": "fp32",
-        "device": "auto",
-        "batch_size": 16,
-        "shard_size": 128,
-        "seed": 0,
-    }
-    return BuildJob(**(settings | changes))
+    return CacheConfig(**{"hr": hr, "teacher": weights, "patch": 48, "views": dict.fromkeys(VIEWS, 4), **changes})

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
-from benchmarks.material import build_job, network_file
+from benchmarks.material import cache_config, network_file
 from dukd_cache.commands import build as job
 
 _IMAGES = (100, 10_000)
@@ -63,11 +63,11 @@ def _measured(folder: Path, count: int, weights: Path, allocator: dict[str, str]
 
 def _build(hr: Path, weights: Path, out: Path, records: int) -> None:
     """Make so many records an image; print the bytes taken at the peak, beyond what was taken before."""
-    asked = build_job(hr, weights, out, base=records, zoom_in=0, zoom_out=0)
+    asked = cache_config(hr, weights, views={"base": records, "zoom_in": 0, "zoom_out": 0})
     asker = job.teacher.load(weights, job.choose_device(asked.device), asked.precision)
     asker(np.zeros((asked.batch_size, asked.patch, asked.patch, 3), np.uint8), asked.dtype)
     before = _peak()
-    job.run(asked)
+    job.run(asked, out)
     print(_peak() - before)
 
 

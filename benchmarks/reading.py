@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import readers
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import build_job, photographs, teacher
+from benchmarks.material import cache_config, photographs, teacher
 from benchmarks.timing import in_turns
 from dukd_cache.commands import build as job
 from dukd_cache.format.reader import Cache
@@ -38,7 +38,7 @@ def figures() -> Iterator[Figure]:
         folder = Path(name)
         hr, images = photographs(folder / "hr", _RECORDS // 16)
         weights, teacher_name = teacher()
-        job.run(build_job(hr, weights, folder / "cache", patch=32, base=16, zoom_in=0, zoom_out=0))
+        job.run(cache_config(hr, weights, patch=32, views={"base": 16, "zoom_in": 0, "zoom_out": 0}), folder / "cache")
         cache = Cache(folder / "cache")
         alternatives = {"dukd": lambda order: [_arrays(cache, index) for index in order]}
         alternatives |= readers.open_all(cache, folder)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import build_job, network_file, photographs
+from benchmarks.material import cache_config, network_file, photographs
 from benchmarks.timing import taking_turns
 from dukd_cache import networks
 from dukd_cache.commands import build as job
@@ -51,7 +51,7 @@ def small_cache(out: Path, patch: int) -> None:
     """A cache with all views at `out`; what the teacher says in it does not matter."""
     hr, _ = photographs(out.with_name("hr"), 8)
     weights = network_file(out.with_name("tiny.safetensors"), "EDSR", {"channels": 8, "blocks": 1})
-    job.run(build_job(hr, weights, out, patch=patch, base=16, zoom_in=16, zoom_out=16))
+    job.run(cache_config(hr, weights, patch=patch, views={"base": 16}), out)
 
 
 def training(cache: Path, student: dict[str, Any], steps: int, **changes: Any) -> TrainConfig:

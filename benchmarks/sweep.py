@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import build_job, photographs, teacher_of_the_demo
+from benchmarks.material import cache_config, photographs, teacher_of_the_demo
 from benchmarks.online import Crops, Turn, train_online
 from benchmarks.step import bare_step, per_step, training
 from dukd_cache import networks
@@ -72,7 +72,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _build(hr: Path, weights: Path, out: Path) -> None:
-    job.run(build_job(hr, weights, out, patch=_PATCH, base=_CROPS, zoom_in=_CROPS, zoom_out=_CROPS, device="cpu"))
+    job.run(cache_config(hr, weights, patch=_PATCH, views={"base": _CROPS}, device="cpu"), out)
 
 
 def _student(cache: Cache, config: TrainConfig) -> Network:

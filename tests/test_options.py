@@ -12,11 +12,10 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import pytest
 import torch
@@ -182,12 +181,17 @@ def commands() -> Iterator[tuple[str, Any]]:
             yield f"{program} {name}", command
 
 
-PARAMETERS = [(name, parameter) for name, command in commands() for parameter in command.params]
+PARAMETERS = [
+    (name, parameter)
+    for name, command in commands()
+    for parameter in command.params
+    if parameter.name not in ("base_patch", "zoom_in_patch")  # no cache can hold them yet: all but --patch is refused
+]
 
 
 def kind_of(parameter: Any) -> type:
     kind = parameter.type_descriptor.annotation
-    return (get_args(kind) or (kind,))[0]  # type: ignore[no-any-return]
+    return str if get_origin(kind) is Literal else (get_args(kind) or (kind,))[0]
 
 
 def values(parameter: Any) -> Mapping[str, str]:
@@ -197,8 +201,8 @@ def values(parameter: Any) -> Mapping[str, str]:
         return {"a switch's value": "true"}
     if kind in (int, float):
         return WORDS | NUMBERS | {"blanks around": " 2 "}
-    if issubclass(kind, Enum):
-        word = next(iter(kind)).value
+    if get_origin(parameter.type_descriptor.annotation) is Literal:
+        word = get_args(parameter.type_descriptor.annotation)[0]
         return WORDS | {"in capitals": word.upper(), "within blanks": f" {word} "}
     if kind is Path or parameter.type_descriptor.parameter_info.parser:
         return WORDS | PLACES
@@ -307,7 +311,7 @@ def shown_as(value: str) -> Iterator[str]:
         home = os.path.abspath("file")
         text = home if value == "~" else re.sub("^~/", f"{home}/", value.removeprefix("file:"))
         yield " ".join(printable(text).split())
-        yield from (f": {folder}: " for folder in Path(text).parents)
+        yield from (f": {each}: " for folder in Path(text).parents for each in (folder, folder.absolute()))
 
 
 def restore(folder: Path, before: Tree, after: Tree) -> None:

@@ -42,7 +42,7 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_cache(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cache of `photos` and `teacher_file` with all three views. Not to be written to."""
     out = tmp_path_factory.mktemp("cache") / "small"
-    run(build_job(photos, out, teacher_file))
+    run(*build_job(photos, out, teacher_file))
     return out
 
 

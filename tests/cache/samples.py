@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 
 from dukd_cache.build.reuse import Tally
-from dukd_cache.commands.build import BuildJob, run
+from dukd_cache.commands.build import run
+from dukd_cache.commands.config import VIEWS, CacheConfig
 from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Record
+from dukd_cache.settings.model import validated
 
 U8 = npt.NDArray[np.uint8]
 
@@ -42,29 +44,40 @@ def save_photos(folder: Path, sizes: Iterable[tuple[int, int]]) -> Path:
     return folder
 
 
-def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> BuildJob:
+class Asked(NamedTuple):
+    """A build, as `run`, `prepare` and `forecast` take it."""
+
+    config: CacheConfig
+    out: Any
+
+    def but(self, **changes: Any) -> "Asked":
+        """The same with other settings, or elsewhere; `base=3` is `views.base.crops`."""
+        out, content = changes.pop("out", self.out), self.config.model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            view, patch, _ = name.partition("_patch")
+            if view in VIEWS:
+                content["views"] = content["views"] | {
+                    view: content["views"].get(view, {}) | {"patch" if patch else "crops": value}
+                }
+            else:
+                content[name] = value
+        return Asked(validated(CacheConfig, content), out)
+
+
+def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> Asked:
     """A small build of all views that weights allow, changed as asked."""
-    zoom = 5 if weights else 0
-    small = BuildJob(
-        hr=(hr,),
-        out=out,
-        weights=weights,
+    small = CacheConfig(
+        hr=hr,
+        teacher=weights,
         scale=None if weights else 2,
-        lr=(),
         patch=12,
-        zoom_out_patch=None,
-        base=6,
-        zoom_in=zoom,
-        zoom_out=zoom,
+        views={"base": 6} | dict.fromkeys(("zoom_in", "zoom_out"), 5 if weights else 0),
         codec="webp",
-        dtype="uint8",
-        precision="fp32",
         device="cpu",
         batch_size=4,
         shard_size=1,
-        seed=0,
     )
-    return replace(small, **changes)
+    return Asked(small, out).but(**changes)
 
 
 def everything(cache: Cache, view: View) -> list[Record]:
@@ -84,10 +97,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def build_alone(job: BuildJob, tally_file: Path, environment: Mapping[str, str] | None = None) -> None:
+def build_alone(asked: Asked, tally_file: Path, environment: Mapping[str, str] | None = None) -> None:
     """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same."""
     os.environ.update(environment or {})
     torch.set_num_threads(1)
     tally = Tally()
-    run(job, tally)
+    run(*asked, tally)
     tally_file.write_text(json.dumps(asdict(tally)))

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.cache.samples import build_job
 from torch import nn
 
 from dukd_cache import networks
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
+from dukd_cache.commands.config import VIEWS
 from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.settings.model import validated
@@ -102,28 +103,11 @@ def build_cache(hr_folder: Path, teacher_file: Path, tmp_path_factory: pytest.Te
     """Builds a cache ×2 of patches of 16, 3 records of each view an image, unless told otherwise."""
 
     def build(**changes: Any) -> Path:
-        wanted: dict[str, Any] = {
-            "hr": (hr_folder,),
-            "out": tmp_path_factory.mktemp("cache"),
-            "weights": teacher_file,
-            "scale": None,
-            "lr": (),
-            "patch": 16,
-            "zoom_out_patch": None,
-            "base": 3,
-            "zoom_in": 3,
-            "zoom_out": 3,
-            "codec": "png",
-            "dtype": "uint8",
-            "precision": "fp32",
-            "device": "cpu",
-            "batch_size": 8,
-            "shard_size": 1,
-            "seed": 0,
-        }
-        asked = BuildJob(**(wanted | changes))
-        job.run(asked)
-        return asked.out
+        out, weights = tmp_path_factory.mktemp("cache"), changes.pop("weights", teacher_file)
+        views = dict.fromkeys(VIEWS, 3)
+        asked = build_job(hr_folder, out, weights, **{"patch": 16, "codec": "png", "batch_size": 8, **views, **changes})
+        job.run(*asked)
+        return out
 
     return build
 

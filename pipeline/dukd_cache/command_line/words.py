@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dukd_cache.system.errors import DukdError, unknown_name, wanted
+from dukd_cache.settings.mistakes import refused
+from dukd_cache.system.errors import DukdError, unknown_name
 
 
 def explain(error: Any, called_here: Mapping[str, str]) -> str:
@@ -32,7 +33,8 @@ def explain(error: Any, called_here: Mapping[str, str]) -> str:
         return f"{named(parameter)}: {error.__cause__}" if parameter else str(error.__cause__)
     details: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
     if details and getattr(error, "param", None) is not None:
-        return _bad_value(error.param, details[0])
+        choices = getattr(getattr(error.param, "type_descriptor", None), "choices", None) or ()
+        return refused(named(error.param), details[0], [str(choice) for choice in choices])
     if hasattr(error, "param_type") and error.param is not None:
         return f"{named(error.param)} is missing: {error.param.help}"
     line: str = error.format_message()
@@ -49,11 +51,3 @@ def _unknown_command(given: str, commands: Mapping[str, object], called_here: Ma
     if given in called_here:
         return f"unknown command {given!r}: did you mean {called_here[given]!r}? (valid: {', '.join(sorted(commands))})"
     return unknown_name("command", given, commands)
-
-
-def _bad_value(parameter: Any, detail: Mapping[str, Any]) -> str:
-    name, given = named(parameter), str(detail["input"])
-    if choices := getattr(getattr(parameter, "type_descriptor", None), "choices", None):
-        return unknown_name(name, given, [str(getattr(choice, "value", choice)) for choice in choices])
-    shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)
-    return f"{name}: expected {wanted(detail)}, got {shown}"

@@ -1,13 +1,15 @@
 """What is wrong with settings, in one line: which setting, what is allowed, what was given, the nearest valid name."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from pydantic import ValidationError
 
 from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths, required_in
-from dukd_cache.system.errors import unknown_name
+from dukd_cache.system.errors import unknown_name, wanted
 
 Location = Sequence[str | int]
 
@@ -15,16 +17,23 @@ _LONGEST = 80
 """Characters of a value that a line shows."""
 
 
-def explain(error: ValidationError, schema: Node) -> str:
-    """The line for the first thing that is wrong."""
+def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ...], str]) -> str:
+    """The line for the first thing that is wrong; `options` are names of options by the settings that they gave."""
     mistakes = error.errors()
     # A misspelt name comes before the setting that is missing for it.
     first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
     location, kind, given = first["loc"], first["type"], first["input"]
-    if kind == "extra_forbidden":
-        return _unknown(location, schema)
-    if kind == "value_error":  # raised by a check in config.py
+    if kind == "extra_forbidden" or location[-1:] == ("[key]",):
+        return _unknown([part for part in location if part != "[key]"], schema)
+    option = next((name for path, name in options.items() if location[: len(path)] == path), None)
+    if option and kind == "missing":
+        return f"{option} is missing: {(node_at(schema, location) or {}).get('description')}"
+    if option and kind != "value_error":
+        return refused(option, first, _words(location, schema))
+    if kind == "value_error":  # raised by a check of the model
         message = str(first["ctx"]["error"])
+        if option:
+            return f"{option}: {message}"
         return f"setting {_dotted(location)}: {message}" if location else message
     if kind == "missing" and not isinstance(location[-1], int):
         return f"setting {_dotted(location)} is missing: expected {_allowed(location, schema)}"
@@ -33,6 +42,15 @@ def explain(error: ValidationError, schema: Node) -> str:
     if kind == "missing":  # an item of a list: `given` is the list
         location = location[:-1]
     return f"setting {_dotted(location)}: expected {_allowed(location, schema)}, got {_shown(given)}"
+
+
+def refused(option: str, detail: Mapping[str, Any], words: Sequence[str]) -> str:
+    """The line for the value of an option, by pydantic's error; `words` are those that it can be, if it is a word."""
+    given = str(detail["input"])
+    if words:
+        return unknown_name(option, given, words)
+    shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)
+    return f"{option}: expected {wanted(detail)}, got {shown}"
 
 
 def _unknown(location: Location, schema: Node) -> str:

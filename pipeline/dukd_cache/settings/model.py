@@ -3,10 +3,20 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema, ValidationError, model_validator
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    GetPydanticSchema,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from dukd_cache.settings import mistakes, yaml_file
 from dukd_cache.settings.addresses import Address, local_path, parsed
@@ -61,10 +71,22 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    short: ClassVar[str | None] = None
+    """The setting that is meant where the group is given as one value."""
+
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_an_empty_group(cls, given: object) -> object:
-        return _nothing_is_empty(given)
+    def _written_out(cls, given: object) -> object:
+        alone = cls.short and not isinstance(given, Mapping | Settings | None)
+        return {cls.short: given} if alone else _nothing_is_empty(given)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        group = handler(core)
+        if cls.short is None:
+            return group
+        group["short"] = cls.short
+        return {"anyOf": [group, group["properties"][cls.short]], "description": group["description"]}
 
 
 def one_of(names: Iterable[str]) -> GetPydanticSchema:
@@ -75,20 +97,35 @@ def one_of(names: Iterable[str]) -> GetPydanticSchema:
 Model = TypeVar("Model", bound=Settings)
 
 
+def content(model: type[Settings], path: Path | None, section: str | None, overrides: Iterable[str]) -> dict[str, Any]:
+    """What the YAML file `path` (its part `section`, if given) says, changed by `overrides` (`a.b=c`). Not validated.
+
+    Raises:
+        SettingError: no such file or section, or no YAML; an override that is none.
+    """
+    needed = [name for name, field in model.model_fields.items() if field.is_required()]
+    found = yaml_file.read(path, section, needed) if path else {}
+    for override in overrides:
+        yaml_file.change(found, override, schema_of(model))
+    return found
+
+
 def load(model: type[Model], path: Path, section: str | None = None, overrides: Iterable[str] = ()) -> Model:
-    """Settings from the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
+    """The same as settings.
 
     Raises:
         SettingError: one line that names the setting, what was given and what is allowed.
     """
-    content = yaml_file.read(path, section)
-    for override in overrides:
-        yaml_file.change(content, override, schema_of(model))
-    return validated(model, content)
+    return validated(model, content(model, path, section, overrides))
 
 
-def validated(model: type[Model], content: Mapping[str, Any]) -> Model:
+def validated(
+    model: type[Model], content: Mapping[str, Any], options: Mapping[tuple[str, ...], str] = MappingProxyType({})
+) -> Model:
     """`content` as settings.
+
+    Args:
+        options: names of options by the settings that they gave, for messages.
 
     Raises:
         SettingError: one line for the first thing that is wrong.
@@ -96,7 +133,7 @@ def validated(model: type[Model], content: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise SettingError(mistakes.explain(error, schema_of(model))) from error
+        raise SettingError(mistakes.explain(error, schema_of(model), options)) from error
 
 
 def dump(settings: Settings) -> str:

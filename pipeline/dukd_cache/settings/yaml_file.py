@@ -35,8 +35,8 @@ _LONGEST = 80
 _TAG = "tag:yaml.org,2002:"
 
 
-def read(path: Path, section: str | None) -> dict[str, Any]:
-    """The settings in the file `path`, or in its part `section`.
+def read(path: Path, section: str | None, needed: Sequence[str]) -> dict[str, Any]:
+    """The settings in the file `path`, or in its part `section`; `needed` are those that cannot be left out.
 
     Raises:
         SettingError: no such file or section, not YAML, a name twice, or no settings by name.
@@ -52,7 +52,7 @@ def read(path: Path, section: str | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise SettingError(f"{path}: not a YAML file ({_explain(error)})") from error
     if section is None:
-        _refuse_others(settings, path)
+        _refuse_others(settings, path, needed)
         return settings
     if section not in settings:
         raise SettingError(f"{path}: {unknown_name('section', section, settings)}")
@@ -166,16 +166,20 @@ def _by_name(content: object, where: str) -> dict[str, Any]:
     return content
 
 
-def _refuse_others(settings: dict[str, Any], path: Path) -> None:
+def _refuse_others(settings: dict[str, Any], path: Path, needed: Sequence[str]) -> None:
     """Name the file where it is another program's, or holds the settings one level deeper."""
     groups = {name: group for name, group in settings.items() if isinstance(group, dict)}
     foreign = [name for name in _FOREIGN if name in groups]
     if len(foreign) > 1:
         message = f"an option file of BasicSR, neosr or traiNNer ({', '.join(foreign)})"
         raise SettingError(f"{path}: {message}; docs/settings.md has what each option is called here")
-    parts = [name for name, group in groups.items() if isinstance(group.get("cache"), str)]
-    if parts and not isinstance(settings.get("cache"), str):
+    parts = [name for name, group in groups.items() if _has(group, needed)]
+    if parts and not _has(settings, needed):
         raise SettingError(f"{path}: holds settings in {' and '.join(parts)}: give --section {parts[0]}")
+
+
+def _has(settings: Mapping[str, Any], needed: Sequence[str]) -> bool:
+    return all(isinstance(settings.get(name), str | list) for name in needed)
 
 
 def _explain(error: yaml.YAMLError) -> str:

@@ -10,15 +10,14 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from tests.cache.samples import build_alone, build_job, everything, files_of, save_photos
+from tests.cache.samples import Asked, build_alone, build_job, everything, files_of, save_photos
 
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.format.lifecycle import PREVIOUS
 from dukd_cache.format.manifest import MANIFEST, VIEWS
 from dukd_cache.format.reader import Cache
@@ -36,13 +35,13 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.cache.samples"])  # torch is loaded once for all processes
 
 
-def start(asked: BuildJob, tally: Path) -> ForkServerProcess:
+def start(asked: Asked, tally: Path) -> ForkServerProcess:
     process = _SERVER.Process(target=build_alone, args=(asked, tally), daemon=True)
     process.start()
     return process
 
 
-def finished(asked: BuildJob, tally: Path) -> dict[str, int]:
+def finished(asked: Asked, tally: Path) -> dict[str, int]:
     """The counts of a build that was left in peace."""
     process = start(asked, tally)
     process.join(300)
@@ -55,8 +54,8 @@ def finished(asked: BuildJob, tally: Path) -> dict[str, int]:
 class Whole:
     """Two uninterrupted builds of the same images and teacher."""
 
-    old: BuildJob
-    new: BuildJob
+    old: Asked
+    new: Asked
     old_files: dict[str, bytes]
     new_files: dict[str, bytes]
     unanswered: int
@@ -87,7 +86,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
     return Whole(jobs[0], jobs[1], old_files, new_files, unanswered, seconds)
 
 
-def killed_somewhere(asked: BuildJob, moment: random.Random, seconds: float, tally: Path) -> bool:
+def killed_somewhere(asked: Asked, moment: random.Random, seconds: float, tally: Path) -> bool:
     """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
     process = start(asked, tally)
     process.join(moment.uniform(0.02, 1) * seconds)
@@ -98,7 +97,7 @@ def killed_somewhere(asked: BuildJob, moment: random.Random, seconds: float, tal
 
 def check_killed(whole: Whole, out: Path, seed: int) -> None:
     """A build of nothing before, killed once or more."""
-    moment, asked, tally = random.Random(seed), replace(whole.new, out=out), out.with_name("tally")
+    moment, asked, tally = random.Random(seed), whole.new.but(out=out), out.with_name("tally")
     while not killed_somewhere(asked, moment, whole.seconds, tally):
         shutil.rmtree(out)
     for _ in range(moment.choice((0, 0, 1, 2))):
@@ -117,14 +116,14 @@ def check_killed(whole: Whole, out: Path, seed: int) -> None:
 
 def check_killed_in_a_rebuild(whole: Whole, out: Path, seed: int) -> None:
     """A build over another cache, killed once or more, also while it moves the old shards: no answer is lost."""
-    moment, asked, tally = random.Random(seed), replace(whole.new, out=out), out.with_name("tally")
+    moment, asked, tally = random.Random(seed), whole.new.but(out=out), out.with_name("tally")
     shutil.copytree(whole.old.out, out)
     while not killed_somewhere(asked, moment, whole.seconds, tally):
         shutil.rmtree(out)
         shutil.copytree(whole.old.out, out)
     for _ in range(moment.choice((0, 1, 2))):
         if moment.random() < 0.3:  # another mind between two attempts
-            killed_somewhere(replace(whole.old, out=out), moment, whole.seconds, tally)
+            killed_somewhere(whole.old.but(out=out), moment, whole.seconds, tally)
         killed_somewhere(asked, moment, whole.seconds, tally)
     counts = finished(asked, tally)
     assert files_of(out) == whole.new_files
@@ -174,8 +173,8 @@ def test_a_move_killed_after_any_file_is_finished_or_undone(
             with monkeypatch.context() as patch:
                 patch.setattr("dukd_cache.places.folder.os.replace", replace_some)
                 with pytest.raises(KeyboardInterrupt):
-                    job.run(replace(whole.new, out=out))
-            counts = finished(replace(asked, out=out), tally)
+                    job.run(*whole.new.but(out=out))
+            counts = finished(asked.but(out=out), tally)
             assert files_of(out) == files
             assert counts["asked"] == (0 if known else whole.unanswered)
             assert (counts["kept"] == 3 * 120) is known
@@ -183,18 +182,18 @@ def test_a_move_killed_after_any_file_is_finished_or_undone(
 
 def test_a_second_build_is_refused_while_the_first_lives(whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "cache"
-    process = start(replace(whole.new, out=out), tmp_path / "tally")
+    process = start(whole.new.but(out=out), tmp_path / "tally")
     while not ((out / LOCK).exists() and (out / LOCK).read_text()):
         time.sleep(0.001)
     os.kill(process.pid or 0, signal.SIGSTOP)  # it lives and does nothing
     try:
         with pytest.raises(CacheError, match=rf"{out}: another build writes here \(process {process.pid}\)"):
-            job.run(replace(whole.new, out=out))
+            job.run(*whole.new.but(out=out))
     finally:
         process.kill()
         process.join()
     assert (out / LOCK).exists(), "its owner had no time to remove it"
-    finished(replace(whole.new, out=out), tmp_path / "tally")
+    finished(whole.new.but(out=out), tmp_path / "tally")
     assert files_of(out) == whole.new_files
 
 
@@ -216,9 +215,9 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no permission to mount a small disk")
     try:
-        asked = replace(whole.new, out=disk / "cache")
+        asked = whole.new.but(out=disk / "cache")
         with pytest.raises(CacheError, match=r"cache/.*: No space left on device; make room, then the same command"):
-            job.run(asked)
+            job.run(*asked)
         left = files_of(asked.out)
         assert MANIFEST not in left
         assert not [name for name in left if name.endswith(PARTIAL)]
@@ -245,12 +244,12 @@ def test_a_disk_that_is_full_at_any_write(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         really(descriptor)
 
-    asked = replace(whole.new, out=tmp_path / "cache", base=2, zoom_in=1, zoom_out=1)
-    job.run(replace(asked, out=tmp_path / "expected"))
+    asked = whole.new.but(out=tmp_path / "cache", base=2, zoom_in=1, zoom_out=1)
+    job.run(*asked.but(out=tmp_path / "expected"))
     monkeypatch.setattr("dukd_cache.system.files.os.fsync", fsync)
     with pytest.raises(CacheError, match=f"{tmp_path}.*: No space left on device; "):
-        job.run(asked)
+        job.run(*asked)
     assert not list(asked.out.glob(f"*{PARTIAL}"))
-    job.run(asked)
+    job.run(*asked)
     assert files_of(asked.out) == files_of(tmp_path / "expected")
     assert not (asked.out / PREVIOUS).exists()

@@ -133,16 +133,16 @@ def test_build_plan_and_inspect_say_it_in_one_line_a_view(
 ) -> None:
     """The teacher of these tests is random: bicubic is better."""
     asked = build_job(photos, tmp_path / "c", teacher_file)
-    job.run(asked)
+    job.run(*asked)
     said = [line for line in capsys.readouterr().err.splitlines() if "worse than bicubic" in line]
     assert [line.split(":")[0] for line in said] == [
         "the teacher is worse than bicubic on base",
         "the teacher is worse than bicubic on zoom_out",
     ]
-    job.run(asked)
+    job.run(*asked)
     assert "worse than bicubic" not in capsys.readouterr().err, "a finished cache asks its teacher nothing"
     inspected = measured(Cache(tmp_path / "c"), 4, None, "cpu")
-    for notes in (job.forecast(asked).notes, inspected.facts["notes"]):
+    for notes in (job.forecast(*asked).notes, inspected.facts["notes"]):
         assert [note.split(":")[0] for note in notes] == [line.split(":")[0] for line in said]
     assert inspected.facts["notes"][0] in inspected.tables[0]
 
@@ -158,7 +158,7 @@ def test_a_note_that_nobody_can_read_ends_no_build(
     photos: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Gone())
-    manifest = job.run(build_job(photos, tmp_path / "c", teacher_file))
+    manifest = job.run(*build_job(photos, tmp_path / "c", teacher_file))
     assert manifest.shards
 
 
@@ -167,7 +167,7 @@ def test_a_released_gan_is_doubted_and_a_released_transformer_is_not(data_dir: P
     for path in sorted((data_dir / "Set5" / "HR").iterdir())[:3]:
         (tmp_path / "hr" / path.name).symlink_to(path)
     small = {"patch": 16, "base": 1, "zoom_in": 0, "zoom_out": 0}
-    made = job.prepare(build_job(tmp_path / "hr", tmp_path / "c", data_dir / "teachers" / "DCTLSA_X4.pt", **small))
+    made = job.prepare(*build_job(tmp_path / "hr", tmp_path / "c", data_dir / "teachers" / "DCTLSA_X4.pt", **small))
     assert made.teacher is not None
     assert list(doubts(made.plan, made.teacher)) == []
     gan = teacher.load(data_dir / "teachers" / "RealESRGAN_x4plus_anime_6B.safetensors", CPU, "fp32")
@@ -191,11 +191,11 @@ def test_default_sides_are_whole_windows(
     hr = save_photos(tmp_path / "hr", [(300, 280)])
     small = {"patch": patch, "zoom_out_patch": zoom_out_patch, "base": 1, "zoom_in": 0, "zoom_out": 1}
     asked = build_job(hr, tmp_path / "c", weights, **small)
-    made = job.prepare(asked)
+    made = job.prepare(*asked)
     assert (made.plan.spec.patch, made.plan.spec.zoom_out_patch) == sides
     assert made.teacher is not None
     assert made.teacher.info.window == 8
-    said = list(job.between_windows(asked, 8))
+    said = list(job.between_windows(asked.config, 8))
     assert len(said) == (zoom_out_patch is not None)
     assert all(line.startswith("--zoom-out-patch 5: no multiple of the teacher's window of 8, so") for line in said)
     assert all(line.endswith("its answers are worse than at 8") for line in said)
@@ -230,7 +230,7 @@ def test_a_network_that_mirrors_its_inputs_itself_answers_as_before() -> None:
 
 def test_pairs_have_the_usual_patch(tmp_path: Path) -> None:
     hr = save_photos(tmp_path / "hr", [(100, 100)])
-    assert job.prepare(build_job(hr, tmp_path / "c", None, patch=None, base=1)).plan.spec.patch == 48
+    assert job.prepare(*build_job(hr, tmp_path / "c", None, patch=None, base=1)).plan.spec.patch == 48
 
 
 def test_answers_between_windows_gain_by_whole_windows(data_dir: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_build_names_the_record_and_writes_no_shard(
     small = build_job(bright(tmp_path / "hr"), out, teacher_file, patch=8, precision="bf16", **counts)
     says = rf"photo_1\.png: crop 0 of {view} at \(\d+, \d+\): tiny_x2\.safetensors: EDSR answers in bf16 "
     with pytest.raises(AnswerError, match=says):
-        job.run(small)
+        job.run(*small)
     assert not [path for path in out.rglob("*") if path.suffix == ".tar" or path.name == "manifest.json"]
     with pytest.raises(AnswerError, match=says):
-        job.forecast(replace(small, out=tmp_path / "planned"))
+        job.forecast(*small.but(out=tmp_path / "planned"))

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cache.samples import build_job, everything, files_of, photo, same, save_photos
+from tests.cache.samples import Asked, build_job, everything, files_of, photo, same, save_photos
 from tests.left_overs import left_over
 
 from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import build, shards_of
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.format import manifest
 from dukd_cache.format.lifecycle import HEADER
 from dukd_cache.format.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
@@ -390,7 +389,7 @@ def test_an_image_that_turns_out_bad_leaves_no_manifest(asked: Teacher, tmp_path
     assert built(plan, asked, out) == expected
 
 
-def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Popen[str], BuildJob]:
+def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Popen[str], Asked]:
     """A real `dukd-cache build` of some shards that has finished at least one, and the same as a job."""
     options: list[object] = ["--hr", photos, "--out", out, "--teacher", teacher_file, "--patch", 20, "--base", 150]
     options += ["--zoom-in", 9, "--zoom-out", 9, "--batch-size", 1, "--shard-size", 1, "--device", "cpu"]
@@ -418,9 +417,9 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bytes(photos: Path, teache
     assert not (out / manifest.MANIFEST).exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".json").exists()}
     assert kept
-    job.run(same)
+    job.run(*same)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    job.run(replace(same, out=tmp_path / "whole"))
+    job.run(*same.but(out=tmp_path / "whole"))
     assert files_of(out) == files_of(tmp_path / "whole")
 
 

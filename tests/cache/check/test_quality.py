@@ -95,14 +95,14 @@ def test_a_sample_is_spread_over_the_view(cache: Cache) -> None:
 
 
 def test_pairs_are_measured_without_a_teacher(photos: Path, tmp_path: Path) -> None:
-    job.run(build_job(photos, tmp_path / "cache", None))
+    job.run(*build_job(photos, tmp_path / "cache", None))
     found = quality.measure(Cache(tmp_path / "cache"), ALL)
     assert set(found["base"].psnr) == {"truth-bicubic"}
     assert set(found["base"].bytes) == {"input", "truth"}
 
 
 def test_float16_answers_are_not_rounded_first(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    job.run(build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", zoom_in=0, zoom_out=0))
+    job.run(*build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", zoom_in=0, zoom_out=0))
     fine = Cache(tmp_path / "cache")
     values = [
         peak_signal_noise_ratio(record.truth / 255, record.teacher.astype(float), data_range=1)
@@ -115,7 +115,7 @@ def test_float16_answers_are_not_rounded_first(photos: Path, teacher_file: Path,
 def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
     (tmp_path / "hr").mkdir()
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
-    job.run(build_job(tmp_path / "hr", tmp_path / "cache", None))
+    job.run(*build_job(tmp_path / "hr", tmp_path / "cache", None))
     flat = Cache(tmp_path / "cache")
     found = quality.measure(flat, ALL)
     assert found["base"].psnr == {}
@@ -125,11 +125,11 @@ def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
 
 
 def test_flat_crops_do_not_raise_the_mean(photos: Path, tmp_path: Path) -> None:
-    job.run(build_job(photos, tmp_path / "without", None))
+    job.run(*build_job(photos, tmp_path / "without", None))
     expected = quality.measure(Cache(tmp_path / "without"), ALL)["base"]
     shutil.copytree(photos, tmp_path / "hr")
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
-    job.run(build_job(tmp_path / "hr", tmp_path / "cache", None))
+    job.run(*build_job(tmp_path / "hr", tmp_path / "cache", None))
     found = quality.measure(Cache(tmp_path / "cache"), ALL)["base"]
     assert found.sampled > expected.sampled
     assert found.equal == expected.equal + found.sampled - expected.sampled
@@ -137,7 +137,7 @@ def test_flat_crops_do_not_raise_the_mean(photos: Path, tmp_path: Path) -> None:
 
 
 def test_damage_is_not_measured(photos: Path, tmp_path: Path) -> None:
-    job.run(build_job(photos, tmp_path / "cache", None))
+    job.run(*build_job(photos, tmp_path / "cache", None))
     shard = tmp_path / "cache/base-000000.tar"
     content = bytearray(shard.read_bytes())
     content[len(content) // 3] ^= 1
@@ -235,7 +235,7 @@ def test_another_teacher_is_refused_with_both_named(cache: Cache, teacher_file: 
 
 def test_a_cache_of_pairs_takes_any_teacher_of_its_scale(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     for scale in (2, 3):
-        job.run(build_job(photos, tmp_path / f"{scale}", None, scale=scale))
+        job.run(*build_job(photos, tmp_path / f"{scale}", None, scale=scale))
     pairs = Cache(tmp_path / "2")
     assert set(equivariance.measure(pairs, equivariance.load_teacher(teacher_file, pairs, "cpu"), 1)) == {"base"}
     with pytest.raises(SettingError, match=r"tiny_x2\.safetensors: scale 2, but .* is of 3"):
@@ -294,7 +294,7 @@ def test_the_command(
 def test_more_records_than_a_batch(tmp_path: Path, teacher_file: Path) -> None:
     """The mean over records does not depend on how they are batched."""
     hr = save_photos(tmp_path / "hr", [(60, 60)])
-    job.run(build_job(hr, tmp_path / "cache", teacher_file, base=21, zoom_in=0, zoom_out=0))
+    job.run(*build_job(hr, tmp_path / "cache", teacher_file, base=21, zoom_in=0, zoom_out=0))
     many = Cache(tmp_path / "cache")
     asked = equivariance.load_teacher(teacher_file, many, "cpu")
     told: list[int] = []

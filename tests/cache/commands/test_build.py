@@ -13,13 +13,13 @@ from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.manifest import VIEWS
 from dukd_cache.format.reader import Cache
-from dukd_cache.pictures.sources import LrFolder, find_images, read_rgb, read_scene
+from dukd_cache.pictures.sources import find_images, read_rgb, read_scene
 from dukd_cache.system.errors import ImageError, SettingError, WeightsError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path: Path, dtype: str) -> None:
-    job.run(build_job(photos, tmp_path / "cache", teacher_file, dtype=dtype))
+    job.run(*build_job(photos, tmp_path / "cache", teacher_file, dtype=dtype))
     cache, network = Cache(tmp_path / "cache"), networks.load(teacher_file)
     for view in VIEWS:
         records = everything(cache, view)
@@ -38,7 +38,7 @@ def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path
 def test_lower_precision_is_stored_and_close(
     photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path
 ) -> None:
-    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
+    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
     assert found.teacher is not None
     assert found.teacher.precision == "bf16"
     exact, close = Cache(small_cache).read("base", 0), Cache(tmp_path / "cache").read("base", 0)
@@ -51,7 +51,7 @@ def test_lower_precision_is_stored_and_close(
 
 @pytest.mark.slow
 def test_a_compiled_teacher_answers_alike(photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path) -> None:
-    job.run(build_job(photos, tmp_path / "cache", teacher_file, compile=True))
+    job.run(*build_job(photos, tmp_path / "cache", teacher_file, compile=True))
     plain, compiled = Cache(small_cache), Cache(tmp_path / "cache")
     for view in VIEWS:
         for one, other in zip(everything(plain, view), everything(compiled, view), strict=True):
@@ -66,7 +66,7 @@ def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: P
     lr.mkdir()
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr // 2).save(lr / f"{path.stem}x2.png")
-    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, lr=(LrFolder(lr),)))
+    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, lr=lr))
     assert found.images.lr == "{stem}x{scale}"
     cache = Cache(tmp_path / "cache")
     for record in everything(cache, "base"):
@@ -80,12 +80,12 @@ def test_a_changed_lr_image_makes_another_cache(photos: Path, tmp_path: Path) ->
     lr.mkdir()
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
-    pairs = build_job(photos, out, None, lr=(LrFolder(lr),))
-    job.run(pairs)
+    pairs = build_job(photos, out, None, lr=lr)
+    job.run(*pairs)
     before = Cache(out)
     inputs = [record.input for record in everything(before, "base")]
     Image.fromarray(read_rgb(lr / "photo_2x2.png") // 2).save(lr / "photo_2x2.png")
-    after = job.run(pairs)
+    after = job.run(*pairs)
     assert after.images.sha256 != before.manifest.images.sha256
     for index, record in enumerate(everything(Cache(out), "base")):
         assert np.array_equal(record.input, inputs[index] // 2 if index >= 12 else inputs[index])
@@ -99,14 +99,14 @@ def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wr
         name = f"{path.stem}x2.png"
         Image.fromarray(read_scene(path, None, 3 if name == wrong else 2).lr).save(lr / name)
     with pytest.raises(ImageError, match=rf"{wrong}: expected .* found .* is the scale right"):
-        job.run(build_job(photos, tmp_path / "cache", None, lr=(LrFolder(lr),)))
+        job.run(*build_job(photos, tmp_path / "cache", None, lr=lr))
     assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
     if wrong == "photo_0x2.png":
         assert not (tmp_path / "cache").exists(), "the first pair is looked at before anything is begun"
 
 
 def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
-    found = job.run(build_job(photos, tmp_path / "cache", None, scale=3))
+    found = job.run(*build_job(photos, tmp_path / "cache", None, scale=3))
     assert found.teacher is None
     assert found.spec.scale == 3
     cache = Cache(tmp_path / "cache")
@@ -124,42 +124,41 @@ def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
     ("changes", "says"),
     [
         ({"scale": None}, "--teacher WEIGHTS, or --scale N"),
-        ({"scale": 5}, "--scale: .*2, 3 or 4, got 5"),
+        ({"scale": 5}, "setting scale: .* from 2 to 4 or null, got 5"),
         ({"zoom_in": 3}, "holds pairs only"),
         ({"base": 0}, "no view left"),
-        ({"base": -1}, "--base: .*, got -1"),
-        ({"patch": 0}, "--patch: .*, got 0"),
-        ({"patch": -8}, "--patch: .*, got -8"),
-        ({"zoom_out_patch": 0}, "--zoom-out-patch: .*, got 0"),
+        ({"base": -1}, "setting views.base.crops: .*, got -1"),
+        ({"patch": 0}, "setting patch: .*, got 0"),
+        ({"patch": -8}, "setting patch: .*, got -8"),
+        ({"zoom_out_patch": 0}, "setting views.zoom_out.patch: .*, got 0"),
+        ({"base_patch": 9}, "--base-patch: inputs of base are as large as --patch .12."),
     ],
 )
-def test_impossible_settings_are_named_as_options(
-    photos: Path, tmp_path: Path, changes: dict[str, int | None], says: str
-) -> None:
+def test_impossible_settings_are_named(photos: Path, tmp_path: Path, changes: dict[str, int | None], says: str) -> None:
     with pytest.raises(SettingError, match=says):
-        job.run(build_job(photos, tmp_path / "cache", None, **changes))
+        job.run(*build_job(photos, tmp_path / "cache", None, **changes))
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_scale_that_is_not_the_teachers_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"--scale 4: .*tiny_x2\.safetensors is a teacher of scale 2"):
-        job.run(build_job(photos, tmp_path / "cache", teacher_file, scale=4))
-    job.run(build_job(photos, tmp_path / "cache", teacher_file, scale=2))
+        job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=4))
+    job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=2))
 
 
 def test_half_precision_on_a_cpu_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="--precision fp16: a CPU computes in fp32 or bf16"):
-        job.run(build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
+        job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
 
 
 def test_a_folder_is_no_weights_file(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a folder"):
-        job.run(build_job(photos, tmp_path / "cache", photos))
+        job.run(*build_job(photos, tmp_path / "cache", photos))
 
 
 def test_shards_hold_about_as_many_megabytes_as_asked(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     """Decoded: 12×12 input, 24×24 answer, 24×24 truth where there is one."""
-    found = job.run(build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
+    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
     assert found.encoding.shard_records["base"] == 1_000_000 // (3 * (144 + 576 + 576))
     assert found.encoding.shard_records["zoom_in"] == 1_000_000 // (3 * (144 + 576))
     assert found.encoding.shard_records["zoom_out"] == 1_000_000 // (3 * (36 + 144 + 144))

@@ -3,33 +3,30 @@
 import json
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cache.samples import build_job, files_of, photo, save_photos
+from tests.cache.samples import Asked, build_job, files_of, photo, save_photos
 
 from dukd_cache import cli
 from dukd_cache.build.forecast import Cost, Forecast, Sample, table
 from dukd_cache.build.known_records import existing
 from dukd_cache.build.reuse import Tally
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.format.choice import open_writer
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.format.manifest import View
-from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ImageError
 
 
-def predicted(asked: BuildJob) -> Tally:
+def predicted(asked: Asked) -> Tally:
     """The plan's counts, all views together."""
-    made = job.prepare(asked)
-    out, reuse = Folder(asked.out), [Folder(other) for other in asked.reuse]
+    made = job.prepare(*asked)
+    out, reuse = Folder(asked.out), [Folder(Path(other)) for other in asked.config.reuse]
     found = existing(made.plan, made.header, open_writer(out, made.header), out, reuse)
     tallies = [found.tally(view) for view in made.plan.spec.views]
     return Tally(*(sum(getattr(one, field) for one in tallies) for field in ("kept", "reused", "asked")))
@@ -51,31 +48,31 @@ def test_counts_are_those_of_the_build_that_follows(teacher_file: Path, tmp_path
         ({"base": 5, "zoom_out": 0, "dtype": "uint8", "seed": 1}, Tally(reused=24)),
     ]
     for change, expected in changes:
-        changed = replace(asked, **change)  # type: ignore[arg-type]
+        changed = asked.but(**change)
         tally = Tally()
         assert predicted(changed) == expected, change
-        job.run(changed, tally)
+        job.run(*changed, tally)
         assert tally == expected, change
     (tmp_path / "new.png").rename(hr / "photo_00.png")
     (hr / "photo_2.png").unlink()
     tally = Tally()
     assert predicted(changed) == Tally(reused=16, asked=8)
-    job.run(changed, tally)
+    job.run(*changed, tally)
     assert tally == Tally(reused=16, asked=8)
-    elsewhere = replace(changed, out=tmp_path / "other", reuse=(asked.out,), base=6)
+    elsewhere = changed.but(out=tmp_path / "other", reuse=(asked.out,), base=6)
     assert predicted(elsewhere) == Tally(reused=24, asked=3)
 
 
 def test_records_of_other_lr_images_are_not_counted(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=2, zoom_in=1, zoom_out=1)
-    job.run(asked)
+    job.run(*asked)
     degrade_folder(photos, tmp_path / "lr", 2)
-    assert predicted(replace(asked, lr=(LrFolder(tmp_path / "lr"),))) == Tally(reused=3, asked=9)
+    assert predicted(asked.but(lr=tmp_path / "lr")) == Tally(reused=3, asked=9)
 
 
 def test_whole_shards_of_an_unfinished_cache_are_kept(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=2, zoom_in=1, zoom_out=1)
-    job.run(asked)
+    job.run(*asked)
     (asked.out / "zoom_in-000000.json").unlink()
     assert predicted(asked) == Tally(kept=9, asked=3)
 
@@ -83,9 +80,9 @@ def test_whole_shards_of_an_unfinished_cache_are_kept(photos: Path, teacher_file
 def test_sizes_are_near_those_of_the_build(teacher_file: Path, tmp_path: Path) -> None:
     hr = save_photos(tmp_path / "hr", [(101, 90), (113, 107), (95, 123)])
     asked = build_job(hr, tmp_path / "cache", teacher_file, base=30, zoom_in=20, zoom_out=20, patch=24, batch_size=12)
-    forecast = job.forecast(asked)
+    forecast = job.forecast(*asked)
     assert not asked.out.exists()
-    found = job.run(asked)
+    found = job.run(*asked)
     for view in found.spec.views:
         shards = [asked.out / shard.name for shard in found.shards if shard.view == view]
         real = sum(path.stat().st_size + path.with_suffix(".json").stat().st_size for path in shards)
@@ -101,7 +98,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=4, zoom_in=4, zoom_out=4)
-    job.run(asked)
+    job.run(*asked)
     before, header = files_of(tmp_path), header_of(Folder(asked.out))
     words = ["--hr", photos, "--teacher", teacher_file, "--out", asked.out, "--patch", 12, "--base", 5]
     outputs: list[str] = []
@@ -127,7 +124,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
 
 
 def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> None:
-    forecast = job.forecast(build_job(photos, tmp_path / "cache", None))
+    forecast = job.forecast(*build_job(photos, tmp_path / "cache", None))
     assert forecast.records == {"base": 18}
     assert forecast.stages["teacher"] == 0
     assert "base              18" in table(forecast, tmp_path)
@@ -136,12 +133,12 @@ def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> No
 def test_what_a_build_would_refuse_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=1, zoom_in=0, zoom_out=0)
     with pytest.raises(CacheError, match="holds something that is no cache"):
-        job.forecast(replace(asked, out=photos))
+        job.forecast(*asked.but(out=photos))
     with pytest.raises(ImageError, match="--patch 25 or less"):
-        job.forecast(replace(asked, patch=90))
-    job.run(asked)
+        job.forecast(*asked.but(patch=90))
+    job.run(*asked)
     with pytest.raises(CacheError, match=r"spec\.patch = 12, asked for 10"):
-        job.forecast(replace(asked, patch=10))
+        job.forecast(*asked.but(patch=10))
 
 
 @pytest.mark.parametrize("slow", ["reading images", "teacher", "encoding", "disk"])

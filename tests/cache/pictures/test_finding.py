@@ -1,15 +1,13 @@
 """What is found below folders and in lists, what is not used, and that it is said."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.cache.samples import build_job, everything, photo, save_photos
+from tests.cache.samples import Asked, build_job, everything, photo, save_photos
 
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.format.manifest import to_json
 from dukd_cache.format.reader import Cache
@@ -93,10 +91,10 @@ def test_outputs_and_lr_images_below_hr_are_no_hr_images(tmp_path: Path) -> None
     hr = save_photos(tmp_path / "hr", [(61, 50), (73, 67)])
     degrade_folder(hr, hr / "lr", 2)
     assert degrade_folder(hr, hr / "lr", 2) == 2
-    asked = build_job(hr, hr / "lr" / "cache", None, lr=(LrFolder(hr / "lr"),))
-    assert job.run(asked).images.count == 2
+    asked = build_job(hr, hr / "lr" / "cache", None, lr=hr / "lr")
+    assert job.run(*asked).images.count == 2
     save_photos(hr / "lr" / "cache", [(61, 50)])
-    assert job.run(asked).images.count == 2
+    assert job.run(*asked).images.count == 2
 
 
 def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_bytes("\ufeff# mine\r\nhr/photo_2.png\r\n\r\nhr/photo_0.png\r\n".encode() + bytes(hr / "photo_1.png"))
     assert find(listed) == find(hr)
-    manifests = [job.run(build_job(images, tmp_path / f"of {images.stem}", None)) for images in (hr, listed)]
+    manifests = [job.run(*build_job(images, tmp_path / f"of {images.stem}", None)) for images in (hr, listed)]
     assert to_json(manifests[0]) == to_json(manifests[1])
 
 
@@ -133,8 +131,8 @@ def test_what_is_no_list_of_images_is_refused(tmp_path: Path, content: bytes, sa
     assert "\n" not in str(told.value)
 
 
-def several(out: Path, *hr: Path, lr: Iterable[Path] = ()) -> BuildJob:
-    return replace(build_job(hr[0], out, None), hr=hr, lr=tuple(map(LrFolder, lr)))
+def several(out: Path, *hr: Path, lr: Iterable[Path] = ()) -> Asked:
+    return build_job(hr[0], out, None, hr=hr, lr=tuple(lr))
 
 
 def test_several_folders_are_one_data_set(tmp_path: Path) -> None:
@@ -143,19 +141,19 @@ def test_several_folders_are_one_data_set(tmp_path: Path) -> None:
     lr = [tmp_path / "lr" / name for name in ("one", "other")]
     for hr, folder in zip((one, other), lr, strict=True):
         degrade_folder(hr, folder, 2)
-    made = job.run(several(tmp_path / "made", one, other))
+    made = job.run(*several(tmp_path / "made", one, other))
     assert made.images.count == 4
     images = dict.fromkeys(record.info.image for record in everything(Cache(tmp_path / "made"), "base"))
     assert [*images] == [f"{name}/HR/photo_{number}.png" for name in ("DIV2K", "Flickr2K") for number in (0, 1)]
     read = several(tmp_path / "read", one, other, lr=lr)
-    assert job.run(read).images.count == 4
+    assert job.run(*read).images.count == 4
     for hr, folders, says in (
         ((one, one), (), "is in two of the folders"),
         ((one, one.parent), (), "is in two of the folders"),
         ((one, other, one), lr, "--lr: 2 folders for 3 of --hr; expected one, or one for each"),
     ):
         with pytest.raises(SettingError, match=says):
-            job.run(several(tmp_path / "x", *hr, lr=folders))
+            job.run(*several(tmp_path / "x", *hr, lr=folders))
 
 
 def test_prefixes_tell_folders_apart() -> None:

@@ -47,13 +47,13 @@ def test_a_second_look_reads_no_file(hr: Path) -> None:
 
 def test_a_second_plan_and_build_read_no_file(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = build_job(hr, hr.parent / "cache", None, patch=8)
-    first = job.prepare(asked)
+    first = job.prepare(*asked)
 
     def fail(*_arguments: object) -> None:
         raise AssertionError("a file was read")
 
     monkeypatch.setattr(known_files, "read_facts", fail)
-    assert job.prepare(asked) == first
+    assert job.prepare(*asked) == first
 
 
 @pytest.mark.parametrize("times", ["as they are", "set back"])

@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.cache.samples import build_job, everything, files_of, same
+from tests.cache.samples import Asked, build_job, everything, files_of, same
 from tests.cache.test_cli import Command
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.conftest import PROJECT
@@ -18,7 +17,6 @@ from tests.object_store import Bucket
 from dukd_cache.build.reuse import Tally
 from dukd_cache.check.verify import repair, verify
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.format.manifest import CODECS, VIEWS, Store
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import CacheError, ShardCorrupt
@@ -47,18 +45,18 @@ def remote(local: Path, bucket: Bucket) -> str:
 
 
 @pytest.fixture
-def asked(photos: Path, teacher_file: Path, bucket: Bucket, store: Store) -> BuildJob:
+def asked(photos: Path, teacher_file: Path, bucket: Bucket, store: Store) -> Asked:
     address = bucket.address("cache")
     few: dict[str, Any] = {"base": 3, "zoom_in": 2, "zoom_out": 2}
     return build_job(photos, address, teacher_file, store=store, codec=None, **few)  # type: ignore[arg-type]
 
 
-def test_a_build_puts_the_bytes_that_it_writes_into_a_folder(asked: BuildJob, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(replace(asked, out=tmp_path / "local"))
-    job.run(asked)
+def test_a_build_puts_the_bytes_that_it_writes_into_a_folder(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
+    job.run(*asked.but(out=tmp_path / "local"))
+    job.run(*asked)
     assert bucket.files("cache") == files_of(tmp_path / "local")
     tally = Tally()
-    job.run(asked, tally)
+    job.run(*asked, tally)
     assert (tally.asked, tally.reused, tally.kept) == (0, 0, 3 * 7)
     assert verify(asked.out) == []
 
@@ -72,26 +70,26 @@ def test_the_reader_finds_the_same_records(local: Path, remote: str) -> None:
             assert all(same(getattr(here, name), getattr(there, name)) for name in ("input", "teacher", "truth"))
 
 
-def test_a_changed_build_asks_for_what_is_new_only(asked: BuildJob, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(asked)
-    changed, tally = replace(asked, base=5, zoom_in=1, shard_size=2), Tally()
-    job.run(changed, tally)
+def test_a_changed_build_asks_for_what_is_new_only(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
+    job.run(*asked)
+    changed, tally = asked.but(base=5, zoom_in=1, shard_size=2), Tally()
+    job.run(*changed, tally)
     assert (tally.asked, tally.reused) == (3 * 2, 3 * 6)
-    job.run(replace(changed, out=tmp_path / "fresh"))
+    job.run(*changed.but(out=tmp_path / "fresh"))
     assert bucket.files("cache") == files_of(tmp_path / "fresh")
 
 
-def test_answers_are_reused_from_there_and_from_here(asked: BuildJob, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(asked)
+def test_answers_are_reused_from_there_and_from_here(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
+    job.run(*asked)
     for out, other in ((tmp_path / "here", asked.out), (bucket.address("there"), tmp_path / "here")):
         tally = Tally()
-        job.run(replace(asked, out=out, reuse=(other,), base=2), tally)
+        job.run(*asked.but(out=out, reuse=(other,), base=2), tally)
         assert (tally.asked, tally.reused) == (0, 3 * 6)
     assert bucket.files("there") == files_of(tmp_path / "here")
 
 
-def test_damage_is_found_and_mended(asked: BuildJob, bucket: Bucket) -> None:
-    job.run(asked)
+def test_damage_is_found_and_mended(asked: Asked, bucket: Bucket) -> None:
+    job.run(*asked)
     before = bucket.files("cache")
     victim = next(name for name in before if name.endswith((".tar", "input/c/0/0/0/0")))
     content = bytearray(before[victim])
@@ -104,7 +102,7 @@ def test_damage_is_found_and_mended(asked: BuildJob, bucket: Bucket) -> None:
     assert "give the build's command again" in repair(asked.out, problems)
     with pytest.raises(CacheError, match="no finished cache here"):
         Cache(asked.out)
-    job.run(asked)
+    job.run(*asked)
     assert bucket.files("cache") == before | {"mine.txt": b"mine"}
 
 
@@ -138,8 +136,8 @@ def test_inspect_says_the_same(local: Path, remote: str, dukd_cache: Command) ->
     assert here == there
 
 
-def test_plan_writes_nothing(asked: BuildJob, bucket: Bucket, dukd_cache: Command) -> None:
-    words = ("--hr", *asked.hr, "--teacher", asked.weights, "--patch", 12, "--device", "cpu")
+def test_plan_writes_nothing(asked: Asked, bucket: Bucket, dukd_cache: Command) -> None:
+    words = ("--hr", *asked.config.hr, "--teacher", asked.config.teacher, "--patch", 12, "--device", "cpu")
     ended = dukd_cache("plan", *words, "--out", asked.out)
     assert ended.code == 0
     assert "writing it not measured" in ended.output

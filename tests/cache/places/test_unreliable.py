@@ -2,19 +2,18 @@
 
 import random
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.cache.build.test_restart import _SERVER, NEW, OLD, SIDECAR, STORES, finished
-from tests.cache.samples import build_alone, build_job, everything, files_of, same, save_photos
+from tests.cache.samples import Asked, build_alone, build_job, everything, files_of, same, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.object_store import Bucket, Faults, environment, found_at, unreliable
 
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import BuildJob
 from dukd_cache.format.manifest import VIEWS
 from dukd_cache.format.reader import Cache, Reading
 
@@ -23,8 +22,8 @@ from dukd_cache.format.reader import Cache, Reading
 class Whole:
     """Two caches, built in peace in a folder."""
 
-    old: BuildJob
-    new: BuildJob
+    old: Asked
+    new: Asked
     old_files: dict[str, bytes]
     new_files: dict[str, bytes]
 
@@ -45,7 +44,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
 def test_a_build_outlasts_faults(whole: Whole, bucket: Bucket) -> None:
     faults, address = Faults(0.1, 0), bucket.address("cache")
     with unreliable(bucket, faults) as shaky, found_at(shaky.endpoint):
-        job.run(replace(whole.new, out=address))
+        job.run(*whole.new.but(out=address))
         assert verify(address) == []
     assert len(set(faults.met)) == 3, "every kind"
     assert bucket.files("cache") == whole.new_files
@@ -72,8 +71,8 @@ def test_a_reader_outlasts_faults(
 def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     whole: Whole, bucket: Bucket, dukd_cache: Command, requests: int
 ) -> None:
-    address, asked = bucket.address("cache"), whole.new
-    words = ["--hr", *asked.hr, "--teacher", asked.weights, "--out", address, "--store", asked.store]
+    address, asked = bucket.address("cache"), whole.new.config
+    words = ["--hr", *asked.hr, "--teacher", asked.teacher, "--out", address, "--store", asked.store]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
     words += ["--base", 70, "--zoom-in", 35, "--zoom-out", 10]
     faults = Faults(0, 0, dies_after=requests)
@@ -84,7 +83,7 @@ def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     assert bucket.files("cache") == whole.new_files
 
 
-def killed_somewhere(asked: BuildJob, bucket: Bucket, moment: random.Random, seconds: float, tally: Path) -> bool:
+def killed_somewhere(asked: Asked, bucket: Bucket, moment: random.Random, seconds: float, tally: Path) -> bool:
     """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
     arguments = (asked, tally, environment(bucket.endpoint))
     process = _SERVER.Process(target=build_alone, args=arguments, daemon=True)
@@ -97,7 +96,7 @@ def killed_somewhere(asked: BuildJob, bucket: Bucket, moment: random.Random, sec
 
 def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds: float, rebuilt: bool) -> None:
     """A build, of nothing or over another cache, killed once or more; then left in peace."""
-    moment, asked, tally = random.Random(seed), replace(whole.new, out=bucket.address("cache")), folder / "tally"
+    moment, asked, tally = random.Random(seed), whole.new.but(out=bucket.address("cache")), folder / "tally"
     if rebuilt:
         for name, content in whole.old_files.items():
             bucket.put(f"cache/{name}", content)
@@ -107,7 +106,7 @@ def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds:
         left = bucket.files("cache")
         names = [name for name in left if SIDECAR.fullmatch(name)]
         assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
-    job.run(asked)
+    job.run(*asked)
     assert bucket.files("cache") == whole.new_files
 
 

@@ -1,0 +1,121 @@
+"""Options that are made of a model of settings: its fields say their names, types, words, help and defaults, once.
+
+What counts: the file of `--config`, then each `--set`, then the options that were given.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from dukd_cache.command_line.console import path
+from dukd_cache.settings.model import Model, Settings, content, validated
+from dukd_cache.settings.schema import Node, schema_of, settings, short_of
+from dukd_cache.settings.yaml_file import put
+from dukd_cache.system.errors import SettingError
+
+CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
+Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
+]
+
+_PANEL = "Settings, which the file of --config may hold, too"
+_KINDS: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "array": list[str], "string": str}
+_SHOWN = {int: "N", float: "X", str: "TEXT"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """Says one setting on the command line."""
+
+    path: tuple[str, ...]
+    name: str
+    node: Node
+
+    @property
+    def word(self) -> str:
+        """`--zoom-out-patch`"""
+        return f"--{self.name.replace('_', '-')}"
+
+    def parameter(self) -> Parameter:
+        """As typer takes it. What is given stays text: the model reads it, as it reads what a file says."""
+        *_, node = [each for each in self.node.get("anyOf", [self.node]) if each.get("type") != "null"]
+        kind: Any = Literal.__getitem__(tuple(node["enum"])) if "enum" in node else _KINDS[node["type"]]
+        info = typer.Option(
+            None,
+            self.word,
+            parser=None if kind is bool else str,
+            metavar="PATH" if "path" in (node.get("format"), node.get("items", {}).get("format")) else _SHOWN.get(kind),
+            help=_help(self.node),
+            rich_help_panel=_PANEL,
+        )
+        return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+
+
+def options_of(model: type[Settings]) -> list[Option]:
+    """One for each setting: `views.zoom_out.patch` is `--zoom-out-patch`, that group's short one `--zoom-out`."""
+    schema, found = schema_of(model), []
+    for names, node in settings(schema):
+        is_short = names[-1] == short_of(schema, names[:-1])
+        found.append(Option(names, "_".join(names[-2:-1] if is_short else names[-2:]), node))
+    return found
+
+
+def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that takes settings: its first argument. It has `--config`, `--section`, `--set` and `options_of` them.
+
+    Options of its own are its other arguments.
+    """
+    options = options_of(model)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(
+            *,
+            config: Annotated[Path | None, CONFIG] = None,
+            section: Section = None,
+            change: Change = None,
+            **words: Any,
+        ) -> None:
+            said = [(option, words.pop(option.name)) for option in options]
+            given = [(option, value) for option, value in said if value is not None]
+            command(_settings(model, config, section, change or [], given), **words)
+
+        _, *own = signature(command).parameters.values()
+        *shared, _ = signature(run).parameters.values()
+        parameters = [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *shared]
+        vars(run)["__signature__"] = Signature([*parameters, *(option.parameter() for option in options)])
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def _settings(
+    model: type[Model],
+    config: Path | None,
+    section: str | None,
+    changes: Sequence[str],
+    given: Sequence[tuple[Option, object]],
+) -> Model:
+    """What a command line asks for. A mistake names the option that made it, else the setting."""
+    if section is not None and config is None:
+        raise SettingError(f"--section {section}: give the file, too: --config FILE")
+    found, schema = content(model, config, section, changes), schema_of(model)
+    for option, value in given:
+        try:
+            put(found, option.path, value, schema)
+        except SettingError as error:
+            raise SettingError(f"{option.word}: {error}") from error
+    named = [option for option, _ in given] if config or changes else options_of(model)
+    return validated(model, found, {option.path: option.word for option in named})
+
+
+def _help(node: Node) -> str:
+    text, default = " ".join(node["description"].split()), node.get("default")
+    if "default" not in node:
+        return f"{text} Must be given."
+    return text if default is None or default is False or default == [] else f"{text} Default: `{default}`."
