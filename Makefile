@@ -56,8 +56,10 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	fi
 	@touch $@
 
-docs: $(VENV)/ready  ## the table of all settings in docs/settings.md
-	{ sed '/^<!-- The rest/q' docs/settings.md; echo; $(BIN)/dukd-train schema --markdown; } > docs/settings.new
+docs: $(VENV)/ready  ## the tables of all settings in docs/settings.md
+	{ sed '/^<!-- The rest/q' docs/settings.md; \
+		printf '\n## Settings of a training\n\n'; $(BIN)/dukd-train schema --markdown; \
+		printf '\n## Settings of a cache\n\n'; $(BIN)/dukd-cache schema --markdown; } > docs/settings.new
 	mv docs/settings.new docs/settings.md
 
 lock:  ## pin what pyproject.toml asks for; needs uv

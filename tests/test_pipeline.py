@@ -16,7 +16,7 @@ from dukd_cache import networks
 PROJECT = Path(__file__).resolve().parent.parent
 
 TINY = {
-    "cache": {"base": 2, "zoom_in": 1, "zoom_out": 1, "patch": 16},
+    "cache": {"views": {"base": 2, "zoom_in": 1, "zoom_out": 1}, "patch": 16},
     "train": {"steps": 6, "log_every": 2, "checkpoint_every": 6, "batch": 2},
 }
 
@@ -87,7 +87,7 @@ def test_repro_runs_everything_once(project: Path) -> None:
     assert (project / "build" / "cache" / "manifest.json").stat().st_mtime_ns == made
 
     images = json.loads((project / "build" / "cache" / "manifest.json").read_text())["images"]["count"]
-    params["cache"]["base"] += 1
+    params["cache"]["views"]["base"] += 1
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     changed = _dvc(project, "repro", "cache")
     assert f"(asked the teacher for {images}, reused {4 * images}, kept 0)" in changed, "only the new crops are asked"

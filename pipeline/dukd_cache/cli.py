@@ -8,8 +8,9 @@ import typer
 
 from dukd_cache.command_line.console import address, path, run_app
 from dukd_cache.command_line.options import with_settings
-from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig, Device
+from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig
 from dukd_cache.format.manifest import Codec, Store
+from dukd_cache.settings.model import Device
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",
@@ -25,6 +26,7 @@ _CALLED_HERE = {
     **dict.fromkeys(("info", "ls", "show", "stat", "stats"), "inspect"),
     **dict.fromkeys(("check", "fsck", "repair", "test", "validate"), "verify"),
     **dict.fromkeys(("copy", "cp", "export"), "convert"),
+    **dict.fromkeys(("config", "options", "settings"), "schema"),
     **dict.fromkeys(("downsample", "downscale", "lr", "resize"), "degrade"),
 }
 """What commands may be called by those who know other programs."""
@@ -191,6 +193,20 @@ def degrade(
 
     count = degrade_folder(hr, out, scale)
     print(f"{out}: {count} LR images, scale {scale}")
+
+
+@app.command(epilog="Example: `dukd-cache schema > cache.schema.json`")
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
+) -> None:
+    """Print the JSON schema of a cache's settings.
+
+    Editors with a YAML language server complete and check names and values of a file that begins with
+    `# yaml-language-server: $schema=cache.schema.json`.
+    """
+    from dukd_cache.settings.reference import text_of
+
+    print(text_of(CacheConfig, markdown))
 
 
 def main() -> None:

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from dukd_cache.command_line.console import path, run_app
+from dukd_cache.command_line.options import CONFIG, Change, Section
+from dukd_cache.format.manifest import Precision
+from dukd_cache.settings.model import Device
 from dukd_cache.system.terminal import speaks
 
 app = typer.Typer(
@@ -39,21 +42,18 @@ TileOverlap = Annotated[
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
 ]
-Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
-Change = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots: optimizer.lr=2e-4.")
-]
 ComparedImages = Annotated[
     list[str] | None,
     typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
 ]
 ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
+DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
 @app.command(epilog="Example: `dukd-train run --config configs/edsr_x4.yaml --set method=kd --out runs/kd`")
 def run(
-    config: Annotated[Path, typer.Option(parser=path, help="YAML file of settings.")],
+    config: Annotated[Path, CONFIG],
     out: Annotated[Path, typer.Option(parser=path, help="Run folder.")],
     section: Section = None,
     change: Change = None,
@@ -100,7 +100,7 @@ def evaluate(
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
 ) -> None:
     """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
@@ -140,7 +140,7 @@ def compare(
     metrics: Metrics = "psnr_y,ssim_y",
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Compare students: report.html, and its parts as files (Markdown, CSV, JSON, PNG).
 
@@ -183,8 +183,8 @@ def upscale(
     tile: TileOption = "auto",
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or fp16 on a GPU.")] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="fp16 on a GPU only.")] = "fp32",
+    device: DeviceOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make existing outputs anew.")] = False,
 ) -> None:
     """Enlarge images.
@@ -192,11 +192,11 @@ def upscale(
     In a folder, outputs that exist are left alone, so a command that was stopped goes on; an image that cannot be used
     is named, the rest go on.
     """
-    from dukd_train.scoring.inference import Inference, precision_of
+    from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.tiles import tile_side
     from dukd_train.using.upscale import UpscaleJob, run
 
-    how = Inference(tile_side(tile), tile_overlap, self_ensemble, precision_of(precision))
+    how = Inference(tile_side(tile), tile_overlap, self_ensemble, precision)
     done = run(UpscaleJob(weights, source, out, suffix, how, device, overwrite))
     left = f", {done.there} were there already (--overwrite makes them anew)" if done.there else ""
     print(f"{out}: {done.made} enlarged{left}")
@@ -230,14 +230,10 @@ def schema(
     Editors with a YAML language server complete and check names and values of a file that begins with
     `# yaml-language-server: $schema=dukd.schema.json`.
     """
-    import json
-
-    from dukd_cache.settings import reference
-    from dukd_cache.settings.schema import schema_of
+    from dukd_cache.settings.reference import text_of
     from dukd_train.settings import TrainConfig
 
-    found = schema_of(TrainConfig)
-    print(reference.markdown(found) if markdown else json.dumps(found, indent=1))
+    print(text_of(TrainConfig, markdown))
 
 
 @app.command(
@@ -245,7 +241,7 @@ def schema(
     "--out sweeps/methods`"
 )
 def sweep(
-    config: Annotated[Path, typer.Option(parser=path, help="YAML file of settings.")],
+    config: Annotated[Path, CONFIG],
     grid: Annotated[
         list[str],
         typer.Option(

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dukd_cache.format.manifest import View
+from dukd_cache.format.manifest import Precision, View
 from dukd_cache.settings.model import (
     ByName,
     CacheAddress,
     Count,
     Decay,
+    Device,
     Location,
     Positive,
     PositiveReal,
@@ -214,11 +215,11 @@ class TrainConfig(Settings):
     """How the learning rate falls."""
     ema: Annotated[Probability, Marked(called=("ema_decay",))] = 0.999
     """Decay of the averaged weights, which are what is scored and saved."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """bf16, fp16: the student computes in it where PyTorch deems it safe; weights and sums stay float32."""
     compile: Annotated[bool, _FREE] = False
     """Compile the student with torch.compile: a minute at the start, faster steps then. Needs a C++ compiler."""
-    device: Annotated[Literal["auto", "cpu", "cuda"], _FREE] = "auto"
+    device: Annotated[Device, _FREE] = "auto"
     """auto: a GPU if there is one."""
     seed: Annotated[Seed, Marked((OF_METHOD,), called=("manual_seed",))] = 0
     """Of weights, order, crops and augmentation."""

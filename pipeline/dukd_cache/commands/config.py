@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from dukd_cache.format.manifest import Codec, Count, Dtype, Precision, Side, Store
 from dukd_cache.pictures.lr_folder import LrFolder
-from dukd_cache.settings.model import CacheAddress, Location, Number, Settings
+from dukd_cache.settings.model import CacheAddress, Device, Location, Number, Settings
+from dukd_cache.settings.roles import Marked
 
 ViewName = Literal["base", "zoom_in", "zoom_out"]
 VIEWS: tuple[ViewName, ...] = get_args(ViewName)
-Device = Literal["auto", "cpu", "cuda"]
 
 MAX_SHARD_MB = 100_000
 """More is meant in other units."""
@@ -44,17 +44,17 @@ class ViewConfig(Settings):
 class CacheConfig(Settings):
     """All settings of a cache."""
 
-    hr: Annotated[Locations, Field(min_length=1)]
+    hr: Annotated[Locations, Field(min_length=1), Marked(called=("dataroot_gt", "images"))]
     """Folder of HR images with its subfolders, or a text file of their paths. Can be several."""
-    teacher: Location | None = None
+    teacher: Annotated[Location | None, Marked(called=("weights", "model_path", "pretrain_network_g"))] = None
     """Weights of the teacher: a network that spandrel knows, or EDSR. Without: LR/HR pairs, to train from scratch."""
     scale: Annotated[int, Field(ge=2, le=4), Number] | None = None
     """SR factor. It follows from the teacher; must be given without one."""
-    lr: Locations = ()
+    lr: Annotated[Locations, Marked(called=("dataroot_lq",))] = ()
     """Folder of LR images; one for each of `hr`, or for all. Default: made by MATLAB's bicubic."""
     lr_template: str = "{stem}x{scale}"
     """Name of an LR file."""
-    patch: Annotated[Side, Number] | None = None
+    patch: Annotated[Side | None, Number, Marked(called=("gt_size", "lq_size", "patch_size"))] = None
     """Side of an LR patch, in pixels. Default: 48, or the next multiple of the teacher's window."""
     views: dict[ViewName, ViewConfig] = Field(default={})
     """What is cut from each image, by view."""
@@ -70,11 +70,11 @@ class CacheConfig(Settings):
     """auto: the GPU where there is one."""
     compile: bool = False
     """torch.compile the teacher: attention gains most. Needs a C++ compiler."""
-    batch_size: Annotated[int, Field(ge=1, le=4096), Number] = 16
+    batch_size: Annotated[int, Field(ge=1, le=4096), Number, Marked(called=("batch",))] = 16
     """Patches the teacher answers at once."""
     shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_MB), Number] = 128
     """MB of pixels a shard, before compression."""
-    seed: Annotated[int, Number] = 0
+    seed: Annotated[int, Number, Marked(called=("manual_seed",))] = 0
     """Moves every crop."""
     on_bad_image: Literal["fail", "skip"] = "fail"
     """skip: leave out what cannot be used, and list it in the manifest; decodes all images first."""

@@ -1,11 +1,20 @@
-"""The reference of all settings in docs/settings.md, from the schema."""
+"""The reference of all settings in docs/settings.md, and what `schema` prints, from the schema."""
 
+import json
 from itertools import groupby
 from typing import Any
 
-from dukd_cache.settings.schema import Node, allowed, node_at, settings
+from pydantic import BaseModel
+
+from dukd_cache.settings.schema import Node, allowed, node_at, schema_of, settings
 
 _HEAD = "| setting | takes | default | what |\n|---|---|---|---|"
+
+
+def text_of(model: type[BaseModel], as_markdown: bool) -> str:
+    """What `schema` prints: the JSON schema of `model`, or `markdown`."""
+    schema = schema_of(model)
+    return markdown(schema).rstrip() if as_markdown else json.dumps(schema, indent=1)
 
 
 def markdown(schema: Node) -> str:

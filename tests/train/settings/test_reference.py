@@ -1,10 +1,14 @@
 """docs/settings.md: its tables of all settings, and of what other trainers call them."""
 
 import re
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from tests.conftest import PROJECT
 
+from dukd_cache.command_line.options import options_of
+from dukd_cache.commands.config import VIEWS, CacheConfig
 from dukd_cache.settings import reference, schema
 from dukd_cache.settings.model import load
 from dukd_cache.settings.roles import called_here
@@ -13,14 +17,16 @@ from dukd_train.settings import FREE, TrainConfig, with_role
 
 SCHEMA = schema_of(TrainConfig)
 PAGE = (PROJECT / "docs" / "settings.md").read_text()
-MARKER = "<!-- The rest is what `dukd-train schema --markdown` prints. -->\n\n"
+CACHE = PAGE.partition("\n## Settings of a cache\n")[2]
 TABLE = PAGE.partition("## What other trainers call it")[2].partition("## All settings")[0]
 FOREIGN = re.findall(r"^\| (`[a-z].*?) \|(.*?)\| (.*) \|$", TABLE, re.MULTILINE)
 
 
 def test_the_page_has_all_settings_as_they_are() -> None:
     """If not: `make docs`."""
-    assert PAGE.partition(MARKER)[2].strip() == reference.markdown(SCHEMA).strip()
+    of_training = PAGE.partition("\n## Settings of a training\n")[2].removesuffix(CACHE)
+    assert of_training.rpartition("\n## ")[0].strip() == reference.markdown(SCHEMA).strip()
+    assert CACHE.strip() == reference.markdown(schema_of(CacheConfig)).strip()
 
 
 def test_each_setting_has_one_row() -> None:
@@ -56,13 +62,25 @@ def test_the_page_about_training_names_what_may_change() -> None:
     assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(with_role(FREE))
 
 
-OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE)
+OF_A_CACHE = PAGE.partition("\n## A cache's file and options\n")[2].partition("\n## ")[0]
+OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE.replace(OF_A_CACHE, ""))
 
 
 @pytest.mark.parametrize("override", [quoted or bare for quoted, bare in OVERRIDES if bare != "a.b=value"])
 def test_what_the_page_sets_can_be_set(override: str) -> None:
     default = load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml")
     assert load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
+
+
+def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
+    example, *commands = re.findall(r"(?:^    .*\n)+", OF_A_CACHE, re.MULTILINE)
+    (tmp_path / "cache.yaml").write_text(dedent(example))
+    found = load(CacheConfig, tmp_path / "cache.yaml")
+    assert {view: found.crops(view) for view in VIEWS} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
+    overrides = re.findall(r"--set (\S+)", "".join(commands))
+    assert load(CacheConfig, tmp_path / "cache.yaml", None, overrides).crops("zoom_in") == 8
+    options = {option.word for option in options_of(CacheConfig)}
+    assert {*re.findall(r"--[a-z][a-z-]+", OF_A_CACHE)} <= options | {"--config", "--set", "--out"}
 
 
 def test_the_pages_presets_exist() -> None:

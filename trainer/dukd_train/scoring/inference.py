@@ -4,7 +4,6 @@ Legend of tensor names: N images (here always 1), C=3, H and W the LR image's si
 """
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from dukd_cache.format.manifest import Precision
 from dukd_cache.networks import Network, finite, refuse_unless_finite
 from dukd_cache.networks.devices import autocast
-from dukd_cache.system.errors import ImageError, SettingError, unknown_name
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
@@ -104,18 +103,6 @@ def seams(network: Network, how: Inference) -> str | None:
         f"{network.architecture} sees farther than the tiles' overlap of {how.tile_overlap} pixels (black instead of "
         f"noise there changed its answer by {levels:.1f} levels of 255): seams may show"
     )
-
-
-def precision_of(text: str) -> Precision:
-    """What a user writes for one.
-
-    Raises:
-        SettingError: another word than fp32, bf16 and fp16.
-    """
-    known: dict[str, Precision] = {name: name for name in get_args(Precision)}
-    if text not in known:
-        raise SettingError(unknown_name("precision", text, known))
-    return known[text]
 
 
 def may_tile(how: Inference, width: int, height: int) -> bool:
