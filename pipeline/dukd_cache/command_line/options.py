@@ -25,7 +25,7 @@ Change = Annotated[
 
 _PANEL = "Settings, which the file of --config may hold, too"
 _KINDS: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "array": list[str], "string": str}
-_SHOWN = {int: "N", float: "X", str: "TEXT"}
+_SHOWN: Mapping[Any, str] = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT"}
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Program:
 
     def __call__(self, *words: object) -> tuple[int, list[Small], str]:
         """Exit code, the settings that the command was called with, what it printed."""
-        app, seen = typer.Typer(), list[Small]()
+        app, seen = typer.Typer(rich_markup_mode="markdown"), list[Small]()
 
         @app.command()
         @with_settings(Small)

@@ -132,7 +132,7 @@ def test_what_is_no_list_of_images_is_refused(tmp_path: Path, content: bytes, sa
 
 
 def several(out: Path, *hr: Path, lr: Iterable[Path] = ()) -> Asked:
-    return build_job(hr[0], out, None, hr=hr, lr=tuple(lr))
+    return build_job(hr[0], out, None).but(hr=hr, lr=tuple(lr))
 
 
 def test_several_folders_are_one_data_set(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dukd_cache.system.errors import SettingError
 def read(folder: Path, text: str | bytes, section: str | None = None) -> dict[str, Any]:
     path = folder / "c.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return yaml_file.read(path, section)
+    return yaml_file.read(path, section, ["cache"])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_no_file_a_folder_and_toml(tmp_path: Path) -> None:
         "option.toml": "a TOML file; settings are written in YAML, see docs/settings.md",
     }.items():
         with pytest.raises(SettingError) as caught:
-            yaml_file.read(tmp_path / name, None)
+            yaml_file.read(tmp_path / name, None, ["cache"])
         assert str(caught.value) == f"{tmp_path / name}: {message}"
 
 
