@@ -1,6 +1,10 @@
 """One writer an address: who lives keeps the lock, who is dead loses it, and finds out if it was only asleep."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +12,7 @@ from collections.abc import Iterator
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from tests.object_store import Bucket, environment, found_at
 
 from dukd_cache.places import Place, object_lock
 from dukd_cache.places.choice import place_at
@@ -210,3 +215,46 @@ def test_a_lock_that_could_not_be_removed_does_not_stop_its_own_process(place: P
     started = time.monotonic()
     with place.locked():
         assert time.monotonic() - started < 0.9
+
+
+_WRITER = """
+import sys
+from dukd_cache.places import object_lock
+from dukd_cache.places.choice import place_at
+object_lock.BEAT_S, object_lock.PATIENCE_S = 0.1, 1.0
+object_lock.machine = lambda: "another"  # whose processes cannot be seen from here
+place = place_at(sys.argv[1])
+with place.locked():
+    place.write("first", b"")
+    print("writes", flush=True)
+    sys.stdin.readline()
+    place.write("second", b"")
+"""
+
+
+def test_a_frozen_process_that_wakes_up_does_not_write(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_lock, "_LOOK_S", 0.05)
+    address, pipe = bucket.address("cache"), subprocess.PIPE
+    paths = os.pathsep.join(filter(None, sys.path))
+    started = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, address],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=os.environ | environment(bucket.endpoint) | {"PYTHONPATH": paths},
+    )
+    with found_at(bucket.endpoint), started as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writes\n"
+        with pytest.raises(CacheError, match="another build writes here"), place_at(address).locked():
+            pass
+        writer.send_signal(signal.SIGSTOP)
+        place = place_at(address)
+        with place.locked():
+            place.write("mine", b"")
+            writer.send_signal(signal.SIGCONT)
+            _, told = writer.communicate("go on\n", timeout=30)
+            assert "gave no sign of life for 1 s and another one took over" in told
+            assert [name for name in place.names() if not name.startswith(LOCK)] == ["first", "mine"]
+    assert bucket.names("cache") == ["first", "mine"]
