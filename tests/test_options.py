@@ -338,6 +338,20 @@ def test_a_word_that_is_left_out(command: str, parameter: Any, monkeypatch: pyte
         assert not fault_of(done, [f"{program}: {name}: expected a value, got nothing"])
 
 
+def test_both_programs_refuse_a_word_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {
+        (program, *ended(program, [*words.split(), "--device=tpu"], monkeypatch).errors)
+        for program, words in (
+            ("dukd-cache", "build --hr x --out y"),
+            ("dukd-cache", "verify x"),
+            ("dukd-train", "eval --weights x --hr y"),
+            ("dukd-train", "upscale x y z"),
+        )
+    }
+    says = "unknown --device 'tpu': did you mean 'cpu'? (valid: auto, cpu, cuda)"
+    assert lines == {(program, f"{program}: {says}") for program in PROGRAMS}
+
+
 @pytest.mark.usefixtures("material")
 @pytest.mark.parametrize(("command", "found"), [*commands()])
 def test_a_word_too_many(command: str, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:

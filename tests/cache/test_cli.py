@@ -153,6 +153,26 @@ def test_the_same_command_again_changes_nothing(
     assert files_of(tmp_path / "cache") == before
 
 
+def test_a_file_says_what_options_say(dukd_cache: Command, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(f"mine:\n  hr: {photos}\n  scale: 2\n  patch: 10\n  views: {{base: 1}}\n")
+    words = ("build", "--config", tmp_path / "all.yaml", "--section", "mine", "--set", "patch=12", "--base", 2)
+    ended = dukd_cache(*words, "--out", tmp_path / "file")
+    assert (ended.code, ended.errors) == (0, [])
+    options = ("build", "--hr", photos, "--scale", 2, "--patch", 12, "--base", 2)
+    assert dukd_cache(*options, "--out", tmp_path / "options").code == 0
+    assert files_of(tmp_path / "file") == files_of(tmp_path / "options")
+    assert dukd_cache("plan", *words[1:], "--out", tmp_path / "file").code == 0
+    (tmp_path / "all.yaml").write_text(f"hr: {photos}\npatch: 0\n")
+    refused(
+        dukd_cache("build", *words[1:3], "--out", tmp_path / "new"), "setting patch: expected a whole number above 0"
+    )
+    refused(
+        dukd_cache("build", *words[1:3], "--patch", 0, "--out", tmp_path / "new"), "--patch: expected a whole number"
+    )
+    refused(dukd_cache("build", "--out", tmp_path / "new"), "--hr is missing: Folder of HR images")
+    assert not (tmp_path / "new").exists()
+
+
 def test_inspect_writes_a_picture(dukd_cache: Command, small_cache: Path, tmp_path: Path) -> None:
     ended = dukd_cache("inspect", small_cache, "--picture", tmp_path / "sheet.png")
     assert (ended.code, ended.errors) == (0, [])
