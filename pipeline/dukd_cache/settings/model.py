@@ -100,7 +100,7 @@ Model = TypeVar("Model", bound=Settings)
 
 
 def content(model: type[Settings], path: Path | None, section: str | None, overrides: Iterable[str]) -> dict[str, Any]:
-    """What the YAML file `path` (its part `section`, if given) says, changed by `overrides` (`a.b=c`). Not validated.
+    """What the YAML file `path` (its part `section`, if given) says, changed by `overrides` (`a.b=c`), as written.
 
     Raises:
         SettingError: no such file or section, or no YAML; an override that is none.
@@ -113,7 +113,7 @@ def content(model: type[Settings], path: Path | None, section: str | None, overr
 
 
 def load(model: type[Model], path: Path, section: str | None = None, overrides: Iterable[str] = ()) -> Model:
-    """The same as settings.
+    """Settings from the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
 
     Raises:
         SettingError: one line that names the setting, what was given and what is allowed.
