@@ -19,7 +19,6 @@ from dukd_cache.build.write import build
 from dukd_cache.commands import build as job
 from dukd_cache.commands.build import Prepared
 from dukd_cache.commands.config import CacheConfig
-from dukd_cache.format.choice import open_writer
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.choice import place_at
 
@@ -58,14 +57,13 @@ def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int 
         job.run(asked, out)
 
     def bare() -> None:
-        assert made.teacher is not None
         for input_NCpp in inputs:
-            made.teacher.answers(input_NCpp)
-        if made.teacher.device.type == "cuda":
+            made.teachers["teacher"].answers(input_NCpp)
+        if made.teachers["teacher"].device.type == "cuda":
             torch.cuda.synchronize()
 
     times = in_turns({"build": whole, "bare teacher": bare}, turns)
-    records = sum(map(made.plan.total, made.plan.spec.views))
+    records = sum(map(made.header.total, made.header.views))
     facts = {
         "records": records,
         "batches": len(inputs),
@@ -85,7 +83,7 @@ def size(cache: Path, case: str) -> Figure:
     stored: dict[str, int] = {}
     raw: dict[str, int] = {}
     for view in opened.views:
-        count, side = opened.count(view), opened.manifest.spec.output_side(view)
+        count, side = opened.count(view), opened.manifest.view(view).input_side * opened.manifest.scale
         stored[view] = sum(opened.stored_bytes(view, index)["teacher"] for index in range(count))
         raw[view] = count * side * side * 3 * _FLOAT32_BYTES
     facts = {view: stored[view] / raw[view] for view in opened.views}
@@ -109,10 +107,9 @@ class _Recording(nn.Module):
 
 def _recorded(made: Prepared, out: Path, batch_size: int) -> list[Tensor]:
     """The batches of the build, which also warms everything up."""
-    assert made.teacher is not None
-    network = made.teacher.network
+    network = made.teachers["teacher"].network
     recording = _Recording(network.module)
-    watched = replace(made.teacher, network=network.with_module(recording))
+    watched = replace(made.teachers["teacher"], network=network.with_module(recording))
     place = place_at(out)
-    build(made.plan, made.header, watched, open_writer(place, made.header), place, batch_size=batch_size)
+    build(made.plan, made.header, {"teacher": watched}, place, batch_size=batch_size)
     return recording.inputs

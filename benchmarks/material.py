@@ -9,8 +9,9 @@ import torch
 
 from benchmarks.made_images import save_made_images
 from dukd_cache import networks
-from dukd_cache.commands.config import VIEWS, CacheConfig
+from dukd_cache.commands.config import CacheConfig
 from dukd_cache.pictures.sources import find_images
+from dukd_cache.plan.views import VIEWS
 
 PROJECT = Path(__file__).parents[1]
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from dukd_cache.build.write import shards_of
 from dukd_cache.commands.build import images_info
-from dukd_cache.format.manifest import VIEWS, CropSpec, Encoding, Header
+from dukd_cache.format.manifest import Degradation, Encoding, Header
 from dukd_cache.pictures.sources import SourceImage, read_facts
-from dukd_cache.plan.crops import Plan
+from dukd_cache.plan.crops import CropSpec, Plan
+from dukd_cache.plan.views import VIEWS
 
 _CROPS = 8
 _AT_ONCE = 4096
@@ -30,22 +31,29 @@ def main() -> None:
     listed = _resident()
     started, cpu = time.perf_counter(), time.process_time()
     seconds = {}
-    spec = CropSpec(scale=4, patch=48, zoom_out_patch=12, base=_CROPS, zoom_in=_CROPS, zoom_out=_CROPS, seed=0)
-    plan = Plan(images, spec)
-    info = images_info(images, None, (), read_facts)
-    shard_records = dict.fromkeys(VIEWS, 1000)
-    encoding = Encoding(store="webdataset", codec="webp", dtype="uint8", shard_records=shard_records)
-    header = Header(spec=spec, teacher=None, images=info, encoding=encoding, software={})
-    shards = len(shards_of(plan, header))
+    views = tuple(view.info(_CROPS, view.usual_side(48, 4), 4, {"teacher": "uint8"}) for view in VIEWS.values())
+    plan = Plan(images, CropSpec(4, 48, 0, views))
+    header = Header(
+        scale=4,
+        patch=48,
+        seed=0,
+        images=images_info(images, (), read_facts),
+        degradation=Degradation(kind="bicubic"),
+        answers={},
+        views=views,
+        encoding=Encoding(store="webdataset", codec="webp"),
+        software={},
+    )
+    shards = len(shards_of(header.with_shard_size(128)))
     seconds["plan, header, shards"] = time.process_time() - cpu
-    for view in VIEWS:
+    for view in views:
         before = time.process_time()
         for first in range(0, count, _AT_ONCE):
             plan.corners(view, first, min(count, first + _AT_ONCE))
-        seconds[f"places of {view}"] = time.process_time() - before
+        seconds[f"places of {view.name}"] = time.process_time() - before
     result = {
         "images": count,
-        "records": sum(map(plan.total, VIEWS)),
+        "records": sum(map(plan.total, views)),
         "shards": shards,
         "cpu_seconds": round(time.process_time() - cpu, 1),
         "wall_seconds": round(time.perf_counter() - started, 1),

@@ -49,7 +49,7 @@ def _files(cache: Cache) -> Iterator[dict[str, bytes]]:
     """The three images of each record, as they lie in the cache."""
     for index in range(cache.count("base")):
         record = cache.read("base", index)
-        yield {name: encode(getattr(record, name), "webp")[1] for name in _NAMES}
+        yield {name: encode(record[name], "webp")[1] for name in _NAMES}
 
 
 def _decoded(files: Mapping[str, bytes]) -> Record:
@@ -123,7 +123,7 @@ def _write_png(cache: Cache, folder: Path) -> None:
     for index in range(cache.count("base")):
         record = cache.read("base", index)
         for name in _NAMES:
-            Image.fromarray(getattr(record, name)).save(_png(folder, index, name))
+            Image.fromarray(record[name]).save(_png(folder, index, name))
 
 
 def _png(folder: Path, index: int, name: str) -> Path:

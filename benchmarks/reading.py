@@ -55,9 +55,7 @@ def figures() -> Iterator[Figure]:
 
 def _arrays(cache: Cache, index: int) -> tuple[np.ndarray, ...]:
     record = cache.read("base", index)
-    assert record.teacher is not None
-    assert record.truth is not None
-    return record.input, record.teacher, record.truth
+    return record.input, record["teacher"], record["truth"]
 
 
 def _compare(alternatives: dict[str, Callable[[list[int]], list[tuple[np.ndarray, ...]]]]) -> None:
@@ -81,7 +79,7 @@ def _rates(alternatives: dict[str, Callable[[list[int]], list[tuple[np.ndarray, 
 def _resident(cache: Cache) -> float:
     """Records a second that the trainer gathers into batches."""
     rows, _ = open_rows(cache, {"base": ["teacher", "truth"]}, Data(resident="memory"), torch.device("cpu"))
-    order = Order(cache.manifest.spec, _BATCH, None, 0)
+    order = Order(cache.manifest, _BATCH, None, 0)
     picks = [order.draw("base", step, _RECORDS)[0] for step in range(_RESIDENT_STEPS)]
     times = in_turns({"resident": lambda: [rows["base"].gather(each) for each in picks] and None}, _TURNS)
     return _BATCH * _RESIDENT_STEPS / times["resident"].typical

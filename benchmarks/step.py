@@ -122,7 +122,7 @@ def per_step(step: Callable[[], None], steps: int) -> float:
 
 def bare_step(config: TrainConfig) -> Callable[[], None]:
     """A step on constant tensors of the shapes that the run has; views of one size go through together, as there."""
-    spec = Cache(config.cache).manifest.spec
+    spec = Cache(config.cache).manifest
     device = choose_device(config.device)
     student = networks.build(config.student.architecture, spec.scale, config.student.settings)
     student.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +131,7 @@ def bare_step(config: TrainConfig) -> Callable[[], None]:
     targets: dict[str, int] = {}
     for term in config.loss.of(config.method).values():
         if term.view not in targets:
-            sides.setdefault(spec.input_side(term.view), []).append(term.view)
+            sides.setdefault(spec.view(term.view).input_side, []).append(term.view)
         targets[term.view] = targets.get(term.view, 0) + 1
     groups = [
         _Group(

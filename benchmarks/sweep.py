@@ -23,7 +23,6 @@ from benchmarks.step import bare_step, per_step, training
 from dukd_cache import networks
 from dukd_cache.build.teacher import load
 from dukd_cache.commands import build as job
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_train.core.run import run
@@ -77,7 +76,7 @@ def _build(hr: Path, weights: Path, out: Path) -> None:
 
 def _student(cache: Cache, config: TrainConfig) -> Network:
     torch.manual_seed(config.seed)
-    return networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    return networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
 
 
 def _same_crops(cache: Cache) -> Iterator[Crops]:
@@ -85,7 +84,7 @@ def _same_crops(cache: Cache) -> Iterator[Crops]:
     views = {view: [cache.read(view, index) for index in range(cache.count(view))] for view in cache.views}
     rng = np.random.default_rng(0)
 
-    def pictures(view: View, part: str, order: np.ndarray) -> Tensor:
+    def pictures(view: str, part: str, order: np.ndarray) -> Tensor:
         pixels = np.stack([getattr(views[view][index], part) for index in order])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
 

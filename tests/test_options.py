@@ -182,12 +182,7 @@ def commands() -> Iterator[tuple[str, Any]]:
             yield f"{program} {name}", command
 
 
-PARAMETERS = [
-    (name, parameter)
-    for name, command in commands()
-    for parameter in command.params
-    if parameter.name not in ("base_patch", "zoom_in_patch")  # no cache can hold them yet: all but --patch is refused
-]
+PARAMETERS = [(name, parameter) for name, command in commands() for parameter in command.params]
 
 
 def kind_of(parameter: Any) -> type:

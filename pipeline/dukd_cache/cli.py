@@ -8,8 +8,8 @@ import typer
 
 from dukd_cache.command_line.console import address, path, run_app
 from dukd_cache.command_line.options import with_settings
-from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig
-from dukd_cache.format.manifest import Codec, Store
+from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig, CodecName
+from dukd_cache.format.codecs import Store
 from dukd_cache.settings.model import Device
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def build(config: CacheConfig, out: OutAddress) -> None:
     tally = Tally()
     manifest = job.run(config, out, tally)
     counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
-    print(f"{out}: {summary(manifest)}{counts if manifest.teacher else ''}")
+    print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
 
 
 @app.command(epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
@@ -160,7 +160,7 @@ def convert(
     ],
     out: Annotated[str, typer.Argument(metavar="DST", parser=address, help="Folder or address to write to.")],
     store: Annotated[Store, typer.Option(help=_HELP["store"])],
-    codec: Annotated[Codec | None, typer.Option(help=_HELP["codec"])] = None,
+    codec: Annotated[CodecName | None, typer.Option(help=_HELP["codec"])] = None,
     shard_size: Annotated[
         int | None,
         typer.Option(min=1, max=MAX_SHARD_MB, help="MB of pixels a shard, before compression. Default: as in SRC."),

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from tests.cache.samples import build_job, save_photos
+from tests.cache.samples import build_job, save_photos, with_shards
 
 from dukd_cache import networks
 from dukd_cache.build.convert import convert, converted_header
 from dukd_cache.commands.build import run
-from dukd_cache.format.manifest import CODECS, Store
+from dukd_cache.format.codecs import CODECS, Store
 from dukd_cache.format.reader import Cache
 
 STORES: tuple[Store, ...] = tuple(CODECS)
@@ -53,7 +53,6 @@ def many_shards(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     found: dict[Store, Path] = {}
     for store in STORES:
         header = converted_header(source.manifest, store, None, None)
-        few = header.encoding.model_copy(update={"shard_records": {"base": 7, "zoom_in": 5, "zoom_out": 6}})
         found[store] = folder / store
-        convert(source, found[store], header.model_copy(update={"encoding": few}))
+        convert(source, found[store], with_shards(header, {"base": 7, "zoom_in": 5, "zoom_out": 6}))
     return found

@@ -1,11 +1,12 @@
 """Random damage to a finished cache, as disks and people do it."""
 
-import json
 import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.cache.samples import index_of
 
 from dukd_cache.format import manifest
 from dukd_cache.format.manifest import Manifest
@@ -39,13 +40,12 @@ def _cut_at_a_boundary(root: Path, rng: random.Random) -> str:
     """A tar before a member's header, an array's file after a chunk."""
     found = manifest.read(Folder(root))
     shard = rng.choice(found.shards)
-    records = json.loads((root / f"{shard.name.partition('.')[0]}.json").read_text())["records"]
-    entry = rng.choice(records)
-    name, where = rng.choice(sorted(entry["members"].items()))
+    row, name = rng.choice(index_of(root, shard.name)), rng.choice(sorted(found.view(shard.view).arrays))
+    offset, size = int(row[f"{name}.offset"]), int(row[f"{name}.length"])
     if found.encoding.store == "zarr":
-        path, length = root / f"{shard.view}/{name}/c/{int(shard.name[-6:])}/0/0/0", where["offset"] + where["length"]
+        path, length = root / f"{shard.view}/{name}/c/{int(shard.name[-6:])}/0/0/0", offset + size
     else:
-        path, length = root / shard.name, where["offset"] - 512
+        path, length = root / shard.name, offset - 512
     assert length < path.stat().st_size
     os.truncate(path, length)
     return f"{path.relative_to(root)} cut at a boundary, byte {length}"
@@ -74,14 +74,14 @@ def _delete(root: Path, rng: random.Random) -> str:
 
 
 def _swap_shards(root: Path, rng: random.Random) -> str:
-    """Two shards of a view change places, with or without their sidecars."""
+    """Two shards of a view change places, with or without their indices."""
     found = manifest.read(Folder(root))
-    view = rng.choice(found.spec.views)
+    view = rng.choice(found.view_names)
     names = rng.sample([shard.name for shard in found.shards if shard.view == view], 2)
-    with_sidecars = rng.random() < 0.5
-    for one, other in zip(*(_files_of(root, found, name, with_sidecars) for name in names), strict=True):
+    with_indices = rng.random() < 0.5
+    for one, other in zip(*(_files_of(root, found, name, with_indices) for name in names), strict=True):
         _swap(one, other)
-    return f"{names[0]} and {names[1]} swapped{' with their sidecars' * with_sidecars}"
+    return f"{names[0]} and {names[1]} swapped{' with their indices' * with_indices}"
 
 
 def _swap_any(root: Path, rng: random.Random) -> str:
@@ -117,13 +117,13 @@ def _file(root: Path, rng: random.Random) -> Path:
     return rng.choice(_files(root))
 
 
-def _files_of(root: Path, found: Manifest, name: str, with_sidecar: bool) -> list[Path]:
+def _files_of(root: Path, found: Manifest, name: str, with_index: bool) -> list[Path]:
     stem = name.partition(".")[0]
     view, number = stem.rsplit("-", 1)
     paths = (
         [root / name] if found.encoding.store == "webdataset" else sorted(root.glob(f"{view}/*/c/{int(number)}/0/0/0"))
     )
-    return paths + [root / f"{stem}.json"] * with_sidecar
+    return paths + [root / f"{stem}.npy"] * with_index
 
 
 def _swap(one: Path, other: Path) -> None:

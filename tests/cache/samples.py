@@ -14,10 +14,14 @@ from PIL import Image
 
 from dukd_cache.build.reuse import Tally
 from dukd_cache.commands.build import run
-from dukd_cache.commands.config import VIEWS, CacheConfig
-from dukd_cache.format.manifest import View
+from dukd_cache.commands.config import CacheConfig
+from dukd_cache.format.codecs import Store
+from dukd_cache.format.index import Rows, index_name
+from dukd_cache.format.manifest import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Record
+from dukd_cache.format.record import Dtype, Record
+from dukd_cache.plan.crops import CropSpec
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.model import validated
 
 U8 = npt.NDArray[np.uint8]
@@ -80,7 +84,61 @@ def build_job(hr: Path, out: Path, weights: Path | None, **changes: Any) -> Aske
     return Asked(small, out).but(**changes)
 
 
-def everything(cache: Cache, view: View) -> list[Record]:
+def crop_spec(
+    scale: int = 2,
+    patch: int = 12,
+    zoom_out_patch: int | None = None,
+    seed: int = 0,
+    answers: Mapping[str, Dtype] | None = None,
+    **crops: int,
+) -> CropSpec:
+    """All views, but for those of 0 crops; zoom-out's input as the command chooses it."""
+    counts = {"base": 5, "zoom_in": 4, "zoom_out": 3} | crops
+    sides = {"zoom_out": zoom_out_patch or max(1, patch // scale)}
+    views = [
+        VIEWS[name].info(count, sides.get(name, patch), scale, {"teacher": "uint8"} if answers is None else answers)
+        for name, count in counts.items()
+        if count
+    ]
+    return CropSpec(scale, patch, seed, tuple(views))
+
+
+def header_of(
+    spec: CropSpec,
+    images: ImagesInfo,
+    answers: Mapping[str, AnswerInfo],
+    per_shard: Mapping[str, int],
+    store: Store = "webdataset",
+    codec: str = "png",
+) -> Header:
+    """Of a cache with shards of so many records."""
+    views = [view.model_copy(update={"shard_records": per_shard[view.name]}) for view in spec.views]
+    return Header(
+        scale=spec.scale,
+        patch=spec.patch,
+        seed=spec.seed,
+        images=images,
+        degradation=Degradation(kind="bicubic"),
+        answers=dict(answers),
+        views=tuple(views),
+        encoding=Encoding(store=store, codec=codec),
+        software={"dukd": "test"},
+    )
+
+
+def with_shards(header: Header, per_shard: Mapping[str, int]) -> Header:
+    """The same with shards of so many records."""
+    views = [view.model_copy(update={"shard_records": per_shard[view.name]}) for view in header.views]
+    return header.model_copy(update={"views": tuple(views)})
+
+
+def index_of(root: Path, shard: str) -> Rows:
+    """All rows of the index of a shard, as `numpy.load` reads them."""
+    rows: Rows = np.load(root / index_name(shard))
+    return rows
+
+
+def everything(cache: Cache, view: str) -> list[Record]:
     """All records of a view, in order."""
     return [cache.read(view, index) for index in range(cache.count(view))]
 

@@ -100,21 +100,20 @@ def test_build_and_inspect(dukd_cache: Command, photos: Path, teacher_file: Path
     found = json.loads(dukd_cache("inspect", out, "--json").output)
     assert found["digest"] == opened.digest
     as_written = json.loads((out / MANIFEST).read_text())
-    for section in ("format", "version", "spec", "teacher", "images", "encoding", "software"):
+    for section in ("format", "version", "scale", "patch", "seed", "answers", "images", "encoding", "software"):
         assert found[section] == as_written[section]
-    assert found["spec"]["seed"] == 5
-    assert found["encoding"]["dtype"] == "float16"
+    assert found["seed"] == 5
+    assert {view["arrays"]["teacher"]["dtype"] for view in as_written["views"]} == {"float16"}
     assert set(found["views"]) == {"base", "zoom_in", "zoom_out"}
     for view, facts in found["views"].items():
         shards = [shard for shard in as_written["shards"] if shard["view"] == view]
         record = opened.read(view, 0)
-        assert record.teacher is not None
         assert facts == {
             "records": sum(shard["records"] for shard in shards),
             "shards": len(shards),
             "bytes": sum(shard["bytes"] for shard in shards),
             "input": len(record.input),
-            "output": len(record.teacher),
+            "output": len(record["teacher"]),
         }
 
     table = dukd_cache("inspect", out)
@@ -188,7 +187,7 @@ def test_pairs_without_a_teacher(dukd_cache: Command, photos: Path, tmp_path: Pa
     ended = dukd_cache("build", "--hr", photos, "--out", out, "--scale", 3, "--patch", 10)
     assert (ended.code, ended.errors) == (0, [])
     assert ended.output.startswith(f"{out}: 24 base records in 1 shards, ")
-    assert json.loads(dukd_cache("inspect", out, "--json").output)["teacher"] is None
+    assert json.loads(dukd_cache("inspect", out, "--json").output)["answers"] == {}
     assert "none: pairs to train from scratch" in dukd_cache("inspect", out).output
 
 
@@ -395,7 +394,7 @@ def test_another_cache_in_the_out_folder(dukd_cache: Command, photos: Path, teac
     assert dukd_cache(*build, teacher_file).code == 0
     before = files_of(out)
     smaller = [9 if word == 12 else word for word in build]
-    refused(dukd_cache(*smaller, teacher_file), str(out), "spec.patch = 12, asked for 9")
+    refused(dukd_cache(*smaller, teacher_file), str(out), "patch = 12, asked for 9")
     refused(dukd_cache(*build, teacher_file, "--precision", "bf16"), "teacher.precision = fp32, asked for bf16")
     networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 1}), tmp_path / "tiny_x2.safetensors", {})
     refused(dukd_cache(*build, tmp_path / "tiny_x2.safetensors"), "teacher.fingerprint = ", "asked for ")

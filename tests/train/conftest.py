@@ -14,7 +14,6 @@ from torch import nn
 from dukd_cache import networks
 from dukd_cache.commands import build as job
 from dukd_cache.commands.config import VIEWS
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.settings.model import validated
 from dukd_train.data.decoded import decoded
@@ -40,7 +39,7 @@ SWINIR = {
 """A student that drops paths at random, and whose windows fit none of the inputs."""
 
 
-OF_VIEW: dict[View, tuple[str, ...]] = {
+OF_VIEW: dict[str, tuple[str, ...]] = {
     "base": ("truth", "teacher"),
     "zoom_in": ("teacher",),
     "zoom_out": ("truth", "teacher"),
@@ -48,7 +47,7 @@ OF_VIEW: dict[View, tuple[str, ...]] = {
 """What there is to compare a student with."""
 
 
-def resident(cache: Cache, view: View, targets: tuple[str, ...]) -> ResidentRows:
+def resident(cache: Cache, view: str, targets: tuple[str, ...]) -> ResidentRows:
     """All records of `view`, in this process's memory."""
     wanted = decoded(cache, view, targets)
     return wanted.rows(wanted.block(None), torch.device("cpu"))
@@ -105,7 +104,8 @@ def build_cache(hr_folder: Path, teacher_file: Path, tmp_path_factory: pytest.Te
     def build(**changes: Any) -> Path:
         out, weights = tmp_path_factory.mktemp("cache"), changes.pop("weights", teacher_file)
         views = dict.fromkeys(VIEWS, 3)
-        asked = build_job(hr_folder, out, weights, **{"patch": 16, "codec": "png", "batch_size": 8, **views, **changes})
+        hr = changes.pop("hr", hr_folder)
+        asked = build_job(hr, out, weights, **{"patch": 16, "codec": "png", "batch_size": 8, **views, **changes})
         job.run(*asked)
         return out
 

@@ -7,8 +7,7 @@ import typer
 
 from dukd_cache.command_line.console import path, run_app
 from dukd_cache.command_line.options import CONFIG, Change, Section
-from dukd_cache.format.manifest import Precision
-from dukd_cache.settings.model import Device
+from dukd_cache.settings.model import Device, Precision
 from dukd_cache.system.terminal import speaks
 
 app = typer.Typer(

@@ -16,7 +16,6 @@ from pydantic import ConfigDict, GetJsonSchemaHandler, RootModel, TypeAdapter, V
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dukd_cache.format.manifest import View
 from dukd_cache.settings.model import Settings, Weight, one_of
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Term(Settings):
 
     model_config = ConfigDict(json_schema_extra={"short": "weight"})
 
-    view: View
+    view: str
     """Whose inputs the student answers."""
     to: str
     """What its answers are compared with: `truth`, or an answer of the cache by its name, which is `teacher`."""

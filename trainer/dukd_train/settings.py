@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dukd_cache.format.manifest import Precision, View
 from dukd_cache.settings.model import (
     ByName,
     CacheAddress,
@@ -19,6 +18,7 @@ from dukd_cache.settings.model import (
     Location,
     Positive,
     PositiveReal,
+    Precision,
     Probability,
     Seed,
     Settings,
@@ -92,7 +92,7 @@ class Augment(Settings):
     zoom_out: Annotated[Chances | None, _OF_METHOD] = None
     """Of zoom_out; those of `zoom` if not given. The authors' released code does not augment it."""
 
-    def of(self, view: View) -> Chances:
+    def of(self, view: str) -> Chances:
         """The chances for records of `view`."""
         if view == "base":
             return self.base

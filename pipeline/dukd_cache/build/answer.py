@@ -4,19 +4,19 @@ One chain serves all shards of a build, so that the teacher does not wait at the
 teacher on a CPU takes all cores while it answers: there, asking and encoding take turns.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from dukd_cache.build.columns import columns_of
 from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import Header, View
-from dukd_cache.format.record import Answer, Record, RecordInfo, fingerprint
+from dukd_cache.format.manifest import ColumnType, Header, ViewInfo
+from dukd_cache.format.record import Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import Scene, read_scene
-from dukd_cache.plan.crops import Crop, Plan
-from dukd_cache.plan.views import Cut, cut
+from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError, ImageError
 from dukd_cache.system.threads import on_one_core, prefetch
 
@@ -28,61 +28,64 @@ _BATCHES_AHEAD = 2
 class Shard:
     """A shard to write: records `positions` of the stream of `view`."""
 
-    view: View
+    view: ViewInfo
     number: int
     positions: range
 
 
+Teachers = Mapping[str, Teacher]
+"""By the names of their answers; none for a cache of pairs."""
+
+
 @dataclass(frozen=True)
 class _Piece:
-    """A cut, with its answer where one is stored already."""
+    """A cut, with the answers that are stored already."""
 
     cut: Cut
-    position: int
-    """Of its record in the view's stream."""
-    fingerprint: str
-    answer: Answer | None
+    info: RecordInfo
+    answers: dict[str, Pixels]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a teacher was asked."""
+
+    places: list[int]
+    """Which pieces of the group it is about."""
+    wait: Callable[[], Pixels]
+    """Waits for the answers to them; what fills the batch up is last."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Pieces of one shard, all with answers once those to `asked` have come."""
+    """Pieces of one shard, which have all answers once those that were asked for have come."""
 
     pieces: list[_Piece]
-    asked: list[int]
-    """Which of the pieces the teacher was asked about."""
-    answers: Callable[[], Answer] | None
-    """Waits for what it says of them; None where it was asked nothing."""
+    asked: dict[str, _Question]
 
-    def records(self) -> list[Record]:
+    def records(self, columns: Mapping[str, ColumnType]) -> list[Record]:
         """The pieces as records.
 
         Raises:
-            AnswerError: the teacher answers with numbers that are not finite.
+            AnswerError: a teacher answers with numbers that are not finite.
         """
-        if self.answers is not None:
+        answers = [dict(piece.answers) for piece in self.pieces]
+        for name, question in self.asked.items():
             try:
-                answers = self.answers()
+                found = question.wait()
             except AnswerError as error:
-                first = self.pieces[self.asked[error.places[0] % len(self.asked)]].cut.crop
+                first = self.pieces[question.places[error.places[0] % len(question.places)]].cut.crop
                 raise AnswerError(f"{first}: {error}") from error
-            for place, answer in zip(self.asked, answers, strict=False):  # what fills the batch up is last
-                self.pieces[place] = replace(self.pieces[place], answer=answer)
-        return [
-            Record(
-                info_of(piece.cut.crop, piece.position, piece.fingerprint),
-                piece.cut.input,
-                piece.answer,
-                piece.cut.truth,
-            )
-            for piece in self.pieces
-        ]
+            for place, answer in zip(question.places, found, strict=False):
+                answers[place][name] = answer
+        both = zip(self.pieces, answers, strict=True)
+        return [_record(piece.info, {**piece.cut.arrays, **given}, columns) for piece, given in both]
 
 
 def answered(
     plan: Plan,
     header: Header,
-    teacher: Teacher | None,
+    teachers: Teachers,
     shards: Iterable[Shard],
     batch_size: int,
     answers: Answers | None,
@@ -91,33 +94,38 @@ def answered(
     """The records of `shards`, one after another, in the groups in which they are answered.
 
     Args:
-        batch_size: inputs the teacher answers at once. A batch never spans shards.
+        batch_size: inputs a teacher answers at once. A batch never spans shards.
         answers: those that exist already.
         tally: counts where answers come from.
 
     Raises:
         ImageError: an image cannot be read.
-        AnswerError: the teacher answers with numbers that are not finite.
+        AnswerError: a teacher answers with numbers that are not finite.
     """
     cutting = on_one_core(_groups(plan, header, shards, batch_size, answers))
     # Both are closed here, so that no thread is left when the program ends by a signal: one that dies inside torch
     # takes the process with it.
     with (
         closing(prefetch(cutting, _BATCHES_AHEAD)) as groups,
-        closing(_asking(teacher, groups, header, batch_size)) as asked,
+        closing(_asking(teachers, groups, header, batch_size)) as asked,
     ):
         for group in asked:
-            if teacher is not None:
-                tally.asked += len(group.asked)
-                tally.reused += len(group.pieces) - len(group.asked)
-            yield group.records()
+            new = sum(len(question.places) for question in group.asked.values())
+            tally.asked += new
+            tally.reused += len(group.pieces) * len(teachers) - new
+            yield group.records(header.columns)
+
+
+def take_all_cores(teachers: Teachers) -> bool:
+    """Whether nothing else can be computed while they answer."""
+    return any(teacher.takes_all_cores for teacher in teachers.values())
 
 
 def _asking(
-    teacher: Teacher | None, groups: Iterable[list[_Piece]], header: Header, batch_size: int
+    teachers: Teachers, groups: Iterable[list[_Piece]], header: Header, batch_size: int
 ) -> Generator[_Group, None, None]:
-    asked = (_asked(teacher, group, header, batch_size) for group in groups)
-    return asked if teacher is not None and teacher.takes_all_cores else prefetch(asked, _BATCHES_AHEAD)
+    asked = (_asked(teachers, group, header, batch_size) for group in groups)
+    return asked if take_all_cores(teachers) else prefetch(asked, _BATCHES_AHEAD)
 
 
 def _groups(
@@ -126,22 +134,27 @@ def _groups(
     for shard in shards:
         crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
         pieces = _looked_up(_cuts(crops, plan), shard.positions.start, header, answers)
-        yield from _grouped(pieces, batch_size)
+        yield from _grouped(pieces, len(header.answers), batch_size)
 
 
 def _looked_up(cuts: Iterable[Cut], start: int, header: Header, answers: Answers | None) -> Iterator[_Piece]:
     for position, piece in enumerate(cuts, start):
-        key = fingerprint(piece.input, header.teacher)
-        yield _Piece(piece, position, key, answers.find(key, piece.input) if answers else None)
+        keys = {name: fingerprint(info.asked, piece.arrays[info.of]) for name, info in header.answers.items()}
+        found = {
+            name: answer
+            for name, key in keys.items()
+            if answers and (answer := answers.find(name, key, piece.arrays[header.answers[name].of])) is not None
+        }
+        yield _Piece(piece, info_of(piece.crop, position, keys), found)
 
 
-def _grouped(pieces: Iterable[_Piece], batch_size: int) -> Iterator[list[_Piece]]:
-    """Groups that each hold `batch_size` pieces without an answer, the last fewer; any number with one."""
+def _grouped(pieces: Iterable[_Piece], wanted: int, batch_size: int) -> Iterator[list[_Piece]]:
+    """Groups that each hold `batch_size` pieces without all `wanted` answers, the last fewer; any number with them."""
     group: list[_Piece] = []
     missing = 0
     for piece in pieces:
         group.append(piece)
-        missing += piece.answer is None
+        missing += len(piece.answers) < wanted
         if missing == batch_size:
             yield group
             group, missing = [], 0
@@ -149,18 +162,20 @@ def _grouped(pieces: Iterable[_Piece], batch_size: int) -> Iterator[list[_Piece]
         yield group
 
 
-def _asked(teacher: Teacher | None, pieces: list[_Piece], header: Header, batch_size: int) -> _Group:
-    """The teacher set to work on what has no answer yet.
+def _asked(teachers: Teachers, pieces: list[_Piece], header: Header, batch_size: int) -> _Group:
+    """The teachers set to work on what has no answer yet.
 
-    It is always asked for a whole batch, filled up with repeats: networks round differently in batches of other sizes,
-    so an answer would otherwise depend on what else was missing.
+    They are always asked for a whole batch, filled up with repeats: networks round differently in batches of other
+    sizes, so an answer would otherwise depend on what else was missing.
     """
-    missing = [place for place, piece in enumerate(pieces) if piece.answer is None]
-    if teacher is None or not missing:
-        return _Group(pieces, [], None)
-    filled = [missing[place % len(missing)] for place in range(batch_size)]
-    inputs = np.stack([pieces[place].cut.input for place in filled])
-    return _Group(pieces, missing, teacher.ask(inputs, header.encoding.dtype))
+    asked: dict[str, _Question] = {}
+    for name, teacher in teachers.items():
+        missing = [place for place, piece in enumerate(pieces) if name not in piece.answers]
+        if missing:
+            filled = [missing[place % len(missing)] for place in range(batch_size)]
+            inputs = np.stack([pieces[place].cut.arrays[header.answers[name].of] for place in filled])
+            asked[name] = _Question(missing, teacher.ask(inputs, header.dtype_of(name)))
+    return _Group(pieces, asked)
 
 
 def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
@@ -169,7 +184,7 @@ def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
     for crop in crops:
         if scene is None or crop.image.name != name:
             name, scene = crop.image.name, _scene(crop, plan)
-        yield cut(crop, plan.spec, scene)
+        yield cut(crop, plan.spec.scale, scene)
 
 
 def _scene(crop: Crop, plan: Plan) -> Scene:
@@ -183,15 +198,20 @@ def _scene(crop: Crop, plan: Plan) -> Scene:
     return scene
 
 
-def info_of(crop: Crop, position: int, fingerprint: str) -> RecordInfo:
+def _record(info: RecordInfo, arrays: dict[str, Pixels], columns: Mapping[str, ColumnType]) -> Record:
+    numbers = columns_of(columns, arrays)
+    return Record(info.model_copy(update={"columns": numbers}) if numbers else info, arrays)
+
+
+def info_of(crop: Crop, position: int, fingerprints: dict[str, str]) -> RecordInfo:
     """The `RecordInfo` of the record at `position` in its view's stream."""
     return RecordInfo(
-        key=f"{position:08d}_{crop.image.sha256[:16]}_{crop.index:04d}",
-        view=crop.view,
+        key=key_of(position, crop.image.sha256, crop.index),
+        view=crop.view.name,
         image=crop.image.name,
         image_sha256=crop.image.sha256,
         crop=crop.index,
         x=crop.x,
         y=crop.y,
-        fingerprint=fingerprint,
+        fingerprints=fingerprints,
     )

@@ -2,20 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import PIL
 
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import COMPRESSES, choose_codec, open_writer, software, write_shared_files
-from dukd_cache.format.layout import with_shard_size
+from dukd_cache.format.codecs import Store, choose_codec
+from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import claim, finish, header_of
-from dukd_cache.format.manifest import Codec, Header, Manifest, Store, View
+from dukd_cache.format.manifest import Encoding, Header, Manifest, shard_ranges
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.stores import StoreWriter
+from dukd_cache.format.shards import LIBRARIES, ShardWriter, software, write_shared_files
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
-from dukd_cache.plan.crops import shard_ranges
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.threads import spread, told
 
@@ -37,25 +35,25 @@ def convert(
     place = place_at(out)
     with place.locked():
         _claim(place, header)
-        writer = open_writer(place, header)
+        writer = ShardWriter(place, header)
         shards = []
-        for view in header.spec.views:
-            for number, positions in enumerate(shard_ranges(source.count(view), header.encoding.shard_records[view])):
-                done = writer.finished(view, number, len(positions))
+        for view in header.views:
+            for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records)):
+                done = writer.finished(view.name, number, len(positions))
                 if done is None:
-                    with closing(spread(_recoded(source, writer, view), positions)) as encoded:
-                        done = writer.write(view, number, told(encoded, on_records))
+                    with closing(spread(_recoded(source, writer, view.name), positions)) as encoded:
+                        done = writer.write(view.name, number, told(encoded, on_records))
                 else:
                     on_records(done.records)
                 shards.append(done)
-        finished = Manifest(**header.model_dump(), shards=tuple(shards))
-        write_shared_files(place, finished)
+        finished = Manifest(**dict(header), shards=tuple(shards))
+        write_shared_files(place, header)
         manifest.write(finished, place)
         finish(place)
     return finished
 
 
-def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_size: int | None) -> Header:
+def converted_header(source: Manifest, store: Store, codec: str | None, shard_size: int | None) -> Header:
     """The header of `source` in another store: all that decides what the records are stays.
 
     Args:
@@ -65,16 +63,14 @@ def converted_header(source: Manifest, store: Store, codec: Codec | None, shard_
     Raises:
         SettingError: the store cannot compress with `codec`.
     """
-    header = Header(**source.model_dump(exclude={"shards"}))
-    changes: dict[str, Any] = {"store": store, "codec": choose_codec(store, codec)}
-    versions = {name: text for name, text in header.software.items() if name not in COMPRESSES.values()}
-    header = header.model_copy(
+    versions = {name: text for name, text in source.software.items() if name not in LIBRARIES}
+    header = source.header.model_copy(
         update={
-            "encoding": header.encoding.model_copy(update=changes),
+            "encoding": Encoding(store=store, codec=choose_codec(store, codec)),
             "software": versions | {"pillow": PIL.__version__} | software(store),
         }
     )
-    return header if shard_size is None else with_shard_size(header, shard_size)
+    return header if shard_size is None else header.with_shard_size(shard_size)
 
 
 def _claim(out: Place, header: Header) -> None:
@@ -85,6 +81,6 @@ def _claim(out: Place, header: Header) -> None:
     claim(out, header)
 
 
-def _recoded(source: Cache, writer: StoreWriter[Any], view: View) -> Callable[[int], Any]:
+def _recoded(source: Cache, writer: ShardWriter, view: str) -> Callable[[int], Packed]:
     """From the place of a record in `view` to the record decoded and encoded anew."""
     return lambda position: writer.encode(source.read(view, position))

@@ -3,24 +3,21 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from dukd_cache.build.answer import info_of
+from dukd_cache.build.answer import Teachers, info_of
+from dukd_cache.build.columns import columns_of
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, tried_of
-from dukd_cache.format.manifest import Header, View
-from dukd_cache.format.record import Answer, Record
-from dukd_cache.format.stores import StoreWriter
+from dukd_cache.format.manifest import Header, ViewInfo
+from dukd_cache.format.record import Dtype, Pixels, Record
+from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Address, Place
 from dukd_cache.places.folder import Folder
-from dukd_cache.plan.crops import Plan
-from dukd_cache.plan.views import Cut
-
-E = TypeVar("E")
+from dukd_cache.plan.crops import Cut, Plan
 
 _SLOW_BATCH_S = 3.0
 """A first batch that takes longer is measure enough; a shorter one warms up."""
@@ -48,7 +45,7 @@ class Sample:
     """Seconds an image: decoding, and making its LR image."""
     disk: float | None
     """Seconds a byte; None where nothing can be measured without writing."""
-    views: dict[View, Cost]
+    views: dict[str, Cost]
     doubts: tuple[str, ...] = ()
     """A line for each view to which the teacher answers worse than bicubic."""
 
@@ -58,15 +55,15 @@ class Forecast:
     """What a build would do."""
 
     images: int
-    records: dict[View, int]
-    tallies: dict[View, Tally]
+    records: dict[str, int]
+    tallies: dict[str, Tally]
     sample: Sample
     cores: int
     on_gpu: bool
     notes: tuple[str, ...] = ()
     """What could be better about settings and teacher, a line each."""
 
-    def bytes(self, view: View) -> float:
+    def bytes(self, view: str) -> float:
         """That all records of `view` take."""
         return self.records[view] * self.sample.views[view].bytes
 
@@ -101,16 +98,14 @@ class Forecast:
 def measure(
     plan: Plan,
     header: Header,
-    teacher: Teacher | None,
-    store: Callable[[Place], StoreWriter[E]],
+    teachers: Teachers,
     out: Place,
     batch: int,
 ) -> Sample:
     """Cut, ask, encode and write a few records: shards in a temporary folder, `out`'s disk by a file without a name.
 
     Args:
-        store: the writer of a place.
-        batch: inputs the teacher answers at once.
+        batch: inputs a teacher answers at once.
 
     Raises:
         ImageError: an image cannot be read.
@@ -119,49 +114,49 @@ def measure(
     started = time.perf_counter()
     scenes = scenes_of(plan)
     reading = (time.perf_counter() - started) / len(scenes)
-    costs: dict[View, Cost] = {}
+    costs: dict[str, Cost] = {}
     doubts: list[str] = []
     records = 0
-    for view in plan.spec.views:
+    for view in header.views:
         started = time.perf_counter()
         cuts = cuts_of(plan, view, scenes, batch)
         cutting = (time.perf_counter() - started) / len(cuts)
-        answers, asking = _asked(teacher, cuts, header, batch)
-        if teacher and (tried := tried_of(cuts, answers)) and (line := doubt(view, tried, teacher.info, teacher)):
-            doubts.append(line)
-        costs[view] = Cost(cutting, asking, *_stored(view, cuts, answers, store))
+        asking, answers = 0.0, dict[str, list[Pixels]]()
+        for name, teacher in teachers.items():
+            answers[name], seconds = _asked(teacher, cuts, header.dtype_of(name), batch)
+            asking += seconds
+            if (tried := tried_of(cuts, answers[name])) and (line := doubt(view.name, tried, teacher.info, teacher)):
+                doubts.append(line)
+        costs[view.name] = Cost(cutting, asking, *_stored(header, view, cuts, answers))
         records += len(cuts)
     return Sample(records, reading, _disk(out), costs, tuple(doubts))
 
 
-def _asked(
-    teacher: Teacher | None, cuts: list[Cut], header: Header, batch: int
-) -> tuple[list[Answer] | list[None], float]:
+def _asked(teacher: Teacher, cuts: list[Cut], dtype: Dtype, batch: int) -> tuple[list[Pixels], float]:
     """Answers to `cuts`, and the teacher's seconds an answer."""
-    if teacher is None:
-        return [None] * len(cuts), 0.0
     for _ in range(2):
         started = time.perf_counter()
-        answers = asked(teacher, cuts, batch, header.encoding.dtype)
+        answers = asked(teacher, cuts, batch, dtype)
         seconds = time.perf_counter() - started
         if seconds > _SLOW_BATCH_S and not teacher.compiled:
             break
     return [answers[place % batch] for place in range(len(cuts))], seconds / batch
 
 
-def _stored(
-    view: View, cuts: list[Cut], answers: list[Answer] | list[None], store: Callable[[Place], StoreWriter[E]]
-) -> tuple[float, float]:
-    """Core seconds to encode a record, and bytes that it takes with its share of the sidecar."""
+def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, list[Pixels]]) -> tuple[float, float]:
+    """Core seconds to encode a record, and bytes that it takes with its share of the index; in a temporary folder."""
+    keys = dict.fromkeys(answers, "0" * 64)
+    records = []
+    for place, piece in enumerate(cuts):
+        arrays = {**piece.arrays, **{name: found[place] for name, found in answers.items()}}
+        info = info_of(piece.crop, place, keys).model_copy(update={"columns": columns_of(header.columns, arrays)})
+        records.append(Record(info, arrays))
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
-        writer = store(Folder(Path(folder)))
+        writer = ShardWriter(Folder(Path(folder)), header)
         started = time.perf_counter()
-        encoded = [
-            writer.encode(Record(info_of(piece.crop, place, "0" * 64), piece.input, answer, piece.truth))
-            for place, (piece, answer) in enumerate(zip(cuts, answers, strict=True))
-        ]
+        encoded = [writer.encode(record) for record in records]
         seconds = (time.perf_counter() - started) / len(cuts)
-        writer.write(view, 0, encoded)
+        writer.write(view.name, 0, encoded)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return seconds, stored / len(cuts)
 

@@ -1,7 +1,10 @@
-"""Answers that exist already, found by the fingerprint of their record.
+"""Answers that exist already, found by the fingerprint of their record; and, for a plan, how many there are.
 
 A stored answer may serve a coarser dtype, never a finer one. An answer is taken only together with a stored input that
 equals, pixel by pixel, the one that is asked about.
+
+A plan compares records by where they are cut (hash of the image file, view and place), without reading a pixel. That
+tells the same, except that LR files of the user's own may have changed unseen: then it is the most that can be reused.
 """
 
 from collections import OrderedDict
@@ -9,18 +12,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from dukd_cache.format.choice import whole_shards
+from dukd_cache.format.index import Rows
 from dukd_cache.format.lifecycle import header_of, sources
 from dukd_cache.format.local_copies import open_copying_reader
-from dukd_cache.format.manifest import DTYPES, Dtype, Header, ShardInfo, TeacherInfo
-from dukd_cache.format.record import U8, Answer, Record
-from dukd_cache.format.stores import StoreReader
+from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, shard_ranges
+from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record
+from dukd_cache.format.shards import ShardReader, ShardWriter, whole_shards
+from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places import Place
+from dukd_cache.plan.crops import Plan
 from dukd_cache.system.errors import CacheError
+
+U64 = npt.NDArray[np.uint64]
 
 _SHARDS_OPEN = 8
 """Streams are sorted by image name, in old caches as in new ones, so a few open shards are enough."""
+_IMAGES_AT_ONCE = 4096
+_ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+"""Multipliers that spread x and y over 64 bits."""
 
 
 @dataclass
@@ -32,18 +43,20 @@ class Tally:
     reused: int = 0
     """Their answers come from shards of this folder's past, or of other caches."""
     asked: int = 0
-    """The teacher answered."""
+    """A teacher answered."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A shard whose answers may serve."""
+    """A shard with answers that may serve."""
 
     place: Place
     header: Header
     shard: ShardInfo
+    name: str
+    """Of the answers, there."""
 
-    def reader(self) -> StoreReader:
+    def reader(self) -> ShardReader:
         """Of the place."""
         return open_copying_reader(self.place, self.header)
 
@@ -63,37 +76,43 @@ def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
     return found
 
 
-def useful_shards(places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -> Iterator[Source]:
-    """Whole shards of this teacher in this precision, with answers at least as fine as `dtype`."""
+def useful(places: Iterable[Place], asked: Header) -> Iterator[tuple[Source, Rows]]:
+    """Whole shards with answers that may serve those of `asked`, and their indices, each read once."""
     for place in places:
-        header = header_of(place)
-        if header is None or header.teacher is None:
+        there = header_of(place)
+        names = [name for name in there.answers if _serves(there, name, asked)] if there else []
+        if there is None or not names:
             continue
-        if _asked_alike(header.teacher, teacher) and DTYPES.index(header.encoding.dtype) >= DTYPES.index(dtype):
-            for shard in whole_shards(place, header):
-                yield Source(place, header, shard)
+        for shard, rows in whole_shards(place, there):
+            for name in names:
+                if name in there.view(shard.view).arrays:
+                    yield Source(place, there, shard, name), rows
 
 
-def _asked_alike(one: TeacherInfo, other: TeacherInfo) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in ("fingerprint", "precision", "window"))
+def _serves(there: Header, name: str, asked: Header) -> bool:
+    """Whether answers `name` of a cache may be those of another: of the same teacher, asked alike, as fine or finer."""
+    return any(
+        info.asked == there.answers[name].asked and _as_fine(there.dtype_of(name), asked.dtype_of(other))
+        for other, info in asked.answers.items()
+    )
+
+
+def _as_fine(one: Dtype, other: Dtype) -> bool:
+    return DTYPES.index(one) >= DTYPES.index(other)
 
 
 class Answers:
-    """All answers in some places that may serve. Takes 16 bytes of memory a record."""
+    """All answers in some places that may serve those of a cache. Takes 16 bytes of memory a record."""
 
-    def __init__(self, places: Iterable[Place], teacher: TeacherInfo, dtype: Dtype) -> None:
-        self._dtype = dtype
+    def __init__(self, places: Iterable[Place], asked: Header) -> None:
+        self._asked = asked
         self._sources: list[Source] = []
-        self._readers: OrderedDict[int, StoreReader] = OrderedDict()
+        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         starts, keys = [0], [np.empty(0, np.uint64)]
-        for source in useful_shards(places, teacher, dtype):
-            try:
-                found = _keys(source)
-            except CacheError:  # gone or damaged since: its records are asked for again
-                continue
+        for source, rows in useful(places, asked):
             self._sources.append(source)
-            starts.append(starts[-1] + len(found))
-            keys.append(found)
+            starts.append(starts[-1] + len(rows))
+            keys.append(_first_8(rows, f"fingerprint.{source.name}"))
         together = np.concatenate(keys)
         self._starts = np.asarray(starts)
         self._places = np.argsort(together, kind="stable")
@@ -103,21 +122,22 @@ class Answers:
         """Records, also those of equal fingerprints."""
         return len(self._keys)
 
-    def find(self, fingerprint: str, input_pp3: U8) -> Answer | None:
-        """The answer [q,q,3] to the record of that fingerprint; None where no readable one is stored."""
-        key = np.uint64(int(fingerprint[:16], 16))
+    def find(self, name: str, fingerprint: str, asked_pp3: Pixels) -> Pixels | None:
+        """The answer `name` [q,q,3] to what has that fingerprint; None where no readable one is stored."""
+        key, dtype = np.uint64(int(fingerprint[:16], 16)), self._asked.dtype_of(name)
         first, last = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
         for place in self._places[first:last]:
             number = int(np.searchsorted(self._starts, place, "right")) - 1
+            there = self._sources[number]
             record = self._read(number, int(place - self._starts[number]))
             if (
                 record is not None
-                and record.teacher is not None
-                and record.info.fingerprint == fingerprint
-                and np.array_equal(record.input, input_pp3)
-                and bool(np.isfinite(record.teacher).all())
+                and _as_fine(there.header.dtype_of(there.name), dtype)
+                and record.info.fingerprints[there.name] == fingerprint
+                and np.array_equal(record[there.header.answers[there.name].of], asked_pp3)
+                and bool(np.isfinite(record[there.name]).all())
             ):
-                return served(record.teacher, self._dtype)
+                return served(record[there.name], dtype)
         return None
 
     def _read(self, number: int, index: int) -> Record | None:
@@ -127,27 +147,90 @@ class Answers:
                 self._readers.popitem(last=False)
             self._readers[number] = source.reader()
         self._readers.move_to_end(number)
+        wanted = (source.header.answers[source.name].of, source.name)
         try:
-            return self._readers[number].read(source.shard, index)
+            return self._readers[number].read(source.shard, index, wanted)
         except (CacheError, OSError, ValueError):  # a damaged record: the teacher is asked again
             return None
 
 
-def served(answer: Answer, dtype: Dtype) -> Answer:
+def served(answer: Pixels, dtype: Dtype) -> Pixels:
     """A stored answer as `dtype`: as it is, or floating point in [0,1] rounded to what is coarser."""
     if answer.dtype == dtype:
         return answer
-    if dtype != "uint8":
-        return answer.astype(dtype)
-    rounded: Answer = np.floor(answer.astype(np.float32) * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    return rounded
+    return to_uint8(answer) if dtype == "uint8" else answer.astype(dtype)
 
 
-def _keys(source: Source) -> np.ndarray:
-    """The first 8 bytes of every fingerprint of a shard, u64 [records]."""
-    reader = source.reader()
-    try:
-        found = (int(reader.info(source.shard, index).fingerprint[:16], 16) for index in range(source.shard.records))
-        return np.fromiter(found, np.uint64, source.shard.records)
-    except ValueError as error:
-        raise CacheError(f"{source.place.at(source.shard.name)}: a fingerprint that is none") from error
+@dataclass(frozen=True)
+class Existing:
+    """What is there already of a cache that is to be built."""
+
+    plan: Plan
+    header: Header
+    known: dict[str, U64]
+    """Of each view, where the stored records are cut that may serve, sorted."""
+    kept: dict[str, npt.NDArray[np.bool_]]
+    """Of each view, for each shard, whether it is whole and stays."""
+
+    def tally(self, view: ViewInfo) -> Tally:
+        """What would become of the records of `view`."""
+        known, kept, tally = self.known[view.name], self.kept[view.name], Tally()
+        for first in range(0, len(self.plan.images), _IMAGES_AT_ONCE) if len(known) or kept.any() else ():
+            keys = self._keys(view, first, first + _IMAGES_AT_ONCE)
+            stays = kept[(np.arange(len(keys)) + first * view.crops) // view.shard_records]
+            tally.kept += int(stays.sum())
+            if len(known):
+                found = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+                tally.reused += int((found & ~stays).sum())
+        tally.asked = self.header.total(view) - tally.kept - tally.reused if self.header.answers else 0
+        return tally
+
+    def _keys(self, view: ViewInfo, first: int, last: int) -> U64:
+        images = self.plan.images[first:last]
+        hashes = np.fromiter((int(image.sha256[:16], 16) for image in images), np.uint64, len(images))
+        corners = self.plan.corners(view, first, last).astype(np.uint64)
+        return _mixed(hashes[:, None], corners[..., 0], corners[..., 1]).reshape(-1)
+
+
+def existing(plan: Plan, header: Header, out: Place, others: Iterable[Place]) -> Existing:
+    """What `out` and the caches `others` hold of the cache that `header` describes."""
+    places, same, writer = all_sources(out, others), header_of(out) == header, ShardWriter(out, header)
+    kept = {
+        view.name: np.array(
+            [
+                same and writer.finished(view.name, number, len(positions)) is not None
+                for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
+            ],
+            bool,
+        )
+        for view in header.views
+    }
+    keys: dict[str, list[U64]] = {view.name: [np.empty(0, np.uint64)] for view in header.views}
+    for source, rows in useful(places if same else [out, *places], header):
+        if source.shard.view in keys and _cut_alike(source.header, header, source.shard.view):
+            x, y = rows["x"].astype(np.uint64), rows["y"].astype(np.uint64)
+            keys[source.shard.view].append(_mixed(_first_8(rows, "image_sha256"), x, y))
+    return Existing(plan, header, {view: np.unique(np.concatenate(found)) for view, found in keys.items()}, kept)
+
+
+def _cut_alike(there: Header, asked: Header, name: str) -> bool:
+    """Equal places of equal images hold equal pixels."""
+    one, other = there.view(name), asked.view(name)
+    squares = [(view.source, view.box, view.input_side) for view in (one, other)]
+    return (
+        there.scale == asked.scale
+        and squares[0] == squares[1]
+        and (one.source == "hr" or there.degradation == asked.degradation)
+    )
+
+
+def _first_8(rows: Rows, column: str) -> U64:
+    """The first 8 bytes of each hash of a column, u64 [records]."""
+    digests = np.ascontiguousarray(rows[column][:, :8])
+    return digests.view(">u8").reshape(-1).astype(np.uint64)
+
+
+def _mixed(image: U64, x: U64, y: U64) -> U64:
+    """One number for a place of an image; another place has another one, but for about 1 in 10¹¹ among a million."""
+    mixed: U64 = image ^ (x * _ODD[0] + np.uint64(1)) ^ ((y + np.uint64(1)) * _ODD[1])
+    return mixed

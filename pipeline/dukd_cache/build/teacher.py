@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 
 from dukd_cache import networks
-from dukd_cache.format.manifest import Dtype, Precision, TeacherInfo
-from dukd_cache.format.record import Answer
+from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, compile_in_place
+from dukd_cache.settings.model import Precision
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Teacher:
     """What is asked, how, and where."""
 
     network: Network
-    info: TeacherInfo
+    info: AnswerInfo
     device: torch.device
     compiled: bool = False
     """By torch.compile: the first batch of each size of inputs takes half a minute longer."""
@@ -34,7 +35,7 @@ class Teacher:
         """Whether nothing else can be computed while it answers."""
         return self.device.type == "cpu"
 
-    def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Answer:
+    def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Pixels:
         """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].
 
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
@@ -44,7 +45,7 @@ class Teacher:
         """
         return self.ask(input_Npp3, dtype)()
 
-    def ask(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Callable[[], Answer]:
+    def ask(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Callable[[], Pixels]:
         """The same, but a GPU is only set to work: what is returned waits for the answers.
 
         So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
@@ -57,7 +58,7 @@ class Teacher:
             stored = answers_NCqq.half() if dtype == "float16" else answers_NCqq
         fetched, fetched_finite = _fetched(stored.permute(0, 2, 3, 1).contiguous()), _fetched(finite_N)
 
-        def wait() -> Answer:
+        def wait() -> Pixels:
             self._refuse_unless(fetched_finite())
             return fetched()
 
@@ -99,7 +100,7 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
     window = network.window
     # Inputs come with their channels last, and so the weights should lie.
     network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    info = TeacherInfo(
+    info = AnswerInfo(
         file=f"{weights.name} ({taken})" if (taken := network.metadata.get(networks.TAKEN)) else weights.name,
         architecture=network.architecture,
         settings=dict(network.settings),

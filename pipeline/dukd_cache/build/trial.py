@@ -15,14 +15,13 @@ import numpy.typing as npt
 import torch
 
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import Dtype, TeacherInfo, View
+from dukd_cache.format.manifest import AnswerInfo, ViewInfo
 from dukd_cache.format.reader import Cache, evenly
-from dukd_cache.format.record import U8, Answer
+from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.pictures.bicubic import upscale
-from dukd_cache.pictures.difference import levels, psnr
+from dukd_cache.pictures.levels import levels, psnr
 from dukd_cache.pictures.sources import Scene, read_scene
-from dukd_cache.plan.crops import Crop, Plan
-from dukd_cache.plan.views import Cut, cut
+from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError
 
 IMAGES = 8
@@ -40,9 +39,9 @@ Levels = npt.NDArray[np.float64]
 class Tried:
     """One record that was asked on trial, or that a finished cache holds."""
 
-    input: U8
-    answer: Answer
-    truth: U8
+    input: Pixels
+    answer: Pixels
+    truth: Pixels
 
 
 def scenes_of(plan: Plan) -> dict[int, Scene]:
@@ -56,17 +55,17 @@ def scenes_of(plan: Plan) -> dict[int, Scene]:
     return {number: read_scene(plan.images[number].path, plan.images[number].lr, plan.spec.scale) for number in chosen}
 
 
-def cuts_of(plan: Plan, view: View, scenes: dict[int, Scene], most: int) -> list[Cut]:
+def cuts_of(plan: Plan, view: ViewInfo, scenes: dict[int, Scene], most: int) -> list[Cut]:
     """Up to `most` records of `view`, spread over the images of `scenes`."""
-    each = min(max(1, most // len(scenes)), plan.spec.count(view))
+    each = min(max(1, most // len(scenes)), view.crops)
     return [
-        cut(crop, plan.spec, scenes[number])
+        cut(crop, plan.spec.scale, scenes[number])
         for number in list(scenes)[:most]
         for crop in _first(plan, view, number, each)
     ]
 
 
-def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Answer:
+def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Pixels:
     """Answers to `batch` inputs, those of `cuts` in turn.
 
     Raises:
@@ -89,7 +88,7 @@ def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:
     for view in plan.spec.views:
         cuts = cuts_of(plan, view, scenes, IMAGES)
         tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
-        if tried and (line := doubt(view, tried, teacher.info, teacher)):
+        if tried and (line := doubt(view.name, tried, teacher.info, teacher)):
             yield line
 
 
@@ -99,29 +98,22 @@ def doubts_of(cache: Cache) -> Iterator[str]:
     Raises:
         CacheError: what is stored is damaged.
     """
-    info = cache.manifest.teacher
-    for view in cache.views if info else ():
-        records = [cache.read(view, index) for index in evenly(cache.count(view), IMAGES)]
-        tried = [
-            Tried(each.input, each.teacher, each.truth)
-            for each in records
-            if each.teacher is not None and each.truth is not None
-        ]
-        if info and tried and (line := doubt(view, tried, info)):
-            yield line
+    for name, info in cache.manifest.answers.items():
+        for view in cache.manifest.views:
+            if {name, "truth"} <= view.arrays.keys():
+                records = [cache.read(view.name, index) for index in evenly(cache.count(view.name), IMAGES)]
+                tried = [Tried(each[info.of], each[name], each["truth"]) for each in records]
+                if line := doubt(view.name, tried, info):
+                    yield line
 
 
-def tried_of(cuts: Iterable[Cut], answers: Iterable[Answer | None]) -> list[Tried]:
-    """Those of `cuts` that have a truth and an answer."""
+def tried_of(cuts: Iterable[Cut], answers: Iterable[Pixels]) -> list[Tried]:
+    """Those of `cuts` that have a truth."""
     both = zip(cuts, answers, strict=False)
-    return [
-        Tried(piece.input, answer, piece.truth)
-        for piece, answer in both
-        if piece.truth is not None and answer is not None
-    ]
+    return [Tried(piece.input, answer, piece.arrays["truth"]) for piece, answer in both if "truth" in piece.arrays]
 
 
-def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teacher | None = None) -> str | None:
+def doubt(view: str, tried: Sequence[Tried], info: AnswerInfo, teacher: Teacher | None = None) -> str | None:
     """One line where the answers are farther from the truth than bicubic, with the likely cause; else None.
 
     Args:
@@ -129,7 +121,7 @@ def doubt(view: View, tried: Sequence[Tried], info: TeacherInfo, teacher: Teache
     """
     truth = _stacked([each.truth for each in tried])
     side = len(tried[0].input)
-    bicubic = _stacked([upscale(each.input, len(each.truth) // side) for each in tried])
+    bicubic = _stacked([upscale(np.asarray(each.input, np.uint8), len(each.truth) // side) for each in tried])
     answers = _stacked([each.answer for each in tried])
     reached, usual = psnr(answers, truth), psnr(bicubic, truth)
     if reached >= usual:
@@ -160,8 +152,8 @@ def sides_beside(side: int, window: int) -> str:
     return f"{below} or {above}" if below else f"{above}"
 
 
-def _first(plan: Plan, view: View, number: int, most: int) -> Iterable[Crop]:
-    start = number * plan.spec.count(view)
+def _first(plan: Plan, view: ViewInfo, number: int, most: int) -> Iterable[Crop]:
+    start = number * view.crops
     return plan.crops(view, start, start + most)
 
 

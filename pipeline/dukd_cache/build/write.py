@@ -9,31 +9,26 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import chain, islice
-from typing import TypeVar
 
-from dukd_cache.build.answer import Shard, answered
+from dukd_cache.build.answer import Shard, Teachers, answered, take_all_cores
 from dukd_cache.build.reuse import Answers, Tally, all_sources
-from dukd_cache.build.teacher import Teacher
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import write_shared_files
+from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import claim, finish
-from dukd_cache.format.manifest import Header, Manifest
+from dukd_cache.format.manifest import Header, Manifest, shard_ranges
 from dukd_cache.format.record import Record
-from dukd_cache.format.stores import StoreWriter
+from dukd_cache.format.shards import ShardWriter, write_shared_files
 from dukd_cache.places import Place
-from dukd_cache.plan.crops import Plan, shard_ranges
+from dukd_cache.plan.crops import Plan
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.files import FULL
 from dukd_cache.system.threads import spread, spread_in_turns, told
-
-E = TypeVar("E")
 
 
 def build(
     plan: Plan,
     header: Header,
-    teacher: Teacher | None,
-    store: StoreWriter[E],
+    teachers: Teachers,
     out: Place,
     *,
     batch_size: int,
@@ -44,7 +39,8 @@ def build(
     """Write the cache that `header` describes into `out`, or what is missing of it.
 
     Args:
-        batch_size: inputs the teacher answers at once. A batch never spans shards.
+        teachers: by the names of their answers.
+        batch_size: inputs a teacher answers at once. A batch never spans shards.
         on_records: told how many records were finished since it was last told.
         reuse: other caches, finished or not, whose answers may serve.
         tally: counts what becomes of the records.
@@ -55,47 +51,46 @@ def build(
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
     """
     tally = tally or Tally()
+    writer = ShardWriter(out, header)
     reusable = _Reusable(out, header, reuse)
     with _room(out), out.locked():
         claim(out, header)
-        shards = {
-            shard: store.finished(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header)
-        }
-        kept = sum(done.records for done in shards.values() if done)
+        shards = shards_of(header)
+        whole = [writer.finished(shard.view.name, shard.number, len(shard.positions)) for shard in shards]
+        missing = [shard for shard, done in zip(shards, whole, strict=True) if done is None]
+        kept = sum(done.records for done in whole if done)
         tally.kept += kept
         on_records(kept)
-        missing = [shard for shard, done in shards.items() if done is None]
         answers = reusable.answers if missing else None
         # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
         with (
-            closing(answered(plan, header, teacher, missing, batch_size, answers, tally)) as groups,
-            closing(_encoded(store, groups, teacher)) as encoded,
+            closing(answered(plan, header, teachers, missing, batch_size, answers, tally)) as groups,
+            closing(_encoded(writer, groups, teachers)) as encoded,
         ):
-            for shard in missing:
-                its_own = islice(encoded, len(shard.positions))
-                shards[shard] = store.write(shard.view, shard.number, told(its_own, on_records))
-        finished = Manifest(**header.model_dump(), shards=tuple(filter(None, shards.values())))
-        write_shared_files(out, finished)
+            written = []
+            for shard, done in zip(shards, whole, strict=True):
+                its_own = told(islice(encoded, len(shard.positions)), on_records)
+                written.append(done or writer.write(shard.view.name, shard.number, its_own))
+        finished = Manifest(**dict(header), shards=tuple(written))
+        write_shared_files(out, header)
         manifest.write(finished, out)
         finish(out)
     return finished
 
 
-def shards_of(plan: Plan, header: Header) -> list[Shard]:
+def shards_of(header: Header) -> list[Shard]:
     """All shards of a cache, in the order they are written."""
     return [
         Shard(view, number, positions)
-        for view in plan.spec.views
-        for number, positions in enumerate(shard_ranges(plan.total(view), header.encoding.shard_records[view]))
+        for view in header.views
+        for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
     ]
 
 
-def _encoded(
-    store: StoreWriter[E], groups: Iterable[list[Record]], teacher: Teacher | None
-) -> Generator[E, None, None]:
-    if teacher is not None and teacher.takes_all_cores:
-        return spread_in_turns(store.encode, groups)
-    return spread(store.encode, chain.from_iterable(groups))
+def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teachers) -> Generator[Packed, None, None]:
+    if take_all_cores(teachers):
+        return spread_in_turns(writer.encode, groups)
+    return spread(writer.encode, chain.from_iterable(groups))
 
 
 class _Reusable:
@@ -107,8 +102,8 @@ class _Reusable:
 
     @cached_property
     def answers(self) -> Answers | None:
-        teacher, places = self._header.teacher, all_sources(self._out, self._others)
-        return Answers(places, teacher, self._header.encoding.dtype) if teacher and places else None
+        places = all_sources(self._out, self._others)
+        return Answers(places, self._header) if self._header.answers and places else None
 
 
 @contextmanager

@@ -10,10 +10,9 @@ import numpy as np
 
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.check.verify import Problem
-from dukd_cache.format.manifest import Dtype, Precision, TeacherInfo, View
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Record
-from dukd_cache.places import Address
+from dukd_cache.format.record import Dtype, Record
+from dukd_cache.settings.model import Precision
 from dukd_cache.system.errors import AnswerError, CacheError
 
 _BATCH = 8
@@ -33,42 +32,25 @@ def tolerance(precision: Precision, dtype: Dtype) -> float:
 
 
 def ask_again(
-    cache: Cache, teacher: Teacher, sample: int, *, on_records: Callable[[int], None] = lambda _count: None
+    cache: Cache, name: str, teacher: Teacher, sample: int, *, on_records: Callable[[int], None] = lambda _count: None
 ) -> list[Problem]:
-    """What `teacher` answers otherwise than the cache has it, among `sample` records drawn evenly from all.
+    """What `teacher` answers otherwise than the cache has it as `name`, among `sample` records drawn evenly from all.
 
     Raises:
-        CacheError: the cache is of another teacher, or of none.
         AnswerError: the teacher answers with numbers that are not finite.
     """
-    known = cache.manifest.teacher
-    if known is None:
-        raise CacheError(f"{cache.root}: a cache of pairs, no teacher was asked")
-    refuse_another(cache.root, known, teacher)
     problems: list[Problem] = []
-    for view, indices in _drawn(cache, sample).items():
+    for view, indices in _drawn(cache, name, sample).items():
         for start in range(0, len(indices), _BATCH):
-            problems += _compared(cache, teacher, view, indices[start : start + _BATCH])
+            problems += _compared(cache, name, teacher, view, indices[start : start + _BATCH])
             on_records(len(indices[start : start + _BATCH]))
     return problems
 
 
-def refuse_another(root: Address, known: TeacherInfo, given: Teacher) -> None:
-    """Check that the cache at `root`, whose teacher is `known`, was asked of `given`.
-
-    Raises:
-        CacheError: it was not, or in another precision.
-    """
-    for name in ("fingerprint", "precision"):
-        there, found = getattr(known, name), getattr(given.info, name)
-        if there != found:
-            raise CacheError(f"{root}: its teacher has {name} {there:.12}, {given.info.file} has {found:.12}")
-
-
-def _drawn(cache: Cache, sample: int) -> dict[View, list[int]]:
-    places = [(view, count) for view in cache.views if (count := cache.count(view))]
+def _drawn(cache: Cache, name: str, sample: int) -> dict[str, list[int]]:
+    places = [(view.name, cache.count(view.name)) for view in cache.manifest.views if name in view.arrays]
     total = sum(count for _, count in places)
-    drawn: dict[View, list[int]] = {view: [] for view, _ in places}
+    drawn: dict[str, list[int]] = {view: [] for view, _ in places}
     for position in sorted(random.Random(cache.digest).sample(range(total), min(sample, total))):
         for view, count in places:
             if position < count:
@@ -78,7 +60,7 @@ def _drawn(cache: Cache, sample: int) -> dict[View, list[int]]:
     return drawn
 
 
-def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) -> list[Problem]:
+def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: list[int]) -> list[Problem]:
     records: list[tuple[int, Record]] = []
     problems: list[Problem] = []
     for index in indices:
@@ -88,16 +70,15 @@ def _compared(cache: Cache, teacher: Teacher, view: View, indices: list[int]) ->
             problems.append(Problem(str(error), cache.shard(view, index)))
     if not records:
         return problems
-    dtype = cache.manifest.encoding.dtype
+    dtype, of = cache.manifest.dtype_of(name), cache.manifest.answers[name].of
     allowed = tolerance(teacher.info.precision, dtype)
     levels = 1 if dtype == "uint8" else 255
     try:
-        answers_Nqq3 = teacher(np.stack([record.input for _, record in records]), dtype)
+        answers_Nqq3 = teacher(np.stack([record[of] for _, record in records]), dtype)
     except AnswerError as error:
         raise AnswerError(f"{cache.root}: record {records[error.places[0]][1].info.key} of {view}: {error}") from error
     for (index, record), answer in zip(records, answers_Nqq3, strict=True):
-        assert record.teacher is not None
-        off = float(np.abs(answer.astype(np.float32) - record.teacher.astype(np.float32)).max()) * levels
+        off = float(np.abs(answer.astype(np.float32) - record[name].astype(np.float32)).max()) * levels
         if not off <= allowed:
             shard = cache.shard(view, index)
             problems.append(

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import View
+from dukd_cache.check.known_teacher import teacher_of
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures import symmetries
-from dukd_cache.pictures.difference import psnr_of
+from dukd_cache.pictures.levels import psnr_of
 from dukd_cache.system.errors import AnswerError, SettingError
 
 SAMPLE = 16
@@ -49,25 +49,22 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
 
     Raises:
         WeightsError: the file holds no SR network.
-        SettingError: it is another network, of another scale, or cannot run here.
+        CacheError: it is another network.
+        SettingError: it is of another scale, or cannot run here.
     """
-    asked = cache.manifest.teacher
-    found = teacher.load(weights, choose_device(device), asked.precision if asked else "fp32")
-    if asked and asked.fingerprint != found.info.fingerprint:
+    if cache.manifest.answers:
+        return teacher_of(cache.root, cache.manifest, weights, device)[1]
+    found = teacher.load(weights, choose_device(device), "fp32")
+    if found.network.scale != cache.manifest.scale:
         raise SettingError(
-            f"--teacher {weights}: fingerprint {found.info.fingerprint[:16]}, "
-            f"but {cache.root} was asked of {asked.file}, {asked.fingerprint[:16]}"
-        )
-    if found.network.scale != cache.manifest.spec.scale:
-        raise SettingError(
-            f"--teacher {weights}: scale {found.network.scale}, but {cache.root} is of {cache.manifest.spec.scale}"
+            f"--teacher {weights}: scale {found.network.scale}, but {cache.root} is of {cache.manifest.scale}"
         )
     return found
 
 
 def measure(
     cache: Cache, asked: Teacher, sample: int, on_answers: Callable[[int], None] = lambda _count: None
-) -> dict[View, dict[str, Gap]]:
+) -> dict[str, dict[str, Gap]]:
     """The gap of each element of the group on at most `sample` inputs of each view.
 
     Args:
@@ -80,7 +77,7 @@ def measure(
     """
     if sample < 1:
         raise SettingError(f"--sample must be positive, got {sample}")
-    found: dict[View, dict[str, Gap]] = {}
+    found: dict[str, dict[str, Gap]] = {}
     for view in cache.views:
         gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
         picks = evenly(cache.count(view), sample)
@@ -102,12 +99,12 @@ def measure(
     return found
 
 
-def to_json(measured: dict[View, dict[str, Gap]]) -> dict[str, Any]:
+def to_json(measured: dict[str, dict[str, Gap]]) -> dict[str, Any]:
     """JSON-able."""
     return {view: {name: asdict(gap) for name, gap in gaps.items()} for view, gaps in measured.items()}
 
 
-def table(measured: dict[View, dict[str, Gap]], sample: int) -> str:
+def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
     """For people."""
     lines = [
         f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR in dB, on {sample} records a view at most",

@@ -14,18 +14,14 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.pictures.bicubic import upscale
-from dukd_cache.pictures.difference import PSNR_OF_EQUALS, levels, psnr
+from dukd_cache.pictures.levels import PSNR_OF_EQUALS, levels, psnr
 from dukd_cache.system.errors import SettingError
 
 SAMPLE = 256
 """Records of a view that are measured unless told otherwise: some seconds on any cache."""
-
-_PAIRS = tuple(combinations(("teacher", "truth", "bicubic"), 2))
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class ViewQuality:
 
 def measure(
     cache: Cache, sample: int, on_records: Callable[[int], None] = lambda _count: None
-) -> dict[View, ViewQuality]:
+) -> dict[str, ViewQuality]:
     """Measure at most `sample` records of each view.
 
     Raises:
@@ -66,7 +62,7 @@ def measure(
     """
     if sample < 1:
         raise SettingError(f"--sample must be positive, got {sample}")
-    found: dict[View, ViewQuality] = {}
+    found: dict[str, ViewQuality] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for view in cache.views:
             picks = evenly(cache.count(view), sample)
@@ -80,12 +76,12 @@ def measure(
     return found
 
 
-def to_json(measured: dict[View, ViewQuality]) -> dict[str, Any]:
+def to_json(measured: dict[str, ViewQuality]) -> dict[str, Any]:
     """JSON-able."""
     return {view: asdict(quality) for view, quality in measured.items()}
 
 
-def table(measured: dict[View, ViewQuality], cache: Cache) -> str:
+def table(measured: dict[str, ViewQuality], cache: Cache) -> str:
     """For people."""
     heading = "".join(f"{word:>9}" for word in ("min", "25 %", "median", "75 %", "max", "mean"))
     lines = [f"{'PSNR (RGB), dB':29}{heading}"]
@@ -98,19 +94,11 @@ def table(measured: dict[View, ViewQuality], cache: Cache) -> str:
     return "\n".join([*lines, "", f"measured on {of} records (--sample); bicubic is the enlarged input"])
 
 
-def _psnrs(cache: Cache, view: View, index: int) -> dict[str, float]:
+def _psnrs(cache: Cache, view: str, index: int) -> dict[str, float]:
     record = cache.read(view, index)
-    pictures: dict[str, npt.NDArray[np.float64]] = {}
-    if record.teacher is not None:
-        pictures["teacher"] = levels(record.teacher)
-    if record.truth is not None:
-        pictures["truth"] = levels(record.truth)
-    pictures["bicubic"] = levels(upscale(record.input, cache.manifest.spec.scale))
-    return {
-        f"{one}-{other}": psnr(pictures[one], pictures[other])
-        for one, other in _PAIRS
-        if one in pictures and other in pictures
-    }
+    pictures = {name: levels(record[name]) for name in (*cache.manifest.answers, "truth") if name in record}
+    pictures["bicubic"] = levels(upscale(np.asarray(record.input, np.uint8), cache.manifest.scale))
+    return {f"{one}-{other}": psnr(pictures[one], pictures[other]) for one, other in combinations(pictures, 2)}
 
 
 def _distributions(rows: Sequence[dict[str, Any]]) -> dict[str, Distribution]:

@@ -33,17 +33,15 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
         for start in range(0, len(groups), per_row):
             label = "" if start else f"{view}: {len(picks)} of {count} records"
             rows.append((label, [tile for group in groups[start : start + per_row] for tile in group]))
-    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.spec.scale}, digest {cache.digest[:12]}")
+    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.scale}, digest {cache.digest[:12]}")
 
 
 def _record_tiles(index: int, record: Record) -> list[Tile]:
     place = f"{record.info.image} ({record.info.x}, {record.info.y})"
-    tiles = [Tile(record.input, f"#{index} input {_size(record.input)}\n{place}")]
-    if record.teacher is not None:
-        tiles.append(Tile(displayable(record.teacher), f"#{index} teacher {_size(record.teacher)}"))
-    if record.truth is not None:
-        tiles.append(Tile(record.truth, f"#{index} truth {_size(record.truth)}"))
-    return tiles
+    return [
+        Tile(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{place}" * (name == "input"))
+        for name, pixels in record.items()
+    ]
 
 
 def _size(pixels: npt.NDArray[np.generic]) -> str:

@@ -10,12 +10,11 @@ from functools import partial
 import numpy as np
 
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import looks_like_a_shard, open_reader, shared_files, write_shared_files
+from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import HEADER
-from dukd_cache.format.manifest import MANIFEST, Header, Manifest, ShardInfo, View
+from dukd_cache.format.manifest import MANIFEST, Manifest, ShardInfo
 from dukd_cache.format.record import Record, fingerprint
-from dukd_cache.format.sidecar import hash_of_files, sidecar_name
-from dukd_cache.format.stores import StoreReader
+from dukd_cache.format.shards import ShardReader, hash_of_files, looks_like_a_shard, shared_files, write_shared_files
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
@@ -37,7 +36,7 @@ class Problem:
 def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: None) -> list[Problem]:
     """All that is wrong with the cache at `root`; empty where all holds.
 
-    Checked are: manifest, lengths and hashes of shards and sidecars, decodability, shape, type and fingerprint of every
+    Checked are: manifest, lengths and hashes of shards and indices, decodability, shape, type and fingerprint of every
     record, the shards' own structure (tar headers, Zarr indices and metadata), and that no file is missing, and none
     there that other readers would take for a shard.
 
@@ -60,11 +59,9 @@ def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: 
         found = manifest.read_despite_damage(place)
     if found is None:
         return problems
-    problems += _files(place, found, open_reader(place, found))
-    first: dict[View, int] = {}
+    problems += _files(place, found, ShardReader(place, found))
     for shard in found.shards:
-        problems += _shard(place, found, shard, first.get(shard.view, 0), on_records)
-        first[shard.view] = first.get(shard.view, 0) + shard.records
+        problems += _shard(place, found, shard, on_records)
     return problems
 
 
@@ -76,7 +73,11 @@ def other_files(root: Address) -> list[str]:
     """
     place = place_at(root)
     found = manifest.read(place)
-    return [place.at(name) for name in _strays(place, found, open_reader(place, found)) if not looks_like_a_shard(name)]
+    return [
+        place.at(name)
+        for name in _strays(place, found, ShardReader(place, found))
+        if not looks_like_a_shard(name, found)
+    ]
 
 
 def repair(root: Address, problems: list[Problem]) -> str:
@@ -89,10 +90,10 @@ def repair(root: Address, problems: list[Problem]) -> str:
     found = manifest.read_despite_damage(place)
     if found is None:
         return f"{place.at(MANIFEST)} cannot be mended: build this cache anew"
-    reader = open_reader(place, found)
+    reader = ShardReader(place, found)
     broken = {problem.shard.name: problem.shard for problem in problems if problem.shard}
-    for shard in broken.values():  # the sidecar first: a build takes a shard with a sidecar for whole
-        place.delete([sidecar_name(shard.name), *reader.files(shard)])
+    for shard in broken.values():  # the index first: a build takes a shard with a index for whole
+        place.delete([index_name(shard.name), *reader.files(shard)])
     try:
         manifest.read(place)
     except ShardCorrupt:
@@ -100,39 +101,36 @@ def repair(root: Address, problems: list[Problem]) -> str:
     else:
         whole = not broken
     if whole:
-        write_shared_files(place, found)
+        write_shared_files(place, found.header)
         return "nothing to build anew"
-    header = Header(**found.model_dump(exclude={"shards"}))
-    place.write(HEADER, manifest.to_json(header))
+    place.write(HEADER, manifest.to_json(found.header))
     place.delete([MANIFEST])
     records = sum(shard.records for shard in broken.values())
     return f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
 
 
-def _files(place: Place, found: Manifest, reader: StoreReader) -> Iterator[Problem]:
+def _files(place: Place, found: Manifest, reader: ShardReader) -> Iterator[Problem]:
     """Those that belong to no shard, and those that only look as if they did."""
-    for name, content in shared_files(found).items():
+    for name, content in shared_files(found.header).items():
         size = place.size(name)
         if size is None:
             yield Problem(f"{place.at(name)}: missing")
         elif size != len(content) or place.read(name) != content:
             yield Problem(f"{place.at(name)}: not what follows from {MANIFEST}")
     for name in _strays(place, found, reader):
-        if looks_like_a_shard(name):
+        if looks_like_a_shard(name, found):
             yield Problem(f"{place.at(name)}: stray file, of which the manifest knows nothing: remove it")
 
 
-def _strays(place: Place, found: Manifest, reader: StoreReader) -> list[str]:
-    known = {MANIFEST, *shared_files(found)}
+def _strays(place: Place, found: Manifest, reader: ShardReader) -> list[str]:
+    known = {MANIFEST, *shared_files(found.header)}
     for shard in found.shards:
-        known |= {sidecar_name(shard.name), *reader.files(shard)}
+        known |= {index_name(shard.name), *reader.files(shard)}
     return [name for name in place.names() if name not in known and not any(map(is_systems, name.split("/")))]
 
 
-def _shard(
-    place: Place, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
-) -> Iterator[Problem]:
-    names = [sidecar_name(shard.name), *open_reader(place, found).files(shard)]
+def _shard(place: Place, found: Manifest, shard: ShardInfo, on_records: Callable[[int], None]) -> Iterator[Problem]:
+    names = [index_name(shard.name), *ShardReader(place, found).files(shard)]
     missing = [name for name in names if place.size(name) is None]
     for name in missing:
         yield Problem(f"{place.at(name)}: missing", shard)
@@ -140,14 +138,14 @@ def _shard(
         on_records(shard.records)
         return
     with place.local(names) as folder:
-        yield from _whole_shard(folder, found, shard, first, on_records)
+        yield from _whole_shard(folder, found, shard, on_records)
 
 
 def _whole_shard(
-    folder: Folder, found: Manifest, shard: ShardInfo, first: int, on_records: Callable[[int], None]
+    folder: Folder, found: Manifest, shard: ShardInfo, on_records: Callable[[int], None]
 ) -> Iterator[Problem]:
     """What is wrong with a shard whose files are all there."""
-    reader = open_reader(folder, found)
+    reader = ShardReader(folder, found)
     try:
         length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
     except OSError as error:
@@ -161,7 +159,7 @@ def _whole_shard(
     elif sha256 != shard.sha256:
         yield Problem(f"{folder.at(shard.name)}: sha256 {shard.sha256[:12]}… stored, {sha256[:12]}… computed", shard)
     try:
-        reader.info(shard, 0)
+        reader.rows(shard)  # the whole index, of which a reader reads parts
     except CacheError as error:
         yield Problem(str(error), shard)
         on_records(shard.records)
@@ -173,7 +171,7 @@ def _whole_shard(
             yield Problem(str(error), shard)
     named = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for message in pool.map(partial(_record, folder, found, reader, shard, first), range(shard.records)):
+        for message in pool.map(partial(_record, folder, found, reader, shard), range(shard.records)):
             on_records(1)
             if message is not None:
                 named += 1
@@ -183,26 +181,23 @@ def _whole_shard(
         yield Problem(f"{folder.at(shard.name)}: {named - _RECORDS_NAMED} more records like these", shard)
 
 
-def _record(
-    folder: Folder, found: Manifest, reader: StoreReader, shard: ShardInfo, first: int, index: int
-) -> str | None:
+def _record(folder: Folder, found: Manifest, reader: ShardReader, shard: ShardInfo, index: int) -> str | None:
     """What is wrong with one record."""
     try:
         record = reader.read(shard, index)
     except CacheError as error:
         return str(error)
-    wrong = _contradiction(record, found, shard, first + index)
+    wrong = _contradiction(record, found)
     return f"{folder.at(shard.name)}: record {record.info.key}: {wrong}" if wrong else None
 
 
-def _contradiction(record: Record, found: Manifest, shard: ShardInfo, position: int) -> str | None:
-    info = record.info
-    if info.view != shard.view or not info.key.startswith(f"{position:08d}_"):
-        return f"of {info.view}, found at position {position} of {shard.view}"
-    name = fingerprint(record.input, found.teacher)
-    if name != info.fingerprint:
-        return f"fingerprint {info.fingerprint[:12]}… stored, {name[:12]}… of its input"
-    answer = record.teacher
-    if answer is not None and answer.dtype != np.uint8 and not bool(np.all((answer >= 0) & (answer <= 1))):
-        return "the teacher's answer is not in [0,1]"
+def _contradiction(record: Record, found: Manifest) -> str | None:
+    for answer, name in record.info.fingerprints.items():
+        asked = found.answers[answer]
+        computed = fingerprint(asked.asked, record[asked.of])
+        if computed != name:
+            return f"fingerprint {name[:12]}… stored, {computed[:12]}… of its {asked.of}"
+        pixels = record[answer]
+        if pixels.dtype != np.uint8 and not bool(np.all((pixels >= 0) & (pixels <= 1))):
+            return f"the answer {answer} is not in [0,1]"
     return None

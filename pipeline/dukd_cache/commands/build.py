@@ -12,37 +12,42 @@ import torch
 
 from dukd_cache import __version__
 from dukd_cache.build import teacher
+from dukd_cache.build.answer import take_all_cores
+from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.forecast import Forecast, measure
-from dukd_cache.build.known_records import existing
-from dukd_cache.build.reuse import Tally, all_sources
+from dukd_cache.build.reuse import Tally, all_sources, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
 from dukd_cache.build.write import build
-from dukd_cache.commands.config import VIEWS, CacheConfig, ViewName
-from dukd_cache.format.choice import choose_codec, open_writer, software
-from dukd_cache.format.layout import with_shard_size
+from dukd_cache.commands.config import CacheConfig
+from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.lifecycle import check, header_of
 from dukd_cache.format.manifest import (
     MANIFEST,
-    CropSpec,
+    AnswerInfo,
+    Degradation,
     Encoding,
     Header,
     ImagesInfo,
     Manifest,
     SkippedImage,
-    TeacherInfo,
 )
+from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.finding import find, prefixes, refuse_shared_files
 from dukd_cache.pictures.known_files import known_images
-from dukd_cache.pictures.sources import FileFacts, LrFolder, SourceImage
+from dukd_cache.pictures.sources import FileFacts, SourceImage
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
-from dukd_cache.plan.crops import Plan
+from dukd_cache.plan.crops import CropSpec, Plan
 from dukd_cache.plan.screening import HrSet, screen
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import progress, say
+
+ANSWER = "teacher"
+"""What the answers of the one teacher are called."""
 
 PATCH = 48
 """Side of an LR patch, in pixels: the usual one of SR training."""
@@ -54,7 +59,8 @@ class Prepared:
 
     plan: Plan
     header: Header
-    teacher: teacher.Teacher | None
+    teachers: dict[str, teacher.Teacher]
+    """By the names of their answers."""
 
 
 def run(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manifest:
@@ -68,17 +74,15 @@ def run(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manife
     all_sources(place, reuse)  # refuses what is no cache, before the teacher is asked anything
     made = prepare(config, out)
     check(place, made.header)
-    store = open_writer(place, made.header)
     is_finished = place.size(MANIFEST) is not None and header_of(place) == made.header
-    if made.teacher and not is_finished:  # else there is nothing to ask
-        for line in (*between_windows(config, made.teacher.info.window), *doubts(made.plan, made.teacher)):
+    for each in () if is_finished else made.teachers.values():  # else there is nothing to ask
+        for line in (*between_windows(config, each.info.window), *doubts(made.plan, each)):
             say(line)
-    with progress("asking the teacher", sum(map(made.plan.total, made.plan.spec.views)), "records") as advance:
+    with progress("asking the teacher", sum(map(made.header.total, made.header.views)), "records") as advance:
         return build(
             made.plan,
             made.header,
-            made.teacher,
-            store,
+            made.teachers,
             place,
             batch_size=config.batch_size,
             on_records=advance,
@@ -94,17 +98,16 @@ def prepare(config: CacheConfig, out: Address) -> Prepared:
         DukdError: anything the user can mend.
     """
     asked = _teacher(config)
-    scale = _scale(config, asked)
-    spec = _spec(config, scale, asked)
+    spec = _spec(config, _scale(config, asked), asked)
     sets = _sets(config, out)
     how = "decoding every image once" if config.on_bad_image == "skip" else "reading image headers"
     with known_images() as known:
         with progress(how, sum(len(each.files.paths) for each in sets), "images") as advance:
             found = screen(sets, spec, config.on_bad_image, advance, known.facts)
-        lr = config.lr_folders[0] if config.lr else None
-        info = images_info(found.images, lr, found.skipped, known.facts)
+        info = images_info(found.images, found.skipped, known.facts)
     plan = Plan(found.images, spec)
-    return Prepared(plan, _header(config, plan, info, asked.info if asked else None), asked)
+    teachers = {ANSWER: asked} if asked else {}
+    return Prepared(plan, _header(config, plan, info, {name: each.info for name, each in teachers.items()}), teachers)
 
 
 def forecast(config: CacheConfig, out: Address) -> Forecast:
@@ -118,20 +121,13 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
         refuse_no_folder(place.path)
     made = prepare(config, out)
     check(place, made.header)
-    store = open_writer(place, made.header)
-    found = existing(made.plan, made.header, store, place, reuse)
-    tallies = {view: found.tally(view) for view in made.plan.spec.views}
-    sample = measure(
-        made.plan,
-        made.header,
-        made.teacher,
-        lambda other: open_writer(other, made.header),
-        place,
-        config.batch_size,
-    )
-    on_gpu = made.teacher is not None and made.teacher.device.type != "cpu"
-    records = {view: made.plan.total(view) for view in tallies}
-    notes = (*between_windows(config, made.teacher.info.window), *sample.doubts) if made.teacher else ()
+    found = existing(made.plan, made.header, place, reuse)
+    tallies = {view.name: found.tally(view) for view in made.header.views}
+    sample = measure(made.plan, made.header, made.teachers, place, config.batch_size)
+    on_gpu = bool(made.teachers) and not take_all_cores(made.teachers)
+    records = {view.name: made.header.total(view) for view in made.header.views}
+    windows = [line for each in made.teachers.values() for line in between_windows(config, each.info.window)]
+    notes = (*windows, *sample.doubts)
     return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu, notes)
 
 
@@ -168,18 +164,18 @@ def _scale(config: CacheConfig, asked: teacher.Teacher | None) -> int:
 def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> CropSpec:
     window = asked.info.window if asked else 1
     patch = config.patch or whole_windows(PATCH, window)
-    counts = {view: config.crops(view) for view in VIEWS}
-    if asked is None and any(counts[view] for view in VIEWS if view != "base"):
+    counts = {name: config.crops(name) for name in VIEWS}
+    if asked is None and any(count for name, count in counts.items() if name != "base"):
         raise SettingError("a cache without --teacher holds pairs only: use --zoom-in 0 --zoom-out 0")
     if not any(counts.values()):
         raise SettingError(f"no view left: one of {', '.join(map(option, VIEWS))} must be positive")
-    for view in ("base", "zoom_in"):
-        if config.view(view).patch not in (None, patch):
-            raise SettingError(f"{option(view)}-patch: inputs of {view} are as large as --patch ({patch})")
-    zoom_out = config.view("zoom_out").patch or whole_windows(max(1, patch // scale), window)
-    return CropSpec.model_validate(
-        {"scale": scale, "patch": patch, "zoom_out_patch": zoom_out, "seed": config.seed, **counts}
-    )
+    answers = {ANSWER: config.dtype} if asked else {}
+    views = []
+    for name, view in VIEWS.items():
+        if counts[name]:
+            usual = whole_windows(view.usual_side(patch, scale), window) if view.smaller else patch
+            views.append(view.info(counts[name], config.view(name).patch or usual, scale, answers))
+    return CropSpec(scale, patch, config.seed, tuple(views))
 
 
 def between_windows(config: CacheConfig, window: int) -> Iterator[str]:
@@ -193,18 +189,23 @@ def between_windows(config: CacheConfig, window: int) -> Iterator[str]:
             )
 
 
-def option(view: ViewName) -> str:
+def option(view: str) -> str:
     """The option that says how many records of `view` there are."""
     return f"--{view.replace('_', '-')}"
 
 
-def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, info: TeacherInfo | None) -> Header:
-    codec = choose_codec(config.store, config.codec)
+def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[str, AnswerInfo]) -> Header:
+    template = config.lr_template if config.lr else None
     header = Header(
-        spec=plan.spec,
-        teacher=info,
+        scale=plan.spec.scale,
+        patch=plan.spec.patch,
+        seed=plan.spec.seed,
         images=images,
-        encoding=Encoding(store=config.store, codec=codec, dtype=config.dtype, shard_records={}),
+        degradation=Degradation(kind="files" if template else "bicubic", template=template),
+        answers=answers,
+        views=plan.spec.views,
+        columns={name: COLUMNS[name].kind for name in config.columns},
+        encoding=Encoding(store=config.store, codec=choose_codec(config.store, config.codec)),
         software={
             "dukd": __version__,
             "pillow": PIL.__version__,
@@ -213,12 +214,11 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, info: TeacherIn
         }
         | software(config.store),
     )
-    return with_shard_size(header, config.shard_size)
+    return header.with_shard_size(config.shard_size)
 
 
 def images_info(
     images: Sequence[SourceImage],
-    lr: LrFolder | None,
     skipped: tuple[SkippedImage, ...],
     facts_of: Callable[[Path], FileFacts],
 ) -> ImagesInfo:
@@ -227,5 +227,5 @@ def images_info(
     for image in images:
         lr_sha256 = facts_of(image.lr).sha256 if image.lr else ""
         total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
-    read = lr.template if lr else "bicubic"
-    return ImagesInfo(count=len(images), sha256=total.hexdigest(), lr=read, skipped=skipped)
+    longest = max((len(image.name.encode()) for image in images), default=1)
+    return ImagesInfo(count=len(images), sha256=total.hexdigest(), name_bytes=longest, skipped=skipped)

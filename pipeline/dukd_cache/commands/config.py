@@ -4,17 +4,21 @@ The options and their help, docs/settings.md and the JSON schema are made from t
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
-from dukd_cache.format.manifest import Codec, Count, Dtype, Precision, Side, Store
+from dukd_cache.build.columns import COLUMNS
+from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.record import Count, Dtype, Side
 from dukd_cache.pictures.lr_folder import LrFolder
-from dukd_cache.settings.model import CacheAddress, Device, Location, Number, Settings
+from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.model import CacheAddress, Device, Location, Number, Precision, Settings, one_of
 from dukd_cache.settings.roles import Marked
 
-ViewName = Literal["base", "zoom_in", "zoom_out"]
-VIEWS: tuple[ViewName, ...] = get_args(ViewName)
+ColumnName = Annotated[str, one_of(COLUMNS)]
+ViewName = Annotated[str, one_of(VIEWS)]
+CodecName = Annotated[str, one_of(dict.fromkeys(name for codecs in CODECS.values() for name in codecs))]
 
 MAX_SHARD_MB = 100_000
 """More is meant in other units."""
@@ -60,7 +64,7 @@ class CacheConfig(Settings):
     """What is cut from each image, by view."""
     store: Store = "webdataset"
     """Tar files, or arrays that any Zarr 3 reader opens."""
-    codec: Codec | None = None
+    codec: CodecName | None = None
     """Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."""
     dtype: Dtype = "uint8"
     """Of the stored answers; float16 takes five times the room, float32 ten times."""
@@ -74,6 +78,8 @@ class CacheConfig(Settings):
     """Patches the teacher answers at once."""
     shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_MB), Number] = 128
     """MB of pixels a shard, before compression."""
+    columns: tuple[ColumnName, ...] = ()
+    """Numbers to keep of each record. difficulty: how far bicubic is from the truth, or from the answer."""
     seed: Annotated[int, Number, Marked(called=("manual_seed",))] = 0
     """Moves every crop."""
     on_bad_image: Literal["fail", "skip"] = "fail"
@@ -91,11 +97,11 @@ class CacheConfig(Settings):
         """Where LR images lie; empty where they are made."""
         return tuple(LrFolder(root, self.lr_template) for root in self.lr)
 
-    def view(self, name: ViewName) -> ViewConfig:
+    def view(self, name: str) -> ViewConfig:
         """What is asked of a view."""
         return self.views.get(name, ViewConfig())
 
-    def crops(self, name: ViewName) -> int:
+    def crops(self, name: str) -> int:
         """Records of a view an image."""
         asked = self.view(name).crops
         if asked is not None:

@@ -20,22 +20,22 @@ def facts(cache: Cache) -> dict[str, Any]:
             "records": cache.count(view),
             "shards": sum(shard.view == view for shard in found.shards),
             "bytes": sum(shard.bytes for shard in found.shards if shard.view == view),
-            "input": found.spec.input_side(view),
-            "output": found.spec.output_side(view),
+            "input": found.view(view).input_side,
+            "output": found.view(view).input_side * found.scale,
         }
         for view in cache.views
     }
     return {
         "cache": str(cache.root),
         "digest": cache.digest,
-        **found.model_dump(mode="json", exclude={"shards"}),
+        **found.header.model_dump(mode="json"),
         "views": views,
     }
 
 
 def summary(manifest: Manifest) -> str:
     """One line: records, shards, megabytes."""
-    records = {view: sum(s.records for s in manifest.shards if s.view == view) for view in manifest.spec.views}
+    records = {view: sum(s.records for s in manifest.shards if s.view == view) for view in manifest.view_names}
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     listed = ", ".join(f"{count} {view}" for view, count in records.items())
     skipped = len(manifest.images.skipped)
@@ -46,16 +46,18 @@ def summary(manifest: Manifest) -> str:
 def table(cache: Cache) -> str:
     """The same for people."""
     found = cache.manifest
-    teacher, images, how = found.teacher, found.images, found.encoding
+    images, how = found.images, found.encoding
+    dtypes = ", ".join(dict.fromkeys(found.dtype_of(name) for name in found.answers))
     lines = [
         f"cache    {cache.root}  (format {found.version}, digest {cache.digest[:16]})",
-        f"teacher  {teacher.architecture} from {teacher.file}, {teacher.precision}, "
-        f"fingerprint {teacher.fingerprint[:16]}"
-        if teacher
-        else "teacher  none: pairs to train from scratch",
-        f"images   {images.count}, LR {images.lr}, scale {found.spec.scale}, seed {found.spec.seed}",
+        *(
+            f"{name:8} {info.architecture} from {info.file}, {info.precision}, fingerprint {info.fingerprint[:16]}"
+            for name, info in found.answers.items()
+        ),
+        *(() if found.answers else ("teacher  none: pairs to train from scratch",)),
+        f"images   {images.count}, LR {found.degradation}, scale {found.scale}, seed {found.seed}",
         *_skipped(images),
-        f"stored   {how.store}, {how.codec}, answers {how.dtype}",
+        f"stored   {how.store}, {how.codec}" + (f", answers {dtypes}" if dtypes else ""),
         "",
         f"{'view':10}{'records':>9}{'shards':>8}{'MB':>10}{'bytes/record':>14}  {'input':9}{'output'}",
     ]

@@ -8,7 +8,6 @@ from dukd_cache.format import manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
-from dukd_cache.system.errors import CacheError
 from dukd_cache.system.terminal import progress
 
 if TYPE_CHECKING:
@@ -22,7 +21,11 @@ def run(root: Address, weights: Path | None, sample: int, device: str) -> list[P
         DukdError: the cache cannot be checked, or not against this teacher.
     """
     found = manifest.read_despite_damage(place_at(root))
-    asked = _teacher(root, found, weights, device) if weights is not None and found else None
+    asked = None
+    if weights is not None and found:  # looked at before the cache's bytes are, which may take hours
+        from dukd_cache.check.known_teacher import teacher_of  # waits for torch: checking files does not need it
+
+        asked = teacher_of(root, found, weights, device)
     total = sum(shard.records for shard in found.shards) if found else 0
     with progress("checking", total, "records") as advance:
         problems = verify(root, on_records=advance)
@@ -31,23 +34,10 @@ def run(root: Address, weights: Path | None, sample: int, device: str) -> list[P
     return problems
 
 
-def _teacher(root: Address, found: manifest.Manifest, weights: Path, device: str) -> "Teacher":
-    """The cache's own; looked at before its bytes are, which may take hours."""
-    from dukd_cache.build import teacher  # waits for torch: checking files does not need it
-    from dukd_cache.check.ask_again import refuse_another
-    from dukd_cache.networks.devices import choose_device
-
-    if found.teacher is None:
-        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
-    asked = teacher.load(weights, choose_device(device), found.teacher.precision)
-    refuse_another(root, found.teacher, asked)
-    return asked
-
-
-def _asked_again(cache: Cache, asked: "Teacher | None", sample: int) -> list[Problem]:
+def _asked_again(cache: Cache, asked: "tuple[str, Teacher] | None", sample: int) -> list[Problem]:
     from dukd_cache.check.ask_again import ask_again
 
     assert asked is not None  # the manifest could be read: the cache is open
     sample = min(sample, sum(map(cache.count, cache.views)))
     with progress("asking the teacher again", sample, "records") as advance:
-        return ask_again(cache, asked, sample, on_records=advance)
+        return ask_again(cache, *asked, sample, on_records=advance)

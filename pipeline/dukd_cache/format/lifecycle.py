@@ -14,8 +14,8 @@ header is the newest one in `previous`, which is how an interrupted move is know
 from pydantic import ValidationError
 
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import is_written
 from dukd_cache.format.manifest import MANIFEST, Header
+from dukd_cache.format.shards import is_written
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.left_overs import is_systems
@@ -27,14 +27,11 @@ HEADER = "building.json"
 PREVIOUS = "previous"
 """Where shards wait whose answers go into the cache that is being built."""
 
-_LOST = (
-    ("teacher", "fingerprint"),
-    ("teacher", "precision"),
-    ("teacher", "window"),
-    ("spec", "scale"),
-    ("spec", "patch"),
-)
+_LOST = ("scale", "patch")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
+
+_ASKED = ("fingerprint", "precision", "window")
+"""So for these, of an answer."""
 
 
 def claim(out: Place, header: Header) -> None:
@@ -88,7 +85,7 @@ def header_of(place: Place) -> Header | None:
         CacheError: there is a header or a manifest that cannot be read.
     """
     if place.size(MANIFEST) is not None:
-        return Header(**manifest.read(place).model_dump(exclude={"shards"}))
+        return manifest.read(place).header
     try:
         return Header.model_validate_json(place.read(HEADER))
     except FileNotFoundError:
@@ -99,17 +96,17 @@ def header_of(place: Place) -> Header | None:
 
 def _refuse_other(out: Place, there: Header, asked: Header) -> None:
     """Raise a CacheError that names both values where `out` holds a cache of no use for the one asked for."""
-    found, wanted = there.model_dump(), asked.model_dump()
-    for section, key in _LOST:
-        here, value = found[section], wanted[section]
-        if here is not None and value is not None:
-            section, here, value = f"{section}.{key}", here[key], value[key]
-        elif here is value:
-            continue
+    pairs = [(name, getattr(there, name), getattr(asked, name)) for name in _LOST]
+    found, wanted = ", ".join(there.answers) or None, ", ".join(asked.answers) or None
+    if there.answers.keys().isdisjoint(asked.answers):
+        pairs.append(("answers", found, wanted))
+    for answer in there.answers.keys() & asked.answers.keys():
+        one, other = there.answers[answer], asked.answers[answer]
+        pairs += [(f"{answer}.{name}", getattr(one, name), getattr(other, name)) for name in _ASKED]
+    for name, here, value in pairs:
         if here != value:
             raise CacheError(
-                f"{out}: holds a cache with {section} = {_short(here)}, asked for {_short(value)}; "
-                "choose another folder"
+                f"{out}: holds a cache with {name} = {_short(here)}, asked for {_short(value)}; choose another folder"
             )
 
 

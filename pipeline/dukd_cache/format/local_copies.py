@@ -1,6 +1,6 @@
 """Copies of shards on this machine, for those who read all of a cache that lies elsewhere; shared by all of them.
 
-    $XDG_CACHE_HOME/dukd/shards/base-000003-<sha256 of its sidecar>/    a shard's files, by their names in the cache
+    $XDG_CACHE_HOME/dukd/shards/base-000003-<root of its index>/    a shard's files, by their names in the cache
     $XDG_CACHE_HOME/dukd/shards/locks/                                  who fetches waits for others who do
 
 A copy is checked by its hashes before it gets its name, and record by record when it is read, as everything is. What
@@ -19,11 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
-from dukd_cache.format.choice import open_reader
-from dukd_cache.format.manifest import VIEWS, Header, ShardInfo
-from dukd_cache.format.record import Record, RecordInfo
-from dukd_cache.format.sidecar import hash_of_files, sidecar_name
-from dukd_cache.format.stores import StoreReader
+from dukd_cache.format.index import index_name
+from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.record import Record
+from dukd_cache.format.shards import ShardReader, hash_of_files
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, SettingError
@@ -37,12 +36,12 @@ LIMIT = "DUKD_SHARD_CACHE_GB"
 DEFAULT_GB = 50.0
 
 _SHARDS_OPEN = 512
-"""Whose sidecars are kept in memory."""
+"""Of which it is known that there is a copy."""
 
-_SIDECAR_BYTES = 2048
-"""Of a record: twice what it usually is."""
+_INDEX_BYTES = 1024
+"""Of a record: several times what it usually is."""
 
-_COPY = re.compile(rf"({'|'.join(VIEWS)})-\d{{6,}}-[0-9a-f]{{64}}")
+_COPY = re.compile(r"[a-z][a-z0-9_]*-\d{6,}-[0-9a-f]{64}")
 """Name of a copy's folder."""
 
 
@@ -56,7 +55,7 @@ class ShardCache:
     def copy_of(self, shard: ShardInfo, files: Collection[str], place: Place) -> Folder | None:
         """The folder with the copy of a shard, fetched if it is not there; None where none can be kept.
 
-        That is a shard larger than the limit, or one that is not what its sidecar says: what is whole of it can still
+        That is a shard larger than the limit, or one that is not what its index says: what is whole of it can still
         be read record by record, where it lies.
 
         Raises:
@@ -89,17 +88,15 @@ class ShardCache:
             _remove(self._path(shard))
 
     def _path(self, shard: ShardInfo) -> Path:
-        return self.root / f"{shard.name.partition('.')[0]}-{shard.sidecar_sha256}"
+        return self.root / f"{shard.name.partition('.')[0]}-{shard.index_sha256}"
 
     def _fetched(self, path: Path, shard: ShardInfo, files: Collection[str], place: Place) -> bool:
-        """Fetch the shard into `path`; False where it is not what its sidecar says."""
+        """Fetch the shard into `path`; False where it is not what its index says."""
         partial = path.with_name(partial_name())
         self._make_room(room_of(shard))
-        sidecar = sidecar_name(shard.name)
         try:
-            place.fetch([sidecar, *files], partial)
-            whole = hash_of_files(partial / name for name in files) == (shard.bytes, shard.sha256)
-            if not whole or hash_of_files([partial / sidecar])[1] != shard.sidecar_sha256:
+            place.fetch([index_name(shard.name), *files], partial)
+            if hash_of_files(partial / name for name in files) != (shard.bytes, shard.sha256):
                 return False
             try:
                 partial.rename(path)
@@ -137,68 +134,49 @@ class ShardCache:
             os.close(descriptor)
 
 
-class CopyReader:
+class CopyReader(ShardReader):
     """Reads shards of `place` through copies of this machine, and where there can be none, where they lie."""
 
     def __init__(self, place: Place, header: Header, copies: ShardCache, chosen: Collection[str] | None) -> None:
         """`chosen`: names of the shards to copy; None: all."""
-        self._place, self._header, self._copies, self._chosen = place, header, copies, chosen
-        self._there = open_reader(place, header)
-        self._here: OrderedDict[ShardInfo, StoreReader] = OrderedDict()
+        super().__init__(place, header)
+        self._copies, self._chosen = copies, chosen
+        self._here: OrderedDict[ShardInfo, Place] = OrderedDict()
         self._lock = Lock()
 
-    def read(self, shard: ShardInfo, index: int) -> Record:
+    def read(self, shard: ShardInfo, index: int, names: Collection[str] | None = None) -> Record:
         """The record at `index` of `shard`."""
-        reader = self._reader(shard)
+        copy = self._copy(shard)
         try:
-            return reader.read(shard, index)
+            return self.read_from(copy, shard, index, names)
         except CacheError:
-            if reader is self._there:
+            if copy is self._place:
                 raise
-        return self._renewed(shard, reader).read(shard, index)
+        return self.read_from(self._renewed(shard, copy), shard, index, names)
 
-    def info(self, shard: ShardInfo, index: int) -> RecordInfo:
-        """Where the record at `index` of `shard` comes from, without reading its pixels."""
-        return self._there.info(shard, index)
-
-    def stored_bytes(self, shard: ShardInfo, index: int) -> dict[str, int]:
-        """What the parts of the record at `index` of `shard` take in the store."""
-        return self._there.stored_bytes(shard, index)
-
-    def files(self, shard: ShardInfo) -> list[str]:
-        """Files of `shard`, without the sidecar."""
-        return self._there.files(shard)
-
-    def check_structure(self, shard: ShardInfo) -> None:
-        """Compare what the shard's files say of their own parts with the sidecar, where they lie."""
-        self._there.check_structure(shard)
-
-    def _reader(self, shard: ShardInfo) -> StoreReader:
+    def _copy(self, shard: ShardInfo) -> Place:
         if self._chosen is not None and shard.name not in self._chosen:
-            return self._there
-        reader = self._here.get(shard)
-        if reader is None:
-            reader = self._opened(shard)
+            return self._place
+        copy = self._here.get(shard) or self._fetched(shard)
         with self._lock:
-            self._here[shard] = reader
+            self._here[shard] = copy
             self._here.move_to_end(shard)
             if len(self._here) > _SHARDS_OPEN:
                 self._here.popitem(last=False)
         self._copies.use(shard)
-        return reader
+        return copy
 
-    def _renewed(self, shard: ShardInfo, failed: StoreReader) -> StoreReader:
-        """A reader in the place of `failed`, whose copy was damaged or removed."""
+    def _renewed(self, shard: ShardInfo, failed: Place) -> Place:
+        """In the place of `failed`, which was damaged or removed."""
         with self._lock:
-            reader = self._here.get(shard, failed)
-            if reader is failed:
+            copy = self._here.get(shard, failed)
+            if copy is failed:
                 self._copies.drop(shard)
-                reader = self._here[shard] = self._opened(shard)
-            return reader
+                copy = self._here[shard] = self._fetched(shard)
+            return copy
 
-    def _opened(self, shard: ShardInfo) -> StoreReader:
-        folder = self._copies.copy_of(shard, self._there.files(shard), self._place)
-        return self._there if folder is None else open_reader(folder, self._header)
+    def _fetched(self, shard: ShardInfo) -> Place:
+        return self._copies.copy_of(shard, self.files(shard), self._place) or self._place
 
 
 def shard_cache() -> ShardCache | None:
@@ -217,19 +195,19 @@ def shard_cache() -> ShardCache | None:
     return ShardCache(user_folder() / "shards", int(limit * 1e9)) if limit else None
 
 
-def open_copying_reader(place: Place, header: Header, chosen: Collection[str] | None = None) -> StoreReader:
+def open_copying_reader(place: Place, header: Header, chosen: Collection[str] | None = None) -> ShardReader:
     """A reader for all of a cache: through copies where it lies elsewhere. `chosen`: shards to copy; None: all.
 
     Raises:
         SettingError: see `shard_cache`.
     """
     copies = None if isinstance(place, Folder) else shard_cache()
-    return open_reader(place, header) if copies is None else CopyReader(place, header, copies, chosen)
+    return ShardReader(place, header) if copies is None else CopyReader(place, header, copies, chosen)
 
 
 def room_of(shard: ShardInfo) -> int:
-    """Bytes that a copy is expected to take, with its sidecar."""
-    return shard.bytes + _SIDECAR_BYTES * shard.records
+    """Bytes that a copy is expected to take, with its index."""
+    return shard.bytes + _INDEX_BYTES * shard.records
 
 
 def _bytes(folder: Path) -> int:

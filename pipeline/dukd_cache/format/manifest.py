@@ -1,6 +1,7 @@
-"""The contract between the two halves: what a cache says of itself, as `manifest.json`.
+"""The contract between the two halves: what a cache declares of itself, as `manifest.json`.
 
-The format is described in docs/cache-format.md.
+Views, arrays, answers and columns are declared here and looked up everywhere: a reader knows no view by its name. The
+format is described in docs/cache-format.md.
 """
 
 import hashlib
@@ -9,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -17,76 +17,26 @@ from pydantic import (
     model_validator,
 )
 
+from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.record import Array, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
+from dukd_cache.settings.model import Precision
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 
-View = Literal["base", "zoom_in", "zoom_out"]
-Store = Literal["webdataset", "zarr"]
-Codec = Literal["webp", "png", "raw", "blosc"]
-Dtype = Literal["uint8", "float16", "float32"]
-Precision = Literal["fp32", "bf16", "fp16"]
+ColumnType = Literal["int64", "float64"]
 
-DTYPES: tuple[Dtype, ...] = ("uint8", "float16", "float32")
-"""The coarsest first: an answer may serve those before its own, never those after it."""
-
-VIEWS: tuple[View, ...] = ("base", "zoom_in", "zoom_out")
-
-CODECS: dict[Store, tuple[Codec, ...]] = {"webdataset": ("webp", "png", "raw"), "zarr": ("blosc", "raw")}
-"""What each store can compress with; the first is its default."""
-
-MAX_SIDE = 1024
-"""Of a patch. So no array of a record is larger than 4096×4096, whatever a manifest says."""
 MAX_SHARD_RECORDS = 1_000_000
+_RESERVED = ("image", "image_sha256", "crop", "x", "y")
+"""Columns that every index has."""
 
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 Records = Annotated[int, Field(gt=0, le=MAX_SHARD_RECORDS)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CropSpec(_Frozen):
-    """Which crops are cut from each image."""
-
-    scale: Literal[2, 3, 4]
-    """The SR factor s."""
-    patch: Side
-    """Side p of an LR patch, in pixels: the input of `base` and `zoom_in`."""
-    zoom_out_patch: Side
-    """Side of `zoom_out`'s input. p // s is the authors' way: the LR patch of side p is its truth."""
-    base: Count
-    """Records an image of this view; 0 leaves the view out. So for the next two."""
-    zoom_in: Count
-    zoom_out: Count
-    seed: int
-    """Moves every crop."""
-
-    def count(self, view: View) -> int:
-        """Records of `view` an image."""
-        return {"base": self.base, "zoom_in": self.zoom_in, "zoom_out": self.zoom_out}[view]
-
-    def input_side(self, view: View) -> int:
-        """Side of an input of `view`, in pixels."""
-        return self.zoom_out_patch if view == "zoom_out" else self.patch
-
-    def output_side(self, view: View) -> int:
-        """Side of the teacher's answer, and of the truth where there is one, in pixels."""
-        return self.input_side(view) * self.scale
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The views that are not left out, in their fixed order."""
-        return tuple(view for view in VIEWS if self.count(view))
-
-
-class TeacherInfo(_Frozen):
-    """Whose answers these are."""
+class AnswerInfo(Frozen):
+    """Whose answers these are, and how they were asked for."""
 
     file: str
     """Name of the weights file. The fingerprint says what was in it."""
@@ -96,9 +46,50 @@ class TeacherInfo(_Frozen):
     precision: Precision
     window: Side
     """Inputs are mirrored to a multiple of it, in pixels, before the network sees them; 1: none needed."""
+    of: Name = "input"
+    """The array of a record that was asked about."""
+
+    @property
+    def asked(self) -> str:
+        """Where this is equal, equal inputs get equal answers."""
+        return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}"
 
 
-class SkippedImage(_Frozen):
+class ViewInfo(Frozen):
+    """What the records of one view are."""
+
+    name: Name
+    source: Literal["lr", "hr"]
+    """The image of a pair that crops are cut from."""
+    box: Annotated[int, Field(gt=0, le=4 * 1024)]
+    """Side of the square that is cut, in pixels of the source."""
+    crops: Annotated[int, Field(gt=0, le=2**53)]
+    """Records an image."""
+    shard_records: Records
+    """Records a shard; the last of the view may hold fewer."""
+    stream: Annotated[int, Field(ge=0, lt=1000)]
+    """Names the random numbers that training draws for it; another for each view."""
+    arrays: dict[Name, Array]
+    """What a record holds, by name."""
+
+    @model_validator(mode="after")
+    def _has_an_input(self) -> Self:
+        if "input" not in self.arrays:
+            raise ValueError(f"view {self.name} has no array input")
+        return self
+
+    @property
+    def input_side(self) -> int:
+        """Side of an input, in pixels."""
+        return self.arrays["input"].side
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a record's pixels, uncompressed."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+class SkippedImage(Frozen):
     """An image that was found and could not be used."""
 
     name: str
@@ -106,14 +97,14 @@ class SkippedImage(_Frozen):
     reason: str
 
 
-class ImagesInfo(_Frozen):
+class ImagesInfo(Frozen):
     """Which images the crops come from."""
 
     count: Count
     sha256: str
     """Over every image's name and content, and its LR file's content."""
-    lr: str
-    """`bicubic` where LR was made from HR, else the template of the LR files that were read."""
+    name_bytes: Annotated[int, Field(gt=0, le=4096)]
+    """Of the longest name, in UTF-8: how wide an index keeps them."""
     skipped: tuple[SkippedImage, ...] = ()
     """What `--on-bad-image skip` left out. Not in `count`, and not written where there is none."""
 
@@ -125,16 +116,25 @@ class ImagesInfo(_Frozen):
         return content
 
 
-class Encoding(_Frozen):
+class Degradation(Frozen):
+    """How LR images came to be."""
+
+    kind: Literal["bicubic", "files"]
+    """bicubic: MATLAB's, made from HR. files: read."""
+    template: str | None = None
+    """Of the names of the files that were read."""
+
+    def __str__(self) -> str:
+        """For people."""
+        return self.template or self.kind
+
+
+class Encoding(Frozen):
     """How records are stored."""
 
     store: Store
-    codec: Codec
-    """One of `CODECS[store]`."""
-    dtype: Dtype
-    """Of the teacher's answers. Inputs and truths are always uint8."""
-    shard_records: dict[View, Records]
-    """Records a shard of each view; the last of a view may hold fewer."""
+    codec: str
+    """One of `codecs.CODECS[store]`."""
 
     @model_validator(mode="after")
     def _store_has_codec(self) -> Self:
@@ -143,31 +143,81 @@ class Encoding(_Frozen):
         return self
 
 
-class Header(_Frozen):
+class Header(Frozen):
     """All that is known before the first record: two builds with equal headers write equal bytes."""
 
     format: Literal["dukd-cache"] = "dukd-cache"
     version: Literal[2] = FORMAT_VERSION
-    spec: CropSpec
-    teacher: TeacherInfo | None
-    """None in a cache of pairs, made to train from scratch: `base` only, no teacher's answers."""
+    scale: Annotated[int, Field(ge=2, le=4)]
+    """The SR factor s."""
+    patch: Side
+    """Side p of an LR patch, in pixels: what training speaks of. A view's input may have another side."""
+    seed: int
+    """Moves every crop."""
     images: ImagesInfo
+    degradation: Degradation
+    answers: dict[Name, AnswerInfo]
+    """By the names of their arrays. None in a cache of pairs, made to train from scratch."""
+    views: tuple[ViewInfo, ...]
+    """In the order in which they are written."""
+    columns: dict[Name, ColumnType] = Field(default={})
+    """Numbers that each record has, beside those of every index."""
     encoding: Encoding
     software: dict[str, str]
     """Versions of what made the pixels and the bytes."""
 
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [view.name for view in self.views]
+        if len({*names}) < len(names) or len({view.stream for view in self.views}) < len(names):
+            raise ValueError(f"views {', '.join(names)}: two of one name or stream")
+        if taken := {*self.columns} & {*_RESERVED}:
+            raise ValueError(f"column {min(taken)}: every index has one of that name")
+        return self
 
-class ShardInfo(_Frozen):
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The views, in their order."""
+        return tuple(view.name for view in self.views)
+
+    def view(self, name: str) -> ViewInfo:
+        """The view of that name; KeyError where there is none."""
+        found = next((view for view in self.views if view.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def total(self, view: ViewInfo) -> int:
+        """Records of `view`."""
+        return self.images.count * view.crops
+
+    def dtype_of(self, answer: str) -> Dtype:
+        """How that answer is stored, alike in all views."""
+        return next(view.arrays[answer].dtype for view in self.views if answer in view.arrays)
+
+    def with_shard_size(self, megabytes: int) -> "Header":
+        """The same with shards of as many records as make `megabytes` of pixels before compression; at least one."""
+        views = [
+            view.model_copy(
+                update={"shard_records": min(MAX_SHARD_RECORDS, max(1, megabytes * 1_000_000 // view.nbytes))}
+            )
+            for view in self.views
+        ]
+        return self.model_copy(update={"views": tuple(views)})
+
+
+class ShardInfo(Frozen):
     """A shard that is whole."""
 
     name: str
-    """`shard_name` of its store, view and number. Its sidecar is `<name without suffix>.json`."""
-    view: View
+    """`shard_name` of its store, view and number. Its index is named after it."""
+    view: Name
     records: Records
     bytes: Count
-    """Of the shard's file, or of its files together. So for `sha256`."""
+    """Of the shard's files together. So for `sha256`."""
     sha256: Sha256
-    sidecar_sha256: Sha256
+    index_sha256: Sha256
+    """Root of the index's hashes (see `index`)."""
 
 
 class Manifest(Header):
@@ -175,10 +225,25 @@ class Manifest(Header):
 
     shards: tuple[ShardInfo, ...]
 
+    @property
+    def header(self) -> Header:
+        """The same without its shards."""
+        return Header(**{name: getattr(self, name) for name in Header.model_fields})
 
-def shard_name(store: Store, view: View, number: int) -> str:
+
+def shard_name(store: Store, view: str, number: int) -> str:
     """`base-000003.tar`; `base-000003` in a Zarr store, where a shard is a file of each array."""
     return f"{view}-{number:06d}{'.tar' if store == 'webdataset' else ''}"
+
+
+def number_of(shard: str) -> int:
+    """3 of `base-000003.tar`; the manifest was checked to have such names only."""
+    return int(shard.partition(".")[0].rpartition("-")[2])
+
+
+def shard_ranges(total: int, per_shard: int) -> list[range]:
+    """Positions 0 … total−1 cut into runs of `per_shard`; the last may be shorter."""
+    return [range(start, min(start + per_shard, total)) for start in range(0, total, per_shard)]
 
 
 def to_json(model: BaseModel) -> bytes:
@@ -280,24 +345,24 @@ def _version(content: bytes) -> object:
 
 def _contradiction(manifest: Manifest) -> str | None:
     """The first thing in which shards and header disagree. A shard's name is checked here, so it never is a path."""
-    expected: list[tuple[View, int]] = []
-    limits = manifest.encoding.shard_records
-    if set(limits) != set(manifest.spec.views):
-        return f"shard_records for views {', '.join(limits)}, records for {', '.join(manifest.spec.views)}"
-    for view in manifest.spec.views:
-        left = manifest.images.count * manifest.spec.count(view)
-        if -(-left // limits[view]) > len(manifest.shards):
-            return f"{left} records of {view} in {len(manifest.shards)} shards of at most {limits[view]}"
-        expected += [(view, min(limits[view], left - done)) for done in range(0, left, limits[view])]
+    expected: list[tuple[str, str, int]] = []
+    for view in manifest.views:
+        total = manifest.total(view)
+        if -(-total // view.shard_records) > len(manifest.shards):
+            return f"{total} records of {view.name} in {len(manifest.shards)} shards of at most {view.shard_records}"
+        for number, positions in enumerate(shard_ranges(total, view.shard_records)):
+            name = shard_name(manifest.encoding.store, view.name, number)
+            expected.append((name, view.name, len(positions)))
     if len(expected) != len(manifest.shards):
         return f"{len(manifest.shards)} shards listed, {len(expected)} follow from its counts"
-    numbers = dict.fromkeys(VIEWS, 0)
-    for shard, (view, records) in zip(manifest.shards, expected, strict=True):
-        name = shard_name(manifest.encoding.store, view, numbers[view])
-        numbers[view] += 1
-        if (shard.name, shard.view, shard.records) != (name, view, records):
+    for shard, (name, of, records) in zip(manifest.shards, expected, strict=True):
+        if (shard.name, shard.view, shard.records) != (name, of, records):
             return (
                 f"shard {shard.name!r:.40} of {shard.records} records of {shard.view} "
-                f"where {name} of {records} records of {view} belongs"
+                f"where {name} of {records} records of {of} belongs"
             )
+    for answer, info in manifest.answers.items():
+        for view in manifest.views:
+            if answer in view.arrays and info.of not in view.arrays:
+                return f"answer {answer} is of {info.of}, which {view.name} lacks"
     return None

@@ -1,19 +1,31 @@
-"""Random access to the records of a finished cache, by (view, index)."""
+"""Random access to the records of a finished cache, by view and index.
+
+cache = Cache("cache")            # or s3://bucket/cache
+cache["base"][3]["truth"]         # u8 [q,q,3]; for record in cache["base"]: …
+cache.table("base")["x"]          # columns of all records as arrays
+cache.dataset("base")             # tensors, for a training loop of one's own
+"""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import open_reader
+from dukd_cache.format.index import readable
 from dukd_cache.format.local_copies import open_copying_reader, room_of, shard_cache
-from dukd_cache.format.manifest import Manifest, ShardInfo, View
+from dukd_cache.format.manifest import Manifest, ShardInfo
 from dukd_cache.format.record import Record, RecordInfo
-from dukd_cache.format.stores import StoreReader
+from dukd_cache.format.shards import ShardReader
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
-from dukd_cache.system.errors import CacheError
+from dukd_cache.system.errors import CacheError, NoSuchView, unknown_name
+
+if TYPE_CHECKING:
+    from dukd_cache.format.dataset import RecordDataset
 
 Reading = Literal["some", "in order", "in any order"]
 """What of a cache will be read. Where it does not lie on this machine, `some` records are fetched one by one. For those
@@ -21,8 +33,30 @@ who read all, shards are copied whole (see `shard_cache`): all of them `in order
 `in any order` as many as can be kept together, so that none is fetched twice, and of the others record by record."""
 
 
+class Records(Sequence[Record]):
+    """The records of one view, read when they are asked for."""
+
+    def __init__(self, cache: "Cache", view: str) -> None:
+        self.cache, self.view = cache, view
+
+    def __len__(self) -> int:
+        return self.cache.count(self.view)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        return self.cache.read(self.view, index + len(self) if index < 0 else index)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} records of {self.view}: {', '.join(self.cache.manifest.view(self.view).arrays)}>"
+
+
 class Cache:
-    """A finished cache at the address `root`, open for `reading`. Safe to share between threads.
+    """A finished cache at the address `root`, open for `reading`: its views by name, like a dict. For several threads.
 
     Raises:
         CacheError: there is no finished cache at `root`, or one of another format version.
@@ -36,7 +70,7 @@ class Cache:
         self.manifest = manifest.read(self.place)
         self.digest = manifest.digest(self.manifest)
         self._store = _opened(self.place, self.manifest, reading)
-        self._shards: dict[View, list[ShardInfo]] = {}
+        self._shards: dict[str, list[ShardInfo]] = {}
         for shard in self.manifest.shards:
             self._shards.setdefault(shard.view, []).append(shard)
         self._ends = {view: list(accumulate(s.records for s in shards)) for view, shards in self._shards.items()}
@@ -45,37 +79,111 @@ class Cache:
         """Another process opens it anew."""
         return _reopened, (self.root, self._reading, self.digest)
 
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The views that this cache has, in their fixed order."""
-        return self.manifest.spec.views
+    def __getitem__(self, view: str) -> Records:
+        """The records of `view`.
 
-    def count(self, view: View) -> int:
+        Raises:
+            NoSuchView: the cache has no view of that name.
+        """
+        if view not in self:
+            raise NoSuchView(f"{self.root}: {unknown_name('view', view, self.views)}")
+        return Records(self, view)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.views)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __contains__(self, view: object) -> bool:
+        return view in self.views
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{view}: {self.count(view)}" for view in self.views)
+        return f"<Cache {self.root}, ×{self.manifest.scale}, {counts}>"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that this cache has, in their fixed order."""
+        return self.manifest.view_names
+
+    def count(self, view: str) -> int:
         """Records of `view`; 0 where the cache lacks it."""
         return self._ends[view][-1] if view in self._ends else 0
 
-    def read(self, view: View, index: int) -> Record:
-        """Record `index` of `view`, 0 ≤ index < count(view).
+    def read(self, view: str, index: int, names: Collection[str] | None = None) -> Record:
+        """Record `index` of `view`, 0 ≤ index < count(view), with the arrays of these names; None: all.
 
         Raises:
             IndexError: there is no such record.
             ShardCorrupt: its bytes are not those that were written.
         """
-        return self._store.read(*self._find(view, index))
+        return self._store.read(*self._find(view, index), names)
 
-    def info(self, view: View, index: int) -> RecordInfo:
+    def info(self, view: str, index: int) -> RecordInfo:
         """Where record `index` of `view` comes from, without reading its pixels."""
         return self._store.info(*self._find(view, index))
 
-    def stored_bytes(self, view: View, index: int) -> dict[str, int]:
-        """Bytes that `input`, `teacher` and `truth` of record `index` of `view` take, without reading them."""
+    def stored_bytes(self, view: str, index: int) -> dict[str, int]:
+        """Bytes that each array of record `index` of `view` takes, without reading it."""
         return self._store.stored_bytes(*self._find(view, index))
 
-    def shard(self, view: View, index: int) -> ShardInfo:
+    def table(self, view: str) -> dict[str, npt.NDArray[Any]]:
+        """The columns of all records of `view`, as arrays [N] for pandas or polars.
+
+        `image` (its name) and `image_sha256`, `crop`, `x`, `y`, `fingerprint.<answer>` in hexadecimal digits, the
+        columns that the manifest declares, and `<array>.bytes`, what each array takes in the store.
+
+        Raises:
+            CacheError: an index is damaged or cannot be read.
+        """
+        shards = self._shards[self[view].view]
+        return readable(np.concatenate([self._store.rows(shard) for shard in shards]))
+
+    def dataset(self, view: str, names: Collection[str] | None = None) -> "RecordDataset":
+        """The records of `view` as a `torch.utils.data.Dataset` of dicts: `input` and the arrays `names`; None: all.
+
+        Each is float32 [3,H,W] in [0,1]. Nothing is augmented.
+        Can be sent to the workers of a `DataLoader`.
+
+        Raises:
+            NoSuchView: the cache has no view of that name.
+        """
+        from dukd_cache.format.dataset import RecordDataset  # waits for torch
+
+        return RecordDataset(self, self[view].view, names)
+
+    def webdataset(self, view: str, **options: Any) -> Any:
+        """The shards of `view` as a `webdataset.WebDataset`, which is given `options`; `.decode("rgb8")` it, say.
+
+        Raises:
+            NoSuchView: the cache has no view of that name.
+            CacheError: its store is none of tars.
+        """
+        import webdataset
+
+        if self.manifest.encoding.store != "webdataset":
+            raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not of tars")
+        urls = [self.place.at(shard.name) for shard in self._shards[self[view].view]]
+        return webdataset.WebDataset(urls, **{"shardshuffle": False} | options)
+
+    def zarr(self) -> Any:
+        """The whole cache as a `zarr.Group`: `cache.zarr()["base/teacher"][0]`.
+
+        Raises:
+            CacheError: its store is not Zarr's.
+        """
+        import zarr
+
+        if self.manifest.encoding.store != "zarr":
+            raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not Zarr's")
+        return zarr.open_group(str(self.root), mode="r")
+
+    def shard(self, view: str, index: int) -> ShardInfo:
         """The shard that holds record `index` of `view`."""
         return self._find(view, index)[0]
 
-    def _find(self, view: View, index: int) -> tuple[ShardInfo, int]:
+    def _find(self, view: str, index: int) -> tuple[ShardInfo, int]:
         if not 0 <= index < self.count(view):
             raise IndexError(f"{self.root}: view {view} has {self.count(view)} records, asked for {index}")
         number = bisect_right(self._ends[view], index)
@@ -90,9 +198,9 @@ def _reopened(root: Address, reading: Reading, digest: str) -> Cache:
     return cache
 
 
-def _opened(place: Place, found: Manifest, reading: Reading) -> StoreReader:
+def _opened(place: Place, found: Manifest, reading: Reading) -> ShardReader:
     if reading == "some":
-        return open_reader(place, found)
+        return ShardReader(place, found)
     if reading == "in order":
         return open_copying_reader(place, found)
     copies = shard_cache()

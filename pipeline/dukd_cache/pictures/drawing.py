@@ -6,11 +6,14 @@ A tile is enlarged by a whole number without smoothing, so that every pixel of i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
+
+from dukd_cache.pictures.levels import to_uint8
 
 U8 = npt.NDArray[np.uint8]
 
@@ -76,11 +79,11 @@ def sheet(rows: Sequence[tuple[str, Sequence[Tile]]], title: str) -> Image.Image
     return _drawn(drawn, columns, title)
 
 
-def displayable(pixels: npt.NDArray[np.generic]) -> U8:
+def displayable(pixels: npt.NDArray[Any]) -> U8:
     """Stored pixels as u8: as they are, or, of floating point, from [0,1], clamped and rounded."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
-    return np.rint(pixels.astype(np.float64).clip(0.0, 1.0) * 255.0).astype(np.uint8)
+    return to_uint8(pixels)
 
 
 def _with_heights(images: Sequence[Sequence[U8]]) -> list[list[tuple[U8, int]]]:

@@ -22,6 +22,9 @@ class Place(Protocol):
     def __str__(self) -> str:
         """As the user named it."""
 
+    def __hash__(self) -> int:
+        """Of this object: two of one address are two."""
+
     def at(self, name: str) -> str:
         """The file `name` in a message."""
 

@@ -10,29 +10,66 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import CropSpec, View
-from dukd_cache.pictures.sources import SourceImage
+from dukd_cache.format.manifest import ViewInfo
+from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.philox import uniform
+from dukd_cache.plan.views import U8, VIEWS, Square
 from dukd_cache.system.errors import ImageError
 
 _IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class CropSpec:
+    """Which crops are cut from each image."""
+
+    scale: int
+    """The SR factor s."""
+    patch: int
+    """Side p of an LR patch, in pixels."""
+    seed: int
+    """Moves every crop."""
+    views: tuple[ViewInfo, ...]
+
+    def view(self, name: str) -> ViewInfo:
+        """The view of that name; KeyError where there is none."""
+        return {view.name: view for view in self.views}[name]
+
+
+@dataclass(frozen=True)
 class Crop:
     """A square of one image."""
 
-    view: View
+    view: ViewInfo
     image: SourceImage
     index: int
-    """Which of the image's crops of this view: 0 ≤ index < spec.count(view)."""
+    """Which of the image's crops of this view: 0 ≤ index < view.crops."""
     x: int
-    """Left edge, in pixels of the image it is cut from: HR for `zoom_in`, else LR."""
+    """Left edge, in pixels of the view's source."""
     y: int
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.image.path}: crop {self.index} of {self.view} at ({self.x}, {self.y})"
+        return f"{self.image.path}: crop {self.index} of {self.view.name} at ({self.x}, {self.y})"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A crop's pixels: `input`, and `truth` where there is one."""
+
+    crop: Crop
+    arrays: dict[str, U8]
+
+    @property
+    def input(self) -> U8:
+        """What the teacher is asked about, u8 [p,p,3]."""
+        return self.arrays["input"]
+
+
+def cut(crop: Crop, scale: int, scene: Scene) -> Cut:
+    """Take `crop` out of its scene."""
+    square = Square(scene, crop.x, crop.y, crop.view.box, scale)
+    return Cut(crop, VIEWS[crop.view.name].cut(square))
 
 
 @dataclass(frozen=True)
@@ -50,13 +87,13 @@ class Plan:
         if self.images:  # what the smallest image accepts, all do: one remedy serves for all
             _check_size(min(self.images, key=lambda image: min(image.width, image.height)), self.spec)
 
-    def total(self, view: View) -> int:
+    def total(self, view: ViewInfo) -> int:
         """Number of records of `view`."""
-        return len(self.images) * self.spec.count(view)
+        return len(self.images) * view.crops
 
-    def crops(self, view: View, start: int, stop: int) -> Iterator[Crop]:
+    def crops(self, view: ViewInfo, start: int, stop: int) -> Iterator[Crop]:
         """Crops `start` to `stop` of the stream of `view`, image by image."""
-        count = self.spec.count(view)
+        count = view.crops
         if start >= stop:
             return
         for first in range(start // count, -(-stop // count), _IMAGES_AT_ONCE):
@@ -67,27 +104,25 @@ class Plan:
                 x, y = corners[number - first][index]
                 yield Crop(view, self.images[number], index, x, y)
 
-    def corners(self, view: View, first: int, last: int) -> npt.NDArray[np.int64]:
+    def corners(self, view: ViewInfo, first: int, last: int) -> npt.NDArray[np.int64]:
         """x and y of every crop of images `first` to `last`: [images, crops an image, 2]. For whole sets at once."""
-        images, spec, count = self.images[first:last], self.spec, self.spec.count(view)
-        digests = [_key(f"{spec.seed}/{view}/{image.sha256}") for image in images]
-        drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * count)
-        unit = spec.scale if view == "zoom_in" else 1
+        images, spec = self.images[first:last], self.spec
+        digests = [_key(f"{spec.seed}/{view.name}/{image.sha256}") for image in images]
+        drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * view.crops)
         sides = np.array([(image.width, image.height) for image in images])
-        free = sides // spec.scale * unit - box_side(spec, view)
-        corners: npt.NDArray[np.int64] = (drawn.reshape(-1, count, 2) * (free[:, None] + 1)).astype(np.int64)
+        free = sides // spec.scale * _unit(view, spec.scale) - view.box
+        corners: npt.NDArray[np.int64] = (drawn.reshape(-1, view.crops, 2) * (free[:, None] + 1)).astype(np.int64)
         return corners
 
 
-def box_side(spec: CropSpec, view: View) -> int:
-    """Side of the square that a crop of `view` cuts, in pixels of the image it is cut from."""
-    return spec.output_side("zoom_out") if view == "zoom_out" else spec.patch
+def _unit(view: ViewInfo, scale: int) -> int:
+    """Pixels of the view's source in a pixel of LR."""
+    return scale if view.source == "hr" else 1
 
 
-def smallest_image(spec: CropSpec, view: View) -> int:
+def smallest_image(view: ViewInfo, scale: int) -> int:
     """Shortest side that an HR image needs for `view`, in pixels."""
-    side = box_side(spec, view)
-    return -(-side // spec.scale) * spec.scale if view == "zoom_in" else side * spec.scale
+    return -(-view.box // _unit(view, scale)) * scale
 
 
 def _key(name: str) -> bytes:
@@ -95,18 +130,18 @@ def _key(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
-def too_small_for(width: int, height: int, spec: CropSpec) -> View | None:
+def too_small_for(width: int, height: int, spec: CropSpec) -> ViewInfo | None:
     """The first view of `spec` that an HR image of this size is too small for, or None."""
     side = min(width, height)
-    return next((view for view in spec.views if side < smallest_image(spec, view)), None)
+    return next((view for view in spec.views if side < smallest_image(view, spec.scale)), None)
 
 
-def shortfall(width: int, height: int, spec: CropSpec, view: View) -> str:
+def shortfall(width: int, height: int, scale: int, view: ViewInfo) -> str:
     """What an HR image of this size lacks for `view`, for people."""
-    needed = smallest_image(spec, view)
+    needed = smallest_image(view, scale)
     return (
-        f"{width}×{height} pixels, but view {view} needs {needed}×{needed} "
-        f"(patch {spec.input_side(view)}, scale {spec.scale})"
+        f"{width}×{height} pixels, but view {view.name} needs {needed}×{needed} "
+        f"(patch {view.input_side}, scale {scale})"
     )
 
 
@@ -114,15 +149,10 @@ def _check_size(image: SourceImage, spec: CropSpec) -> None:
     view = too_small_for(image.width, image.height, spec)
     if view is None:
         return
-    side = min(image.width, image.height) // spec.scale
-    fits = {"base": side, "zoom_in": side * spec.scale, "zoom_out": side}[view]
-    remedy = f"--patch {fits} or less" if fits else "a larger image"
-    if view == "zoom_out":
-        remedy = f"--zoom-out-patch {side // spec.scale} or less" if side >= spec.scale else "--zoom-out 0"
-    lacks = shortfall(image.width, image.height, spec, view)
+    fits = min(image.width, image.height) // spec.scale * _unit(view, spec.scale) * view.input_side // view.box
+    is_patch = view.input_side == view.box == spec.patch
+    option = "--patch" if is_patch else f"--{view.name}-patch".replace("_", "-")
+    without = "a larger image" if view.input_side == view.box else f"--{view.name} 0".replace("_", "-")
+    remedy = f"{option} {fits} or less" if fits else without
+    lacks = shortfall(image.width, image.height, spec.scale, view)
     raise ImageError(f"{image.path}: {lacks}: use {remedy}, or take the image out (--on-bad-image skip does)")
-
-
-def shard_ranges(total: int, per_shard: int) -> list[range]:
-    """Positions 0 … total−1 cut into runs of `per_shard`; the last may be shorter."""
-    return [range(start, min(start + per_shard, total)) for start in range(0, total, per_shard)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from dukd_cache.format.manifest import CropSpec, SkippedImage
+from dukd_cache.format.manifest import SkippedImage
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.finding import ImageFiles
 from dukd_cache.pictures.sources import (
@@ -26,7 +26,7 @@ from dukd_cache.pictures.sources import (
     read_scene,
     refuse_shared_lr,
 )
-from dukd_cache.plan.crops import shortfall, too_small_for
+from dukd_cache.plan.crops import CropSpec, shortfall, too_small_for
 from dukd_cache.system.errors import ImageError, printable
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[Source
         try:
             image = candidate.identified(spec)
             if view := too_small_for(image.width, image.height, spec):
-                raise ImageError(shortfall(image.width, image.height, spec, view))
+                raise ImageError(shortfall(image.width, image.height, spec.scale, view))
             if image.lr:
                 read_scene(image.path, image.lr, spec.scale)
             else:

@@ -1,43 +1,101 @@
-"""view × crop → (input, truth) pixels: the data upcycling of DUKD (arXiv 2309.14162, section 3)."""
+"""Views: what is cut from a scene to ask a teacher about. The data upcycling of DUKD (arXiv 2309.14162, section 3).
 
+Each is declared once, in `VIEWS`. The manifest repeats what readers need; nothing else knows a view by its name.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import CropSpec
-from dukd_cache.pictures.bicubic import downscale
-from dukd_cache.pictures.sources import Scene
-from dukd_cache.plan.crops import Crop, box_side
+from dukd_cache.format.manifest import MAX_SHARD_RECORDS, ViewInfo
+from dukd_cache.format.record import Array, Dtype
+
+if TYPE_CHECKING:
+    from dukd_cache.pictures.sources import Scene
 
 U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What a crop asks the teacher, and the truth where one exists: `truth`'s side is `input`'s × scale."""
+class Square:
+    """Of the source of a view: `side` pixels from (x, y) on, in a scene of scale `scale`."""
 
-    crop: Crop
-    input: U8
-    truth: U8 | None
+    scene: "Scene"
+    x: int
+    y: int
+    side: int
+    scale: int
 
-
-def cut(crop: Crop, spec: CropSpec, scene: Scene) -> Cut:
-    """Take `crop` out of its scene.
-
-    base       input is a patch of LR, truth the HR patch that it shows
-    zoom_in    input is a patch of HR: nothing sharper exists, so there is no truth
-    zoom_out   truth is a patch of LR, input the same patch made smaller once more
-    """
-    side = box_side(spec, crop.view)
-    if crop.view == "zoom_in":
-        return Cut(crop, _square(scene.hr, crop.x, crop.y, side), None)
-    patch = _square(scene.lr, crop.x, crop.y, side)
-    if crop.view == "zoom_out":
-        return Cut(crop, downscale(patch, spec.scale), patch)
-    s = spec.scale
-    return Cut(crop, patch, _square(scene.hr, crop.x * s, crop.y * s, side * s))
+    def of(self, image: U8, factor: int = 1) -> U8:
+        """Its pixels in `image`, which is `factor` times as large as the source."""
+        x, y, side = self.x * factor, self.y * factor, self.side * factor
+        return np.ascontiguousarray(image[y : y + side, x : x + side])
 
 
-def _square(image: U8, x: int, y: int, side: int) -> U8:
-    return np.ascontiguousarray(image[y : y + side, x : x + side])
+@dataclass(frozen=True)
+class View:
+    """Where inputs, and truths, come from."""
+
+    name: str
+    source: Literal["lr", "hr"]
+    """The image of a scene that squares are cut from."""
+    stream: int
+    """Names the random numbers that training draws for it; another for each view."""
+    cut: Callable[[Square], dict[str, U8]]
+    """A square → `input`, and `truth` where there is one: its side is the input's × scale."""
+    has_truth: bool
+    smaller: bool = False
+    """Its input is the square made smaller by the scale."""
+
+    def box(self, side: int, scale: int) -> int:
+        """Side of the square that gives an input of `side` pixels."""
+        return side * scale if self.smaller else side
+
+    def usual_side(self, patch: int, scale: int) -> int:
+        """Of its input, unless another is asked for: as much of the scene as an LR patch shows."""
+        return max(1, patch // scale) if self.smaller else patch
+
+    def info(self, crops: int, side: int, scale: int, answers: Mapping[str, Dtype]) -> ViewInfo:
+        """What a manifest says of it: `crops` records an image, inputs of `side` pixels, answers of these types."""
+        arrays = {"input": Array(side=side, dtype="uint8")}
+        arrays |= {name: Array(side=side * scale, dtype=dtype) for name, dtype in answers.items()}
+        if self.has_truth:
+            arrays["truth"] = Array(side=side * scale, dtype="uint8")
+        return ViewInfo(
+            name=self.name,
+            source=self.source,
+            box=self.box(side, scale),
+            crops=crops,
+            shard_records=MAX_SHARD_RECORDS,
+            stream=self.stream,
+            arrays=arrays,
+        )
+
+
+def _base(square: Square) -> dict[str, U8]:
+    return {"input": square.of(square.scene.lr), "truth": square.of(square.scene.hr, square.scale)}
+
+
+def _zoom_in(square: Square) -> dict[str, U8]:
+    return {"input": square.of(square.scene.hr)}
+
+
+def _zoom_out(square: Square) -> dict[str, U8]:
+    from dukd_cache.pictures.bicubic import downscale  # waits for torch: the words of a command need the names alone
+
+    truth = square.of(square.scene.lr)
+    return {"input": downscale(truth, square.scale), "truth": truth}
+
+
+VIEWS: dict[str, View] = {
+    view.name: view
+    for view in (
+        View("base", "lr", 0, _base, has_truth=True),  # a patch of LR; the HR patch that it shows
+        View("zoom_in", "hr", 1, _zoom_in, has_truth=False),  # a patch of HR: nothing sharper exists
+        View("zoom_out", "lr", 2, _zoom_out, has_truth=True, smaller=True),  # a patch of LR, made smaller once more
+    )
+}
+"""In the order in which they are written."""

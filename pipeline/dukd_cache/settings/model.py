@@ -47,6 +47,7 @@ def _absolute(given: object, parse: Callable[[str], Address]) -> object:
 
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 Value = TypeVar("Value")
 ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]

@@ -7,6 +7,7 @@
     ├── AnswerError       a network's answer: numbers that are not finite
     ├── PlaceError        an address: of an unknown kind, without its extra, refused, not answering
     └── CacheError        a cache folder: not a cache, another cache, of an unknown version
+        ├── NoSuchView    a view that a cache lacks
         └── ShardCorrupt  stored bytes that are not what was written
 
 The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
@@ -47,6 +48,12 @@ class PlaceError(DukdError):
 
 class CacheError(DukdError):
     """A folder that is not the cache it should be."""
+
+
+class NoSuchView(CacheError, KeyError):
+    """A view that a cache lacks. A KeyError too, as a cache is like a dict of views."""
+
+    __str__ = Exception.__str__  # a KeyError's is the message in quotes
 
 
 class ShardCorrupt(CacheError):

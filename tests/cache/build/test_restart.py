@@ -19,15 +19,16 @@ from tests.cache.samples import Asked, build_alone, build_job, everything, files
 
 from dukd_cache.commands import build as job
 from dukd_cache.format.lifecycle import PREVIOUS
-from dukd_cache.format.manifest import MANIFEST, VIEWS
+from dukd_cache.format.manifest import MANIFEST
 from dukd_cache.format.reader import Cache
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.left_overs import PARTIAL
 from dukd_cache.system.lock import LOCK, locked
 
 STORES = {"webdataset": "webp", "zarr": "blosc"}
 """With the codec of each."""
-SIDECAR = re.compile(r"(base|zoom_in|zoom_out)-\d+\.json")
+INDEX = re.compile(r"(base|zoom_in|zoom_out)-\d+\.npy")
 """Written last: where it is, the shard is whole."""
 OLD = {"base": 60, "zoom_in": 30, "zoom_out": 30}
 NEW = {"base": 70, "zoom_in": 35, "zoom_out": 10}
@@ -103,7 +104,7 @@ def check_killed(whole: Whole, out: Path, seed: int) -> None:
     for _ in range(moment.choice((0, 0, 1, 2))):
         killed_somewhere(asked, moment, whole.seconds, tally)
     left = files_of(out) if out.exists() else {}
-    names = [name for name in left if SIDECAR.fullmatch(name)]
+    names = [name for name in left if INDEX.fullmatch(name)]
     assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
     kept = {name: (out / name).stat().st_mtime_ns for name in names}
     counts = finished(asked, tally)
@@ -221,7 +222,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
         left = files_of(asked.out)
         assert MANIFEST not in left
         assert not [name for name in left if name.endswith(PARTIAL)]
-        assert [name for name in left if SIDECAR.fullmatch(name)]
+        assert [name for name in left if INDEX.fullmatch(name)]
         subprocess.run(["mount", "-o", f"remount,size={8 * half}k", str(disk)], check=True)
         kept = finished(asked, tmp_path / "tally")["kept"]
         assert kept > 0

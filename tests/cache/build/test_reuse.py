@@ -13,7 +13,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.cache.samples import build_job, everything, files_of, photo, save_photos
+from tests.cache.samples import build_job, crop_spec, everything, files_of, index_of, photo, save_photos
+from tests.cache.samples import header_of as made_header
 
 from dukd_cache import networks
 from dukd_cache.build import teacher
@@ -21,15 +22,15 @@ from dukd_cache.build.reuse import Tally, served
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import build
 from dukd_cache.commands import build as job
-from dukd_cache.format.choice import open_reader, open_writer, whole_shards
+from dukd_cache.format.codecs import CODECS, Store
 from dukd_cache.format.lifecycle import PREVIOUS, header_of
-from dukd_cache.format.manifest import CODECS, VIEWS, Codec, CropSpec, Dtype, Encoding, Header, Store, View
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import U8
-from dukd_cache.format.sidecar import Sidecar
+from dukd_cache.format.record import U8, Dtype
+from dukd_cache.format.shards import ShardReader, whole_shards
 from dukd_cache.pictures.sources import find_images, identify, read_facts
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError
 
 BATCH = 3
@@ -43,7 +44,7 @@ class Wanted:
     """Name and which content; one content a name."""
     counts: tuple[int, int, int]
     seed: int
-    codec: Codec
+    codec: str
     per_shard: int
     dtype: Dtype = "uint8"
     store: Store = "webdataset"
@@ -80,23 +81,18 @@ class Bench:
         """Build in folder `name`, or the first `shards` shards; return the counts and what the teacher saw."""
         hr, tally = self._images(wanted), Tally()
         counts = dict(zip(VIEWS, wanted.counts, strict=True))
-        spec = CropSpec.model_validate({"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": wanted.seed} | counts)
+        spec = crop_spec(2, 10, 5, seed=wanted.seed, answers={"teacher": wanted.dtype}, **counts)
         plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
-        header = Header(
-            spec=spec,
-            teacher=self.teacher.info,
-            images=job.images_info(plan.images, None, (), read_facts),
-            encoding=Encoding(
-                store=wanted.store,
-                codec=wanted.codec,
-                dtype=wanted.dtype,
-                shard_records=dict.fromkeys(spec.views, wanted.per_shard),
-            ),
-            software={},
+        header = made_header(
+            spec,
+            job.images_info(plan.images, (), read_facts),
+            {"teacher": self.teacher.info},
+            dict.fromkeys(VIEWS, wanted.per_shard),
+            wanted.store,
+            wanted.codec,
         )
         heard, asked = self._listening()
         place = Folder(self.folder / name)
-        store = open_writer(place, header)
 
         def stop(_count: int) -> None:
             done = len(list(whole_shards(place, header)))
@@ -105,17 +101,8 @@ class Bench:
 
         others = [Folder(self.folder / other) for other in reuse]
         try:
-            build(
-                plan,
-                header,
-                asked,
-                store,
-                place,
-                batch_size=BATCH,
-                on_records=stop,
-                reuse=others,
-                tally=tally,
-            )
+            teachers = {"teacher": asked}
+            build(plan, header, teachers, place, batch_size=BATCH, on_records=stop, reuse=others, tally=tally)
         except Stopped:
             assert not (self.folder / name / "manifest.json").exists()
         return tally, set(heard.inputs)
@@ -138,8 +125,8 @@ class Bench:
         folder = Folder(self.folder / name)
         header = header_of(folder)
         assert header is not None
-        reader, shards = open_reader(folder, header), whole_shards(folder, header)
-        return [reader.read(shard, index).input.tobytes() for shard in shards for index in range(shard.records)]
+        reader, shards = ShardReader(folder, header), whole_shards(folder, header)
+        return [reader.read(shard, index).input.tobytes() for shard, _ in shards for index in range(shard.records)]
 
     def files(self, name: str) -> dict[str, bytes]:
         return files_of(self.folder / name)
@@ -235,8 +222,7 @@ def test_a_damaged_answer_is_asked_for_again(bench: Bench) -> None:
     bench.build(ONE, "fresh")
     shard = bench.folder / "cache" / "base-000000.tar"
     content = bytearray(shard.read_bytes())
-    sidecar = Sidecar.from_json(shard.with_suffix(".json").read_bytes())
-    content[sidecar.entry(1).members["teacher.webp"].offset + 30] ^= 1
+    content[int(index_of(shard.parent, shard.name)[1]["teacher.offset"]) + 30] ^= 1
     shard.write_bytes(content)
     after = replace(ONE, per_shard=5)
     tally, _ = bench.build(after, "cache")
@@ -281,8 +267,8 @@ def test_the_finest_answers_serve_all_others_as_the_teacher_gives_them(bench: Be
     assert tally.reused == 0
 
 
-def _answers(bench: Bench, name: str, view: View) -> list[U8]:
-    return [record.teacher for record in everything(Cache(bench.folder / name), view) if record.teacher is not None]  # type: ignore[misc]
+def _answers(bench: Bench, name: str, view: str) -> list[U8]:
+    return [record["teacher"] for record in everything(Cache(bench.folder / name), view)]  # type: ignore[misc]
 
 
 def test_served_rounds_half_up_and_leaves_equal_types_alone() -> None:
@@ -358,7 +344,7 @@ def test_a_changed_build_moves_and_removes_its_own_files_only(
     old = asked.but(out=tmp_path / "c", base=2)
     job.run(*old)
     mine = (
-        *("base.png", "base-notes.txt", "base-000001.txt", "base-000099.tar", "base-000099.json", "base-0.json"),
+        *("base.png", "base-notes.txt", "base-000001.txt", "base-000099.tar", "base-000099.npy", "base-0.npy"),
         *("base/mine/x.txt", "base/input/notes.txt", "base/input/c/99/0/0/0", "base/input/c/0/notes.txt"),
         *("notes/movie.mkv.partial", "movie.mkv.partial", "building.json.txt", "zarr.json.bak", "zoom_in.zip"),
         *("previous/mine.txt", "previous/000/mine.txt"),

@@ -21,21 +21,21 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import Tried, doubt, doubts, tried_of
 from dukd_cache.commands import build as job
 from dukd_cache.commands.measuring import measured
-from dukd_cache.format.manifest import Dtype, TeacherInfo, View
+from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Dtype
 from dukd_cache.networks import Network
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import Scene
-from dukd_cache.plan.crops import Crop
-from dukd_cache.plan.views import Cut
+from dukd_cache.plan.crops import Crop, Cut
 from dukd_cache.system.errors import AnswerError, WeightsError
 
 U8 = npt.NDArray[np.uint8]
 CPU = torch.device("cpu")
 
 
-def info(window: int = 1) -> TeacherInfo:
-    return TeacherInfo(
+def info(window: int = 1) -> AnswerInfo:
+    return AnswerInfo(
         file="t.pth", architecture="EDSR", settings={}, fingerprint="0" * 64, precision="fp32", window=window
     )
 
@@ -120,8 +120,8 @@ def test_a_network_of_values_to_255_is_recognised() -> None:
 
 def test_records_without_a_truth_are_left_out() -> None:
     scene = Scene(photo(48, 48), photo(24, 24))
-    crop = Crop("zoom_in", None, 0, 0, 0)  # type: ignore[arg-type]
-    cuts = [Cut(crop, scene.lr, None), Cut(crop, scene.lr, scene.hr)]
+    crop = Crop(None, None, 0, 0, 0)  # type: ignore[arg-type]
+    cuts = [Cut(crop, {"input": scene.lr}), Cut(crop, {"input": scene.lr, "truth": scene.hr})]
     assert len(tried_of(cuts, [scene.hr, scene.hr])) == 1
 
 
@@ -168,8 +168,7 @@ def test_a_released_gan_is_doubted_and_a_released_transformer_is_not(data_dir: P
         (tmp_path / "hr" / path.name).symlink_to(path)
     small = {"patch": 16, "base": 1, "zoom_in": 0, "zoom_out": 0}
     made = job.prepare(*build_job(tmp_path / "hr", tmp_path / "c", data_dir / "teachers" / "DCTLSA_X4.pt", **small))
-    assert made.teacher is not None
-    assert list(doubts(made.plan, made.teacher)) == []
+    assert list(doubts(made.plan, made.teachers["teacher"])) == []
     gan = teacher.load(data_dir / "teachers" / "RealESRGAN_x4plus_anime_6B.safetensors", CPU, "fp32")
     (line,) = doubts(made.plan, gan)
     assert "it adds detail that is not there" in line
@@ -192,9 +191,8 @@ def test_default_sides_are_whole_windows(
     small = {"patch": patch, "zoom_out_patch": zoom_out_patch, "base": 1, "zoom_in": 0, "zoom_out": 1}
     asked = build_job(hr, tmp_path / "c", weights, **small)
     made = job.prepare(*asked)
-    assert (made.plan.spec.patch, made.plan.spec.zoom_out_patch) == sides
-    assert made.teacher is not None
-    assert made.teacher.info.window == 8
+    assert (made.plan.spec.patch, made.plan.spec.view("zoom_out").input_side) == sides
+    assert made.teachers["teacher"].info.window == 8
     said = list(job.between_windows(asked.config, 8))
     assert len(said) == (zoom_out_patch is not None)
     assert all(line.startswith("--zoom-out-patch 5: no multiple of the teacher's window of 8, so") for line in said)
@@ -303,7 +301,7 @@ def bright(folder: Path) -> Path:
 @pytest.mark.parametrize("view", ["base", "zoom_in", "zoom_out"])
 @pytest.mark.parametrize("tried_first", [True, False])
 def test_a_build_names_the_record_and_writes_no_shard(
-    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, view: View, tried_first: bool
+    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, view: str, tried_first: bool
 ) -> None:
     asked, out = overflowing(teacher_file), tmp_path / "c"
     monkeypatch.setattr(teacher, "load", lambda *_args, **_named: asked)

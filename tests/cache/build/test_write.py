@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,28 +15,30 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cache.samples import Asked, build_job, everything, files_of, photo, same, save_photos
+from tests.cache.samples import Asked, build_job, crop_spec, everything, files_of, header_of, photo, same, save_photos
 from tests.left_overs import left_over
 
-from dukd_cache.build import teacher
+from dukd_cache.build import teacher, write
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import build, shards_of
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
+from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import HEADER
-from dukd_cache.format.manifest import VIEWS, CropSpec, Dtype, Encoding, Header, ImagesInfo, ShardInfo, View
+from dukd_cache.format.manifest import Header, ImagesInfo, ShardInfo
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Answer, Record
-from dukd_cache.format.tar import EncodedRecord, WebDatasetWriter
+from dukd_cache.format.record import Dtype, Pixels, Record
+from dukd_cache.format.shards import ShardWriter
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import find_images, identify, read_scene
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError, ImageError
 from dukd_cache.system.left_overs import PARTIAL
 from dukd_cache.system.lock import LOCK
 
-PER_SHARD: dict[View, int] = {"base": 5, "zoom_in": 4, "zoom_out": 7}
+PER_SHARD: dict[str, int] = {"base": 5, "zoom_in": 4, "zoom_out": 7}
 
 
 @pytest.fixture
@@ -46,64 +48,55 @@ def asked(teacher_file: Path) -> Teacher:
 
 @pytest.fixture
 def plan(photos: Path) -> Plan:
-    counts = {"base": 6, "zoom_in": 5, "zoom_out": 4}
-    spec = CropSpec.model_validate({"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3} | counts)
+    spec = crop_spec(2, 10, 5, seed=3, base=6, zoom_in=5, zoom_out=4)
     return Plan(tuple(identify(photos, path, 2) for path in find_images(photos)), spec)
 
 
-def header_of(plan: Plan, asked: Teacher | None) -> Header:
+def header_for(plan: Plan, asked: Teacher | None, per_shard: Mapping[str, int] = PER_SHARD) -> Header:
     """Shards of a few records, so that a small build has many."""
     content = hashlib.sha256("".join(image.sha256 for image in plan.images).encode()).hexdigest()
-    return Header(
-        spec=plan.spec,
-        teacher=asked.info if asked else None,
-        images=ImagesInfo(count=len(plan.images), sha256=content, lr="bicubic"),
-        encoding=Encoding(
-            store="webdataset",
-            codec="png",
-            dtype="uint8",
-            shard_records={view: PER_SHARD[view] for view in plan.spec.views},
-        ),
-        software={"dukd": "test"},
-    )
+    images = ImagesInfo(count=len(plan.images), sha256=content, name_bytes=20)
+    return header_of(plan.spec, images, {"teacher": asked.info} if asked else {}, per_shard)
 
 
 class Stopped(Exception):
     pass
 
 
-class StoppingStore:
-    """Stops in the middle of a shard, after `whole` whole ones."""
+def stop_after(patch: pytest.MonkeyPatch, whole: int) -> None:
+    """Stop builds in the middle of a shard, after `whole` whole ones."""
+    left = [whole]
 
-    def __init__(self, root: Path, whole: int) -> None:
-        self._store, self._left = WebDatasetWriter(Folder(root), "png"), whole
-
-    def encode(self, record: Record) -> EncodedRecord:
-        return self._store.encode(record)
-
-    def finished(self, view: View, number: int, records: int) -> ShardInfo | None:
-        return self._store.finished(view, number, records)
-
-    def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
-        if self._left:
-            self._left -= 1
-            return self._store.write(view, number, records)
-        return self._store.write(view, number, self._half(records))
-
-    def _half(self, records: Iterable[EncodedRecord]) -> Iterable[EncodedRecord]:
+    def half(records: Iterable[Packed]) -> Iterable[Packed]:
         for position, record in enumerate(records):
             if position == 2:
                 raise Stopped
             yield record
 
+    class Stopping(ShardWriter):
+        def write(self, view: str, number: int, records: Iterable[Packed]) -> ShardInfo:
+            left[0] -= 1
+            return super().write(view, number, records if left[0] >= 0 else half(records))
+
+    patch.setattr(write, "ShardWriter", Stopping)
+
+
+def stopped(plan: Plan, asked: Teacher, out: Path, whole: int) -> None:
+    """A build that was stopped like that."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, whole)
+        with pytest.raises(Stopped):
+            build(plan, header_for(plan, asked), {"teacher": asked}, Folder(out), batch_size=4)
+
 
 def built(plan: Plan, asked: Teacher | None, out: Path, batch_size: int = 4) -> dict[str, bytes]:
-    build(plan, header_of(plan, asked), asked, WebDatasetWriter(Folder(out), "png"), Folder(out), batch_size=batch_size)
+    teachers = {"teacher": asked} if asked else {}
+    build(plan, header_for(plan, asked), teachers, Folder(out), batch_size=batch_size)
     return files_of(out)
 
 
 def test_shards_follow_one_another_view_by_view(plan: Plan) -> None:
-    found = [(shard.view, shard.number, len(shard.positions)) for shard in shards_of(plan, header_of(plan, None))]
+    found = [(shard.view.name, shard.number, len(shard.positions)) for shard in shards_of(header_for(plan, None))]
     base = [("base", 0, 5), ("base", 1, 5), ("base", 2, 5), ("base", 3, 3)]
     zoom_in = [("zoom_in", 0, 4), ("zoom_in", 1, 4), ("zoom_in", 2, 4), ("zoom_in", 3, 3)]
     assert found == [*base, *zoom_in, ("zoom_out", 0, 7), ("zoom_out", 1, 5)]
@@ -115,21 +108,22 @@ def test_records_are_those_of_the_plan_with_true_pixels(plan: Plan, asked: Teach
     scenes = {image.name: read_scene(image.path, None, 2) for image in plan.images}
     for view in VIEWS:
         records = everything(cache, view)
-        crops = list(plan.crops(view, 0, plan.total(view)))
+        of = plan.spec.view(view)
+        crops = list(plan.crops(of, 0, plan.total(of)))
         assert [(r.info.image, r.info.crop, r.info.x, r.info.y) for r in records] == [
             (c.image.name, c.index, c.x, c.y) for c in crops
         ]
-        p, q = plan.spec.input_side(view), plan.spec.output_side(view)
+        p, q = of.input_side, 2 * of.input_side
         for record in records:
             x, y, scene = record.info.x, record.info.y, scenes[record.info.image]
             if view == "base":
                 assert np.array_equal(record.input, scene.lr[y : y + p, x : x + p])
-                assert same(record.truth, scene.hr[2 * y : 2 * y + q, 2 * x : 2 * x + q])
+                assert same(record["truth"], scene.hr[2 * y : 2 * y + q, 2 * x : 2 * x + q])
             elif view == "zoom_in":
                 assert np.array_equal(record.input, scene.hr[y : y + p, x : x + p])
-                assert record.truth is None
+                assert "truth" not in record
             else:
-                assert same(record.truth, scene.lr[y : y + q, x : x + q])
+                assert same(record["truth"], scene.lr[y : y + q, x : x + q])
                 assert np.array_equal(record.input, downscale(scene.lr[y : y + q, x : x + q], 2))
 
 
@@ -138,9 +132,9 @@ def test_two_builds_are_equal_byte_by_byte(plan: Plan, asked: Teacher, tmp_path:
     assert one == built(plan, asked, tmp_path / "two")
     assert sorted(one) == sorted(
         ["manifest.json"]
-        + [f"base-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
-        + [f"zoom_in-00000{n}.{kind}" for n in range(4) for kind in ("tar", "json")]
-        + [f"zoom_out-00000{n}.{kind}" for n in range(2) for kind in ("tar", "json")]
+        + [f"base-00000{n}.{kind}" for n in range(4) for kind in ("tar", "npy")]
+        + [f"zoom_in-00000{n}.{kind}" for n in range(4) for kind in ("tar", "npy")]
+        + [f"zoom_out-00000{n}.{kind}" for n in range(2) for kind in ("tar", "npy")]
     )
 
 
@@ -153,10 +147,8 @@ def test_batch_size_changes_no_record(plan: Plan, asked: Teacher, tmp_path: Path
         for a, b in zip(everything(one, view), everything(two, view), strict=True):
             assert a.info == b.info
             assert np.array_equal(a.input, b.input)
-            assert same(a.truth, b.truth)
-            assert a.teacher is not None
-            assert b.teacher is not None
-            assert np.abs(a.teacher.astype(int) - b.teacher).max() <= 1
+            assert same(a.get("truth"), b.get("truth"))
+            assert np.abs(a["teacher"].astype(int) - b["teacher"]).max() <= 1
 
 
 def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
@@ -173,14 +165,7 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
             return answer
 
     counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
-    build(
-        plan,
-        header_of(plan, asked),
-        counting,
-        WebDatasetWriter(Folder(tmp_path), "png"),
-        Folder(tmp_path),
-        batch_size=4,
-    )
+    build(plan, header_for(plan, asked), {"teacher": counting}, Folder(tmp_path), batch_size=4)
     base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
     assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
 
@@ -195,12 +180,12 @@ def test_a_teacher_on_a_gpu_goes_on_while_a_shard_is_written(plan: Plan, asked: 
         def takes_all_cores(self) -> bool:
             return False
 
-        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Pixels]:
             batches.append(len(input_Npp3))
             return super().ask(input_Npp3, dtype)
 
-    class Waiting(WebDatasetWriter):
-        def write(self, view: View, number: int, records: Iterable[EncodedRecord]) -> ShardInfo:
+    class Waiting(ShardWriter):
+        def write(self, view: str, number: int, records: Iterable[Packed]) -> ShardInfo:
             encoded = list(records)
             end = time.monotonic() + 60
             while (view, number) == ("base", 0) and len(batches) <= 2:
@@ -210,21 +195,23 @@ def test_a_teacher_on_a_gpu_goes_on_while_a_shard_is_written(plan: Plan, asked: 
 
     counting = Counting(asked.network, asked.info, asked.device)
     out = Folder(tmp_path / "waiting")
-    build(plan, header_of(plan, asked), counting, Waiting(out, "png"), out, batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "ShardWriter", Waiting)
+        build(plan, header_for(plan, asked), {"teacher": counting}, out, batch_size=4)
     assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
 def test_a_teacher_on_a_cpu_takes_turns_with_encoding(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     busy: list[str] = []
 
-    class Watching(WebDatasetWriter):
-        def encode(self, record: Record) -> EncodedRecord:
+    class Watching(ShardWriter):
+        def encode(self, record: Record) -> Packed:
             assert not busy, "the teacher answers meanwhile"
             return super().encode(record)
 
     @dataclass(frozen=True)
     class Slow(Teacher):
-        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Answer]:
+        def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Pixels]:
             busy.append("asked")
             time.sleep(0.01)
             answers = super().ask(input_Npp3, dtype)
@@ -233,23 +220,24 @@ def test_a_teacher_on_a_cpu_takes_turns_with_encoding(plan: Plan, asked: Teacher
 
     out = Folder(tmp_path / "turns")
     slow = Slow(asked.network, asked.info, asked.device)
-    build(plan, header_of(plan, asked), slow, Watching(out, "png"), out, batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "ShardWriter", Watching)
+        build(plan, header_for(plan, asked), {"teacher": slow}, out, batch_size=4)
     assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
 def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     for _ in range(2):  # the second time all shards are there
         told: list[int] = []
-        store = WebDatasetWriter(Folder(tmp_path), "png")
-        build(plan, header_of(plan, asked), asked, store, Folder(tmp_path), batch_size=4, on_records=told.append)
+        teachers = {"teacher": asked}
+        build(plan, header_for(plan, asked), teachers, Folder(tmp_path), batch_size=4, on_records=told.append)
         assert sum(told) == 18 + 15 + 12
 
 
 @pytest.mark.parametrize("whole", [0, 1, 5, 9])
 def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, tmp_path: Path, whole: int) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
-    with pytest.raises(Stopped):
-        build(plan, header_of(plan, asked), asked, StoppingStore(out, whole), Folder(out), batch_size=4)
+    stopped(plan, asked, out, whole)
     left = files_of(out)
     assert set(left) - {HEADER} == {name for name in list(expected) if left.get(name) == expected[name]}
     assert len(left) == 1 + 2 * whole
@@ -258,25 +246,25 @@ def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, t
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "whole shards are not written again"
 
 
-def test_a_build_that_fails_leaves_no_threads(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+def test_a_build_that_fails_leaves_no_threads(
+    plan: Plan, asked: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped at the second record of a shard that is longer than all queues together."""
-    plan = replace(plan, spec=plan.spec.model_copy(update={"base": 200}))
-    header = header_of(plan, asked)
-    long = header.encoding.model_copy(update={"shard_records": dict.fromkeys(VIEWS, 1000)})
-    header = header.model_copy(update={"encoding": long})
+    plan = replace(plan, spec=crop_spec(2, 10, 5, seed=3, base=200, zoom_in=5, zoom_out=4))
+    header = header_for(plan, asked, dict.fromkeys(VIEWS, 1000))
     before = threading.active_count()
+    stop_after(monkeypatch, 0)
     with pytest.raises(Stopped) as caught:
-        build(plan, header, asked, StoppingStore(tmp_path, 0), Folder(tmp_path), batch_size=1)
+        build(plan, header, {"teacher": asked}, Folder(tmp_path), batch_size=1)
     assert threading.active_count() == before, "while the exception is still held"
     assert caught.value
 
 
 def test_left_overs_of_a_crash_are_cleared(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
-    with pytest.raises(Stopped):
-        build(plan, header_of(plan, asked), asked, StoppingStore(out, 2), Folder(out), batch_size=4)
+    stopped(plan, asked, out, 2)
     left_over(out / "base-000002.tar")
-    (out / "base-000002.tar").write_bytes(b"a shard without its sidecar")
+    (out / "base-000002.tar").write_bytes(b"a shard without its index")
     assert built(plan, asked, out) == expected
 
 
@@ -298,39 +286,39 @@ def test_a_finished_cache_is_left_as_it_is_and_a_lost_shard_made_again(
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize(
-    ("section", "key", "value", "says"),
+    ("path", "value", "says"),
     [
-        ("spec", "scale", 3, "spec.scale = 2, asked for 3"),
-        ("spec", "patch", 9, "spec.patch = 10, asked for 9"),
-        ("teacher", "fingerprint", "f00", "teacher.fingerprint = .*, asked for f00"),
-        ("teacher", "precision", "bf16", "teacher.precision = fp32, asked for bf16"),
+        (("scale",), 3, "scale = 2, asked for 3"),
+        (("patch",), 9, "patch = 10, asked for 9"),
+        (("answers", "teacher", "fingerprint"), "f00", "teacher.fingerprint = .*, asked for f00"),
+        (("answers", "teacher", "precision"), "bf16", "teacher.precision = fp32, asked for bf16"),
+        (("answers", "teacher", "window"), 7, "teacher.window = 1, asked for 7"),
     ],
 )
 def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
-    plan: Plan, asked: Teacher, tmp_path: Path, finished: bool, section: str, key: str, value: object, says: str
+    plan: Plan, asked: Teacher, tmp_path: Path, finished: bool, path: tuple[str, ...], value: object, says: str
 ) -> None:
-    header = header_of(plan, asked)
     if finished:
         built(plan, asked, tmp_path)
     else:
-        with pytest.raises(Stopped):
-            build(plan, header, asked, StoppingStore(tmp_path, 1), Folder(tmp_path), batch_size=4)
+        stopped(plan, asked, tmp_path, 1)
     before = files_of(tmp_path)
-    content = header.model_dump()
-    content[section][key] = value
+    content = header_for(plan, asked).model_dump()
+    group = content
+    for key in path[:-1]:
+        group = group[key]
+    group[path[-1]] = value
     other = Header.model_validate(content)
     with pytest.raises(CacheError, match=f"holds a cache with {says}") as caught:
-        build(plan, other, asked, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4)
+        build(plan, other, {"teacher": asked}, Folder(tmp_path), batch_size=4)
     assert str(tmp_path) in str(caught.value)
     assert files_of(tmp_path) == before
 
 
 def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     built(plan, asked, tmp_path)
-    with pytest.raises(CacheError, match=r"teacher = {'file': .*, asked for None"):
-        build(
-            plan, header_of(plan, None), None, WebDatasetWriter(Folder(tmp_path), "png"), Folder(tmp_path), batch_size=4
-        )
+    with pytest.raises(CacheError, match="answers = teacher, asked for None"):
+        build(plan, header_for(plan, None), {}, Folder(tmp_path), batch_size=4)
 
 
 def test_a_folder_with_what_systems_drop_is_an_empty_one(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
@@ -368,9 +356,7 @@ def test_a_file_and_a_broken_header_are_refused(plan: Plan, asked: Teacher, tmp_
 def test_an_image_that_turns_out_bad_leaves_no_manifest(asked: Teacher, tmp_path: Path, damage: str) -> None:
     """The plan has been made already; the build goes on when the image is mended."""
     hr = save_photos(tmp_path / "hr", [(60, 60), (64, 70), (66, 62)])
-    spec = CropSpec.model_validate(
-        {"scale": 2, "patch": 10, "zoom_out_patch": 5, "seed": 3, "base": 4, "zoom_in": 0, "zoom_out": 0}
-    )
+    spec = crop_spec(2, 10, 5, seed=3, base=4, zoom_in=0, zoom_out=0)
     plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
     expected = built(plan, asked, tmp_path / "whole")
     path, content = plan.images[1].path, plan.images[1].path.read_bytes()
@@ -400,7 +386,7 @@ def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Pop
     }
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
-    while not list(out.glob("base-*.json")):
+    while not list(out.glob("base-*.npy")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -415,7 +401,7 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bytes(photos: Path, teache
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert not (out / manifest.MANIFEST).exists()
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".json").exists()}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".npy").exists()}
     assert kept
     job.run(*same)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -1,18 +1,15 @@
 """`dukd-cache verify`: it finds every damage, the reader hides none, and what was dropped comes back."""
 
-import hashlib
-import json
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.cache.damage import damage
-from tests.cache.samples import build_job, everything, files_of, same, save_photos
+from tests.cache.samples import build_job, everything, files_of, index_of, same, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
@@ -23,20 +20,20 @@ from dukd_cache.check.verify import repair, verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands import verify as verification
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import open_reader
-from dukd_cache.format.manifest import CODECS, VIEWS, Store
+from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.index import from_bytes, row_type, to_bytes
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Record
-from dukd_cache.format.sidecar import Sidecar
+from dukd_cache.format.shards import ShardReader
 from dukd_cache.places.folder import Folder
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError, DukdError
 
 STORES: tuple[Store, ...] = tuple(CODECS)
 
 
 def equal(one: Record, other: Record) -> bool:
-    pairs = [(one.input, other.input), (one.teacher, other.teacher), (one.truth, other.truth)]
-    return one.info == other.info and all(same(a, b) for a, b in pairs)
+    return one.info == other.info and one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 def noticed(root: Path) -> bool:
@@ -121,13 +118,13 @@ def built(request: pytest.FixtureRequest, photos: Path, teacher_file: Path, tmp_
     return run
 
 
-@pytest.mark.parametrize("what", ["bit", "sidecar", "shard lost", "manifest's bit", "shared file"])
+@pytest.mark.parametrize("what", ["bit", "index", "shard lost", "manifest's bit", "shared file"])
 def test_what_repair_drops_the_build_refills(built: Callable[[], Path], what: str) -> None:
     root = built()
     before = files_of(root)
     shards = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix in ("", ".tar"))
     victim = {
-        "sidecar": root / "base-000000.json",
+        "index": root / "base-000000.npy",
         "manifest's bit": root / "manifest.json",
         "shared file": root / "zarr.json",
     }.get(what, shards[0])
@@ -205,19 +202,18 @@ def test_contents_that_agree_with_all_hashes_are_still_compared(many_shards: dic
     """As if the program that wrote the cache had been wrong: here two records of a shard changed places."""
     root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")
     found = manifest.read(Folder(root))
-    path = root / "base-000001.json"
-    sidecar = Sidecar.from_json(path.read_bytes())
-    one, other, *rest = sidecar.records()
-    for records, says in [
-        ((other, one, *rest), "found at position 7 of base"),
-        ((one.model_copy(update={"members": other.members}), other, *rest), "of its input"),
-    ]:
-        content = replace(sidecar, entries=tuple(entry.to_json() for entry in records)).to_json()
+    path = root / "base-000001.npy"
+    index = from_bytes(path.read_bytes(), row_type(found, found.view("base")))
+    swapped, mixed = index.rows.copy(), index.rows.copy()
+    swapped[[0, 1]] = swapped[[1, 0]]
+    for array in ("input", "teacher", "truth"):
+        for column in ("offset", "length", "sha256"):
+            mixed[f"{array}.{column}"][0] = mixed[f"{array}.{column}"][1]
+    for rows, says in [(swapped, "at byte"), (mixed, "of its input")]:
+        content = to_bytes(rows, index.bytes, index.sha256)
         path.write_bytes(content)
         shards = [
-            shard.model_copy(update={"sidecar_sha256": hashlib.sha256(content).hexdigest()})
-            if shard.name == "base-000001.tar"
-            else shard
+            shard.model_copy(update={"index_sha256": content[-32:].hex()}) if shard.name == "base-000001.tar" else shard
             for shard in found.shards
         ]
         manifest.write(found.model_copy(update={"shards": tuple(shards)}), Folder(root))
@@ -234,7 +230,7 @@ class TestTeacher:
     @pytest.mark.parametrize("store", STORES)
     def test_it_answers_the_same(self, many_shards: dict[Store, Path], asked: teacher.Teacher, store: Store) -> None:
         counted: list[int] = []
-        assert ask_again(Cache(many_shards[store]), asked, 1000, on_records=counted.append) == []
+        assert ask_again(Cache(many_shards[store]), "teacher", asked, 1000, on_records=counted.append) == []
         assert sum(counted) == 48, "never more records than there are"
 
     def test_the_sample_is_spread_and_fixed(self, many_shards: dict[Store, Path], asked: teacher.Teacher) -> None:
@@ -245,7 +241,7 @@ class TestTeacher:
             return asked(input_Npp3, dtype)  # type: ignore[arg-type]
 
         spy.info = asked.info  # type: ignore[attr-defined]
-        assert ask_again(Cache(many_shards["zarr"]), spy, 24, on_records=lambda _: None) == []  # type: ignore[arg-type]
+        assert ask_again(Cache(many_shards["zarr"]), "teacher", spy, 24, on_records=lambda _: None) == []  # type: ignore[arg-type]
         assert len(seen) == 24
         assert set(seen) == {12, 6}
 
@@ -256,8 +252,7 @@ class TestTeacher:
         """A cache whose every hash holds, with one pixel changed before it was written."""
         job.run(*build_job(photos, tmp_path / "c", teacher_file, base=1, zoom_in=0, zoom_out=0, codec="raw"))
         whole = Cache(tmp_path / "c")
-        answer = everything(whole, "base")[1].teacher
-        assert answer is not None
+        answer = everything(whole, "base")[1]["teacher"]
         changed = answer.astype(int)
         changed[3, 4, 1] += off if changed[3, 4, 1] < 128 else -off
 
@@ -269,7 +264,7 @@ class TestTeacher:
                 answers[1] = changed
                 return answers
 
-        problems = ask_again(whole, Liar(), 3)  # type: ignore[arg-type]
+        problems = ask_again(whole, "teacher", Liar(), 3)  # type: ignore[arg-type]
         assert bool(problems) == found
         if found:
             assert whole.info("base", 1).key in problems[0].message
@@ -331,8 +326,8 @@ def test_many_broken_records_are_counted_not_listed(tmp_path: Path) -> None:
     job.run(*build_job(hr, tmp_path / "c", None, base=40))
     path = tmp_path / "c/base-000000.tar"
     content = bytearray(path.read_bytes())
-    for entry in json.loads((tmp_path / "c/base-000000.json").read_text())["records"]:
-        content[entry["members"]["input.webp"]["offset"] + random.Random(0).randrange(20, 40)] ^= 1
+    for offset in index_of(path.parent, path.name)["input.offset"].tolist():
+        content[offset + random.Random(0).randrange(20, 40)] ^= 1
     path.write_bytes(content)
     messages = [problem.message for problem in verify(tmp_path / "c")]
     assert len(messages) == 5
@@ -346,4 +341,4 @@ def test_the_reader_of_an_unfinished_cache_is_not_offered(many_shards: dict[Stor
     (root / "manifest.json").unlink()
     with pytest.raises(CacheError, match="no finished cache"):
         verify(root)
-    assert open_reader(Folder(root), found).info(found.shards[0], 0).view == "base"
+    assert ShardReader(Folder(root), found).info(found.shards[0], 0).view == "base"

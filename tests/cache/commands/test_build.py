@@ -11,9 +11,9 @@ from tests.cache.samples import build_job, everything, same
 from dukd_cache import networks
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
-from dukd_cache.format.manifest import VIEWS
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.sources import find_images, read_rgb, read_scene
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import ImageError, SettingError, WeightsError
 
 
@@ -25,13 +25,12 @@ def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path
         records = everything(cache, view)
         input_NCpp = torch.from_numpy(np.stack([record.input for record in records])).permute(0, 3, 1, 2) / 255
         for record, direct in zip(records, network(input_NCpp).permute(0, 2, 3, 1).numpy(), strict=True):
-            assert record.teacher is not None
-            assert record.teacher.dtype == dtype
+            assert record["teacher"].dtype == dtype
             if dtype == "uint8":
-                assert np.abs(record.teacher.astype(int) - direct * 255).max() < 0.51
+                assert np.abs(record["teacher"].astype(int) - direct * 255).max() < 0.51
             else:
                 rounding = 2**-11 if dtype == "float16" else 0.0
-                assert np.abs(record.teacher - direct).max() < rounding + 1e-6
+                assert np.abs(record["teacher"] - direct).max() < rounding + 1e-6
             assert np.ptp(direct) > 0.1, "an answer of one colour would prove nothing"
 
 
@@ -39,14 +38,11 @@ def test_lower_precision_is_stored_and_close(
     photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path
 ) -> None:
     found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
-    assert found.teacher is not None
-    assert found.teacher.precision == "bf16"
+    assert found.answers["teacher"].precision == "bf16"
     exact, close = Cache(small_cache).read("base", 0), Cache(tmp_path / "cache").read("base", 0)
-    assert exact.teacher is not None
-    assert close.teacher is not None
-    difference = np.abs(exact.teacher.astype(int) - close.teacher)
+    difference = np.abs(exact["teacher"].astype(int) - close["teacher"])
     assert 0 < difference.max() < 16
-    assert exact.info.fingerprint != close.info.fingerprint
+    assert exact.info.fingerprints != close.info.fingerprints
 
 
 @pytest.mark.slow
@@ -56,9 +52,7 @@ def test_a_compiled_teacher_answers_alike(photos: Path, teacher_file: Path, smal
     for view in VIEWS:
         for one, other in zip(everything(plain, view), everything(compiled, view), strict=True):
             assert one.info == other.info, "an answer of either serves the other's rebuild"
-            assert one.teacher is not None
-            assert other.teacher is not None
-            assert np.abs(one.teacher.astype(int) - other.teacher).max() <= 1
+            assert np.abs(one["teacher"].astype(int) - other["teacher"]).max() <= 1
 
 
 def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
@@ -67,7 +61,7 @@ def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: P
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr // 2).save(lr / f"{path.stem}x2.png")
     found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, lr=lr))
-    assert found.images.lr == "{stem}x{scale}"
+    assert found.degradation.template == "{stem}x{scale}"
     cache = Cache(tmp_path / "cache")
     for record in everything(cache, "base"):
         pixels = read_rgb(lr / f"{Path(record.info.image).stem}x2.png")
@@ -107,17 +101,17 @@ def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wr
 
 def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
     found = job.run(*build_job(photos, tmp_path / "cache", None, scale=3))
-    assert found.teacher is None
-    assert found.spec.scale == 3
+    assert not found.answers
+    assert found.scale == 3
     cache = Cache(tmp_path / "cache")
     assert cache.views == ("base",)
     assert cache.count("base") == 3 * 6
     for record in everything(cache, "base"):
         scene = read_scene(photos / record.info.image, None, 3)
         x, y = record.info.x, record.info.y
-        assert record.teacher is None
+        assert "teacher" not in record
         assert np.array_equal(record.input, scene.lr[y : y + 12, x : x + 12])
-        assert same(record.truth, scene.hr[3 * y : 3 * y + 36, 3 * x : 3 * x + 36])
+        assert same(record["truth"], scene.hr[3 * y : 3 * y + 36, 3 * x : 3 * x + 36])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +125,6 @@ def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
         ({"patch": 0}, "setting patch: .*, got 0"),
         ({"patch": -8}, "setting patch: .*, got -8"),
         ({"zoom_out_patch": 0}, "setting views.zoom_out.patch: .*, got 0"),
-        ({"base_patch": 9}, "--base-patch: inputs of base are as large as --patch .12."),
     ],
 )
 def test_impossible_settings_are_named(photos: Path, tmp_path: Path, changes: dict[str, int | None], says: str) -> None:
@@ -159,6 +152,14 @@ def test_a_folder_is_no_weights_file(photos: Path, tmp_path: Path) -> None:
 def test_shards_hold_about_as_many_megabytes_as_asked(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     """Decoded: 12×12 input, 24×24 answer, 24×24 truth where there is one."""
     found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
-    assert found.encoding.shard_records["base"] == 1_000_000 // (3 * (144 + 576 + 576))
-    assert found.encoding.shard_records["zoom_in"] == 1_000_000 // (3 * (144 + 576))
-    assert found.encoding.shard_records["zoom_out"] == 1_000_000 // (3 * (36 + 144 + 144))
+    assert found.view("base").shard_records == 1_000_000 // (3 * (144 + 576 + 576))
+    assert found.view("zoom_in").shard_records == 1_000_000 // (3 * (144 + 576))
+    assert found.view("zoom_out").shard_records == 1_000_000 // (3 * (36 + 144 + 144))
+
+
+def test_each_view_can_have_inputs_of_its_own_side(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    asked = build_job(photos, tmp_path / "c", teacher_file, base_patch=10, zoom_in_patch=14, zoom_out_patch=8)
+    job.run(*asked)
+    cache = Cache(tmp_path / "c")
+    assert {view: len(cache.read(view, 0).input) for view in cache.views} == {"base": 10, "zoom_in": 14, "zoom_out": 8}
+    assert cache.manifest.patch == 12

@@ -7,17 +7,13 @@ import pytest
 import yaml
 from tests.conftest import PROJECT
 
-from dukd_cache.commands.config import VIEWS, CacheConfig, ViewConfig
-from dukd_cache.format import manifest
+from dukd_cache.commands.config import CacheConfig, ViewConfig
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.model import dump, load, validated
 from dukd_cache.settings.schema import schema_of, settings
 from dukd_cache.system.errors import SettingError
 
 SCHEMA = schema_of(CacheConfig)
-
-
-def test_views_are_those_of_a_cache() -> None:
-    assert VIEWS == manifest.VIEWS
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cache.samples import files_of
+from tests.cache.samples import files_of, index_of
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
 from dukd_cache.check.verify import verify
-from dukd_cache.format import codecs
-from dukd_cache.format.layout import Kind
-from dukd_cache.format.manifest import CODECS, Store
+from dukd_cache.format import manifest
+from dukd_cache.format.codecs import CODECS, Store, decode
+from dukd_cache.format.index import Rows, from_bytes, row_type, to_bytes
 from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Array
+from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, DukdError
 
 STORES: tuple[Store, ...] = tuple(CODECS)
@@ -51,36 +53,39 @@ def rewrite(root: Path, change: Callable[[Json], object]) -> None:
     path.write_bytes(sealed(content))
 
 
-def rewrite_sidecar(root: Path, change: Callable[[Json], object], name: str = "base-000000") -> None:
-    """Change a sidecar, and the manifest so that it vouches for it."""
-    path = root / f"{name}.json"
-    content = json.loads(path.read_bytes())
-    change(content)
-    path.write_text(json.dumps(content))
+def rewrite_index(
+    root: Path, change: Callable[[Rows], object], name: str = "base-000000", sha256: str | None = None, more: int = 0
+) -> None:
+    """Change an index, and the manifest so that it vouches for it."""
+    found = manifest.read_despite_damage(Folder(root))
+    assert found is not None
+    kind = row_type(found, found.view(name.partition("-")[0]))
+    old = from_bytes((root / f"{name}.npy").read_bytes(), kind)
+    rows = old.rows.copy()
+    change(rows)
+    new = to_bytes(rows, old.bytes + more, sha256 or old.sha256)
+    (root / f"{name}.npy").write_bytes(new)
 
     def vouch(manifest: Json) -> None:
         shard = next(shard for shard in manifest["shards"] if shard["name"].startswith(name))
-        shard["sidecar_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        shard["bytes"] = content.get("bytes", 0) if isinstance(content.get("bytes"), int) else 0
+        shard.update(index_sha256=new[-32:].hex(), sha256=sha256 or old.sha256, bytes=old.bytes + more)
 
     rewrite(root, vouch)
 
 
-def forged(root: Path, content: bytes, member: str = "teacher") -> None:
-    """Put `content` in the place of that member of the first record of `base`, and make all hashes agree."""
+def forged(root: Path, content: bytes, array: str = "teacher") -> None:
+    """Put `content` in the place of that array of the first record of `base`, and make all hashes agree."""
     store = json.loads((root / "manifest.json").read_bytes())["encoding"]["store"]
-    path = root / ("base-000000.tar" if store == "webdataset" else f"base/{member}/c/0/0/0/0")
+    path = root / ("base-000000.tar" if store == "webdataset" else f"base/{array}/c/0/0/0/0")
     offset = path.stat().st_size
     with path.open("ab") as stream:
         stream.write(content)
-    where = {"offset": offset, "length": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
-    def point(sidecar: Json) -> None:
-        members = sidecar["records"][0]["members"]
-        name = next(name for name in members if name.partition(".")[0] == member)
-        members[name] = where
+    def point(rows: Rows) -> None:
+        rows[f"{array}.offset"][0], rows[f"{array}.length"][0] = offset, len(content)
+        rows[f"{array}.sha256"][0] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
-    rewrite_sidecar(root, point)
+    rewrite_index(root, point, more=len(content))
 
 
 def everything_is_refused(root: Path, says: str = r"\S") -> None:
@@ -100,7 +105,7 @@ def everything_is_refused(root: Path, says: str = r"\S") -> None:
 def test_untouched_it_reads(root: Path) -> None:
     rewrite(root, lambda _: None)
     assert Cache(root).read("base", 0).input.shape == (12, 12, 3)
-    rewrite_sidecar(root, lambda _: None)
+    rewrite_index(root, lambda _: None)
     assert Cache(root).read("base", 0).input.shape == (12, 12, 3)
 
 
@@ -131,11 +136,13 @@ HUGE = [-1, 0, 2**31, 2**62, 2**64, 10**30]
 @pytest.mark.parametrize(
     "place",
     [
-        ("spec", "patch"),
-        ("spec", "zoom_out_patch"),
-        ("spec", "base"),
+        ("patch",),
+        ("views", 2, "arrays", "input", "side"),
+        ("views", 0, "crops"),
+        ("views", 0, "box"),
         ("images", "count"),
-        ("encoding", "shard_records", "base"),
+        ("images", "name_bytes"),
+        ("views", 0, "shard_records"),
         ("shards", 0, "records"),
     ],
 )
@@ -149,45 +156,35 @@ def test_numbers_that_lie_are_refused(root: Path, place: tuple[Any, ...], number
     everything_is_refused(root, r"manifest\.json: (not a manifest|contradicts itself)")
 
 
-def test_numbers_that_lie_in_agreement_are_refused_by_the_sidecar(root: Path) -> None:
+def test_numbers_that_lie_in_agreement_are_refused_by_the_index(root: Path) -> None:
     """A million records, says the manifest throughout: a trainer would take memory for all of them."""
 
     def lie(manifest: Json) -> None:
-        manifest["spec"].update(base=10**6, zoom_in=0, zoom_out=0)
+        manifest["views"] = [manifest["views"][0] | {"crops": 10**6, "shard_records": 10**6}]
         manifest["images"]["count"] = 1
-        manifest["encoding"]["shard_records"] = {"base": 10**6}
         manifest["shards"] = [manifest["shards"][0] | {"records": 10**6}]
 
     rewrite(root, lie)
     assert Cache(root).count("base") == 10**6
-    everything_is_refused(root, "7 records .* the manifest says 1000000")
+    everything_is_refused(root, r"base-000000\.npy: sha256 .* of 1000000 records")
 
 
-@pytest.mark.parametrize(("offset", "length"), [(-1, 5), (5, -1), (0, 2**40), (2**50, 10), (2**63, 2**63), (10**25, 1)])
+@pytest.mark.parametrize(("offset", "length"), [(0, 2**32 - 1), (2**50, 10), (2**63, 2**31), (2**64 - 1, 1)])
 def test_offsets_that_lie_are_refused(root: Path, offset: int, length: int) -> None:
-    def lie(sidecar: Json) -> None:
-        for where in sidecar["records"][0]["members"].values():
-            where.update(offset=offset, length=length)
+    def lie(rows: Rows) -> None:
+        for array in ("input", "teacher", "truth"):
+            rows[f"{array}.offset"][0], rows[f"{array}.length"][0] = offset, length
 
-    rewrite_sidecar(root, lie)
-    everything_is_refused(root, "not a sidecar|ends at byte")
+    rewrite_index(root, lie)
+    everything_is_refused(root, "ends at byte|sha256|cannot be read")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"bytes": 2**70},
-        {"bytes": -1},
-        {"sha256": "x"},
-        {"records": []},
-        {"records": None},
-        {"surprise": 1},
-        {"sur\nprise " * 100: 1},
-    ],
-)
-def test_sidecars_that_lie_are_refused(root: Path, change: Json) -> None:
-    rewrite_sidecar(root, lambda sidecar: sidecar.update(change))
-    everything_is_refused(root)
+def test_names_that_are_no_text_are_refused(root: Path) -> None:
+    def lie(rows: Rows) -> None:
+        rows["image"][0] = b"\xff\xfe"
+
+    rewrite_index(root, lie)
+    everything_is_refused(root, "row 0 makes no sense")
 
 
 def test_keys_of_a_manifest_stay_in_one_line(root: Path) -> None:
@@ -195,21 +192,23 @@ def test_keys_of_a_manifest_stay_in_one_line(root: Path) -> None:
     everything_is_refused(root, "not a manifest")
 
 
-@pytest.mark.parametrize("key", ["../../x", "a/b", "0.input", "", "0" * 65, "é", "A"])
-def test_keys_are_plain(root: Path, key: str) -> None:
-    rewrite_sidecar(root, lambda sidecar: sidecar["records"][0]["info"].update(key=key))
-    everything_is_refused(root, "not a sidecar")
+@pytest.mark.parametrize("name", ["../../x", "a/b", "0input", "", "x" * 40, "é", "A", "in put"])
+@pytest.mark.parametrize("kind", ["view", "array", "answer", "column"])
+def test_names_are_plain(root: Path, kind: str, name: str) -> None:
+    """They become parts of files' names."""
 
+    def rename(manifest: Json) -> None:
+        if kind == "view":
+            manifest["views"][0]["name"] = name
+        elif kind == "array":
+            manifest["views"][0]["arrays"][name] = manifest["views"][0]["arrays"]["truth"]
+        elif kind == "answer":
+            manifest["answers"][name] = manifest["answers"]["teacher"]
+        else:
+            manifest["columns"][name] = "int64"
 
-@pytest.mark.parametrize("name", ["input.exe", "../input.webp", "input.we\nbp", "input", "output.webp", ""])
-def test_members_of_other_names_are_refused(root: Path, name: str) -> None:
-    def rename(sidecar: Json) -> None:
-        members = sidecar["records"][0]["members"]
-        own = next(key for key in members if key.startswith("input"))
-        members[name if name != own else "other"] = members.pop(own)
-
-    rewrite_sidecar(root, rename)
-    everything_is_refused(root)
+    rewrite(root, rename)
+    everything_is_refused(root, "not a manifest")
 
 
 def test_nested_and_endless_json_is_refused(root: Path) -> None:
@@ -218,13 +217,14 @@ def test_nested_and_endless_json_is_refused(root: Path) -> None:
         everything_is_refused(root, "not a manifest")
 
 
-def test_a_sidecar_without_end_is_not_read_to_it(root: Path) -> None:
-    os.truncate(root / "base-000000.json", 1 << 40)
-    with pytest.raises(CacheError, match="more than 131072 bytes for 7 records"):
+def test_an_index_without_end_is_not_read_to_it(root: Path) -> None:
+    os.truncate(root / "base-000000.npy", 1 << 40)
+    with pytest.raises(CacheError, match=r"base-000000\.npy: sha256 .* stored"):
         Cache(root).read("base", 0)
-    (root / "base-000000.json").unlink()
-    (root / "base-000000.json").symlink_to("/dev/zero")
-    with pytest.raises(CacheError, match=r"base-000000\.json: sha256 .* stored"):
+    assert verify(root)
+    (root / "base-000000.npy").unlink()
+    (root / "base-000000.npy").symlink_to("/dev/zero")
+    with pytest.raises(CacheError, match=r"base-000000\.npy: sha256 .* stored"):
         Cache(root).read("base", 0)
 
 
@@ -233,16 +233,15 @@ def test_names_in_a_tar_are_never_paths(many_shards: dict[Store, Path], tmp_path
     """Such a tar reads as before, nothing is written anywhere, and `verify` names the member."""
     root = shutil.copytree(many_shards[store], tmp_path / "in/cache")
     original = (root / "base-000000.tar").read_bytes()
-    entry = json.loads((root / "base-000000.json").read_text())["records"][0]
+    row = index_of(root, "base-000000.tar")[0]
     for name, kind in [("../../escaped.webp", tarfile.REGTYPE), ("/tmp/x", tarfile.SYMTYPE), ("x", tarfile.DIRTYPE)]:
-        start = entry["members"]["input.webp"]["offset"] - 512
+        start = int(row["input.offset"]) - 512
         header = tarfile.TarInfo.frombuf(original[start : start + 512], "utf-8", "strict")
         header.name, header.type = name, kind
         content = original[:start] + header.tobuf(tarfile.USTAR_FORMAT) + original[start + 512 :]
         (root / "base-000000.tar").write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        rewrite_sidecar(root, lambda sidecar, sha256=sha256: sidecar.update(sha256=sha256))  # type: ignore[misc]
-        rewrite(root, lambda manifest, sha256=sha256: manifest["shards"][0].update(sha256=sha256))  # type: ignore[misc]
+        rewrite_index(root, lambda _: None, sha256=sha256)
         Cache(root).read("base", 0)
         assert any("at byte" in problem.message for problem in verify(root))
         assert set(files_of(tmp_path)) == {f"in/cache/{path}" for path in files_of(many_shards[store])}
@@ -277,6 +276,8 @@ def blosc_bomb(length: int) -> bytes:
     return struct.pack("<BBBBIII", 2, 1, 0x84, 1, length, length, len(body) + 16) + body
 
 
+KIND = Array(side=24, dtype="uint8")
+
 BOMBS = {
     "png 100000": ("png", png_bomb(100_000)),
     "png 2³¹": ("png", png_bomb(2**31 - 1)),
@@ -285,13 +286,13 @@ BOMBS = {
     "webp 16384": ("webp", webp_bomb(16384)),
     "webp VP8X": ("webp", webp_bomb(2**24, b"VP8X")),
     "webp empty": ("webp", b"RIFF"),
-    "npy huge": ("npy", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 1000000000, 3), }")),
-    "npy negative": ("npy", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 24, 3), }")),
-    "npy short": ("npy", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (24, 24, 3), }")),
-    "npy objects": ("npy", npy_bomb("{'descr': '|O', 'fortran_order': False, 'shape': (24, 24, 3), }")),
-    "npy code": ("npy", npy_bomb("__import__('os').system('touch /tmp/dukd-was-run')")),
-    "npy nested": ("npy", npy_bomb("(" * 115)),
-    "npy strings": ("npy", npy_bomb("{'descr': '|S2147483647', 'fortran_order': False, 'shape': (24, 24, 3), }")),
+    "npy huge": ("raw", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 1000000000, 3), }")),
+    "npy negative": ("raw", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 24, 3), }")),
+    "npy short": ("raw", npy_bomb("{'descr': '|u1', 'fortran_order': False, 'shape': (24, 24, 3), }")),
+    "npy objects": ("raw", npy_bomb("{'descr': '|O', 'fortran_order': False, 'shape': (24, 24, 3), }")),
+    "npy code": ("raw", npy_bomb("__import__('os').system('touch /tmp/dukd-was-run')")),
+    "npy nested": ("raw", npy_bomb("(" * 115)),
+    "npy strings": ("raw", npy_bomb("{'descr': '|S2147483647', 'fortran_order': False, 'shape': (24, 24, 3), }")),
 }
 
 
@@ -299,18 +300,15 @@ BOMBS = {
 def test_images_that_lie_about_their_size_are_refused(
     many_shards: dict[Store, Path], tmp_path: Path, name: str
 ) -> None:
-    suffix, content = BOMBS[name]
+    codec, content = BOMBS[name]
     with pytest.raises(ValueError, match=r"\S"):
-        codecs.decode(suffix, content, Kind(24, "uint8"))
+        decode(CODECS["webdataset"][codec], content, KIND)
     root = shutil.copytree(many_shards["webdataset"], tmp_path / "cache")
+    rewrite(root, lambda manifest: manifest["encoding"].update(codec=codec))
     forged(root, content)
-
-    def rename(sidecar: Json) -> None:
-        members = sidecar["records"][0]["members"]
-        members[f"teacher.{suffix}"] = members.pop("teacher.webp")
-
-    rewrite_sidecar(root, rename)
-    everything_is_refused(root, f"teacher.{suffix} cannot be decoded")
+    with pytest.raises(CacheError, match=f"teacher.{CODECS['webdataset'][codec].suffix} cannot be decoded"):
+        Cache(root).read("base", 0, ["teacher"])
+    assert verify(root)
     assert not os.path.exists("/tmp/dukd-was-run")
 
 
@@ -328,11 +326,11 @@ def test_an_image_of_another_mode_is_refused() -> None:
         stream = io.BytesIO()
         Image.new(mode, (24, 24)).save(stream, "PNG")
         with pytest.raises(ValueError, match="mode"):
-            codecs.decode("png", stream.getvalue(), Kind(24, "uint8"))
+            decode(CODECS["webdataset"]["png"], stream.getvalue(), KIND)
     stream = io.BytesIO()
     Image.new("RGB", (24, 24)).save(stream, "JPEG")
     with pytest.raises(ValueError, match="cannot identify"):
-        codecs.decode("png", stream.getvalue(), Kind(24, "uint8"))
+        decode(CODECS["webdataset"]["png"], stream.getvalue(), KIND)
 
 
 def test_none_of_it_takes_memory(tmp_path: Path) -> None:
@@ -344,21 +342,18 @@ def test_none_of_it_takes_memory(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from dukd_cache.format.codecs import decode, encode
-from dukd_cache.format.layout import Kind
-from dukd_cache.format.zarr_format import decode_chunk
 import numpy as np
-kind = Kind(24, "uint8")
-for codec in ("webp", "png", "raw"):
-    decode(*encode(np.zeros((24, 24, 3), np.uint8), codec), kind)
+from dukd_cache.format.codecs import CODECS, decode
+from dukd_cache.format.record import Array
+kind = Array(side=24, dtype="uint8")
+codecs = {**CODECS["webdataset"], "blosc": CODECS["zarr"]["blosc"]}
+for codec in codecs.values():
+    decode(codec, codec.encode(np.zeros((24, 24, 3), np.uint8), False), kind)
 resource.setrlimit(resource.RLIMIT_DATA, (2**29 + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, -1))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        if path.suffix == ".blosc":
-            decode_chunk(path.read_bytes(), "blosc", kind)
-        else:
-            decode(path.suffix[1:], path.read_bytes(), kind)
+        decode(codecs[path.suffix[1:]], path.read_bytes(), kind)
     except ValueError:
         continue
     sys.exit(f"{path.name} was decoded")

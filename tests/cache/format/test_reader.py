@@ -13,9 +13,10 @@ from tests.cache.samples import build_job, files_of, same, save_photos
 
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
-from dukd_cache.format.manifest import VIEWS, View
+from dukd_cache.format.codecs import Store
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.folder import Folder
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 
@@ -30,7 +31,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_counts_and_views(small_cache: Path) -> None:
     cache = Cache(small_cache)
-    assert cache.views == VIEWS
+    assert cache.views == tuple(VIEWS)
     assert {view: cache.count(view) for view in VIEWS} == {"base": 18, "zoom_in": 15, "zoom_out": 15}
 
 
@@ -61,11 +62,8 @@ def test_shapes_are_those_of_the_spec(small_cache: Path) -> None:
     for view, p, q in [("base", 12, 24), ("zoom_in", 12, 24), ("zoom_out", 6, 12)]:
         record = cache.read(view, 3)  # type: ignore[arg-type]
         assert record.input.shape == (p, p, 3)
-        assert record.teacher is not None
-        assert record.teacher.shape == (q, q, 3)
-        assert (
-            record.truth is None if view == "zoom_in" else record.truth is not None and record.truth.shape == (q, q, 3)
-        )
+        assert record["teacher"].shape == (q, q, 3)
+        assert "truth" not in record if view == "zoom_in" else record["truth"].shape == (q, q, 3)
 
 
 def test_indices_run_on_from_shard_to_shard(sharded: Path) -> None:
@@ -103,7 +101,7 @@ def test_threads_read_the_same(sharded: Path) -> None:
         expected = alone.read("base", index)
         assert record.info == expected.info
         assert np.array_equal(record.input, expected.input)
-        assert same(record.truth, expected.truth)
+        assert same(record["truth"], expected["truth"])
 
 
 def test_the_digest_is_that_of_the_manifest_file(small_cache: Path, sharded: Path) -> None:
@@ -116,12 +114,12 @@ def test_the_manifest_names_every_shard_truly(sharded: Path) -> None:
     files = files_of(sharded)
     found = manifest.read(Folder(sharded))
     assert {"manifest.json"} | {s.name for s in found.shards} | {
-        s.name.replace(".tar", ".json") for s in found.shards
+        s.name.replace(".tar", ".npy") for s in found.shards
     } == set(files)
     for shard in found.shards:
         assert shard.bytes == len(files[shard.name])
         assert shard.sha256 == hashlib.sha256(files[shard.name]).hexdigest()
-        assert shard.sidecar_sha256 == hashlib.sha256(files[shard.name.replace(".tar", ".json")]).hexdigest()
+        assert files[shard.name.replace(".tar", ".npy")].endswith(bytes.fromhex(shard.index_sha256))
 
 
 def test_a_manifest_comes_back_as_it_was_written(small_cache: Path, tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_without_a_manifest_there_is_no_cache(small_cache: Path, tmp_path: Path,
         ({"format": "other"}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"shards": None}, "shards"),
-        ({"spec": {}}, "spec.scale"),
+        ({"encoding": {}}, "encoding.store"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(
@@ -192,13 +190,33 @@ def test_a_broken_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_fingerprint_names_teacher_precision_and_pixels(small_cache: Path, view: View) -> None:
+def test_a_table_holds_the_columns_of_all_records(many_shards: dict[Store, Path], view: str) -> None:
+    for root in many_shards.values():
+        cache = Cache(root)
+        table, infos = cache.table(view), [cache.info(view, index) for index in range(cache.count(view))]
+        assert table["image"].tolist() == [info.image for info in infos]
+        assert list(zip(table["x"], table["y"], table["crop"], strict=True)) == [(i.x, i.y, i.crop) for i in infos]
+        assert table["fingerprint.teacher"].tolist() == [info.fingerprints["teacher"] for info in infos]
+        assert table["input.bytes"].tolist() == [
+            cache.stored_bytes(view, index)["input"] for index in range(cache.count(view))
+        ]
+
+
+def test_only_the_arrays_that_are_asked_for_are_read(many_shards: dict[Store, Path]) -> None:
+    for root in many_shards.values():
+        whole, part = Cache(root).read("base", 8), Cache(root).read("base", 8, ["teacher"])
+        assert part.info == whole.info
+        assert list(part) == ["teacher"]
+        assert same(part["teacher"], whole["teacher"])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_fingerprint_names_teacher_precision_and_pixels(small_cache: Path, view: str) -> None:
     """Computed here from the documented parts; equal pixels have equal names wherever they were cut."""
     cache = Cache(small_cache)
-    teacher = cache.manifest.teacher
-    assert teacher is not None
+    teacher = cache.manifest.answers["teacher"]
     for index in range(4):
         record = cache.read(view, index)
         side = len(record.input)
         parts = f"2/{teacher.fingerprint}/fp32/1/({side}, {side}, 3)/".encode() + record.input.tobytes()
-        assert record.info.fingerprint == hashlib.sha256(parts).hexdigest()
+        assert record.info.fingerprints == {"teacher": hashlib.sha256(parts).hexdigest()}

@@ -1,7 +1,7 @@
 """Tar shards: their bytes, what other software reads from them, and how damage shows."""
 
 import hashlib
-import json
+import io
 import os
 import re
 import tarfile
@@ -13,71 +13,77 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
-from tests.cache.samples import files_of, photo, same
+from PIL import Image
+from tests.cache.samples import crop_spec, files_of, header_of, index_of, photo, same
 
 from dukd_cache.build.answer import info_of
-from dukd_cache.format import codecs
-from dukd_cache.format.layout import Kind, Layout
-from dukd_cache.format.manifest import CODECS as CODECS_OF_STORES
-from dukd_cache.format.manifest import DTYPES, VIEWS, Codec, Dtype, ShardInfo, View
-from dukd_cache.format.record import Answer, Record, fingerprint
-from dukd_cache.format.tar import EncodedRecord, WebDatasetReader, WebDatasetWriter
+from dukd_cache.format.codecs import CODECS as CODECS_OF_STORES
+from dukd_cache.format.codecs import Store
+from dukd_cache.format.container import Packed
+from dukd_cache.format.manifest import AnswerInfo, Header, ImagesInfo, ShardInfo
+from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record, fingerprint
+from dukd_cache.format.shards import ShardReader, ShardWriter
 from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Crop
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 CODECS = CODECS_OF_STORES["webdataset"]
 BLOCK = 512
+NAME = "dir/ä b.png"
+NUMBER, PER_SHARD = 3, 7
 
 
-def record_of(view: View, position: int, dtype: Dtype = "uint8", teacher: bool = True) -> Record:
-    image = SourceImage(
-        "dir/ä b.png", Path("dir/ä b.png"), hashlib.sha256(b"%d" % (position // 2)).hexdigest(), 9, 9, None
-    )
-    pixels = photo(6, 6, seed=position)
-    answer: Answer = photo(12, 12, seed=100 + position)
-    if dtype != "uint8":
-        answer = (answer / np.float32(255)).astype(dtype)
-    truth = None if view == "zoom_in" else photo(12, 12, seed=200 + position)
-    crop = Crop(view, image, position % 2, x=position, y=2 * position)
-    info = info_of(crop, position, fingerprint(pixels, None))
-    return Record(info, pixels, answer if teacher else None, truth)
+def header_with(
+    dtype: Dtype = "uint8", teacher: bool = True, codec: str = "png", store: Store = "webdataset"
+) -> Header:
+    """Of a cache of what `record_of` makes."""
+    info = AnswerInfo(file="t", architecture="EDSR", settings={}, fingerprint="f", precision="fp32", window=1)
+    answers = {"teacher": info} if teacher else {}
+    spec = crop_spec(2, 6, 6, answers=dict.fromkeys(answers, dtype))
+    images = ImagesInfo(count=99, sha256="0" * 64, name_bytes=len(NAME.encode()))
+    return header_of(spec, images, answers, dict.fromkeys(VIEWS, PER_SHARD), store, codec)
 
 
-def layout_of(dtype: Dtype = "uint8", teacher: bool = True) -> Layout:
-    """What `record_of` makes."""
-    found: Layout = {}
-    for view in VIEWS:
-        found[view] = {"input": Kind(6, "uint8")}
-        if teacher:
-            found[view]["teacher"] = Kind(12, dtype)
-        if view != "zoom_in":
-            found[view]["truth"] = Kind(12, "uint8")
-    return found
+def record_of(view: str, position: int, dtype: Dtype = "uint8", teacher: bool = True) -> Record:
+    """The record at `position` of the shard with number `NUMBER`."""
+    image = SourceImage(NAME, Path(NAME), hashlib.sha256(b"%d" % (position // 2)).hexdigest(), 9, 9, None)
+    arrays: dict[str, Pixels] = {"input": photo(6, 6, seed=position)}
+    fingerprints = {"teacher": fingerprint("asked", arrays["input"])} if teacher else {}
+    if teacher:
+        answer = photo(12, 12, seed=100 + position)
+        arrays["teacher"] = answer if dtype == "uint8" else (answer / np.float32(255)).astype(dtype)
+    if VIEWS[view].has_truth:
+        arrays["truth"] = photo(12, 12, seed=200 + position)
+    crop = Crop(header_with(dtype, teacher).view(view), image, position % 2, x=position, y=2 * position)
+    return Record(info_of(crop, NUMBER * PER_SHARD + position, fingerprints), arrays)
 
 
-def reader_of(root: Path, dtype: Dtype = "uint8", teacher: bool = True) -> WebDatasetReader:
-    return WebDatasetReader(Folder(root), layout_of(dtype, teacher))
+def reader_of(root: Path, dtype: Dtype = "uint8", teacher: bool = True, codec: str = "png") -> ShardReader:
+    return ShardReader(Folder(root), header_with(dtype, teacher, codec))
 
 
-def written(root: Path, view: View = "base", codec: Codec = "png", count: int = 5, **kind: Any) -> ShardInfo:
+def writer_to(root: Path, codec: str = "png", **kind: Any) -> ShardWriter:
+    return ShardWriter(Folder(root), header_with(codec=codec, **kind))
+
+
+def written(root: Path, view: str = "base", codec: str = "png", count: int = 5, **kind: Any) -> ShardInfo:
     root.mkdir(exist_ok=True)
-    writer = WebDatasetWriter(Folder(root), codec)
-    return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
+    writer = writer_to(root, codec, **kind)
+    return writer.write(view, NUMBER, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
 
 
 def equal(one: Record, other: Record) -> bool:
-    pairs = [(one.input, other.input), (one.teacher, other.teacher), (one.truth, other.truth)]
-    return one.info == other.info and all(same(a, b) for a, b in pairs)
+    return one.info == other.info and one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("view", VIEWS)
-def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype, codec: Codec) -> None:
+def test_records_come_back_in_any_order(tmp_path: Path, view: str, dtype: Dtype, codec: str) -> None:
     shard = written(tmp_path, view, codec, dtype=dtype)
-    reader = reader_of(tmp_path, dtype)
+    reader = reader_of(tmp_path, dtype, codec=codec)
     for index in (4, 0, 2, 2, 1, 3):
         expected = record_of(view, index, dtype)
         assert equal(reader.read(shard, index), expected)
@@ -87,7 +93,7 @@ def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype
 def test_records_without_a_teacher(tmp_path: Path) -> None:
     shard = written(tmp_path, teacher=False)
     found = reader_of(tmp_path, teacher=False).read(shard, 1)
-    assert found.teacher is None
+    assert "teacher" not in found
     assert equal(found, record_of("base", 1, teacher=False))
 
 
@@ -97,12 +103,12 @@ def test_the_shard_is_described_truly(tmp_path: Path) -> None:
     content = (tmp_path / shard.name).read_bytes()
     assert shard.bytes == len(content)
     assert shard.sha256 == hashlib.sha256(content).hexdigest()
-    assert shard.sidecar_sha256 == hashlib.sha256((tmp_path / "base-000003.json").read_bytes()).hexdigest()
-    assert sorted(files_of(tmp_path)) == ["base-000003.json", "base-000003.tar"]
+    assert (tmp_path / "base-000003.npy").read_bytes().endswith(bytes.fromhex(shard.index_sha256))
+    assert sorted(files_of(tmp_path)) == ["base-000003.npy", "base-000003.tar"]
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_equal_records_give_equal_bytes(tmp_path: Path, codec: Codec) -> None:
+def test_equal_records_give_equal_bytes(tmp_path: Path, codec: str) -> None:
     written(tmp_path / "one", codec=codec)
     written(tmp_path / "two", codec=codec)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
@@ -140,25 +146,23 @@ def test_members_of_a_record_lie_together_under_portable_keys(tmp_path: Path) ->
         assert {name for found, name in names if found == key} == {"json", "input.webp", "teacher.webp", "truth.webp"}
 
 
-def test_the_sidecar_tells_where_each_members_bytes_lie(tmp_path: Path) -> None:
+def test_the_index_tells_where_each_arrays_bytes_lie(tmp_path: Path) -> None:
     shard = written(tmp_path)
     content = (tmp_path / shard.name).read_bytes()
-    sidecar = json.loads((tmp_path / "base-000003.json").read_text())
-    for position, entry in enumerate(sidecar["records"]):
-        members = {
-            name: content[where["offset"] : where["offset"] + where["length"]]
-            for name, where in entry["members"].items()
-        }
-        assert all(hashlib.sha256(members[name]).hexdigest() == entry["members"][name]["sha256"] for name in members)
-        assert json.loads(members["json"]) == entry["info"] == record_of("base", position).info.model_dump()
-        assert np.array_equal(
-            codecs.decode("png", members["input.png"], Kind(6, "uint8")), record_of("base", position).input
-        )
+    for position, row in enumerate(index_of(tmp_path, shard.name)):
+        record = record_of("base", position)
+        for name in ("input", "teacher", "truth"):
+            member = content[row[f"{name}.offset"] : row[f"{name}.offset"] + row[f"{name}.length"]]
+            assert hashlib.sha256(member).digest() == row[f"{name}.sha256"].tobytes()
+            assert same(np.asarray(Image.open(io.BytesIO(member))), record[name])
+        assert (row["image"].decode(), row["crop"], row["x"], row["y"]) == (NAME, position % 2, position, 2 * position)
+        assert row["image_sha256"].tobytes().hex() == record.info.image_sha256
+        assert row["fingerprint.teacher"].tobytes().hex() == record.info.fingerprints["teacher"]
 
 
 @pytest.mark.parametrize("codec", ["webp", "png"])
 @pytest.mark.parametrize("how", ["rgb8", "pil"])
-def test_a_plain_webdataset_pipeline_reads_the_same(tmp_path: Path, how: str, codec: Codec) -> None:
+def test_a_plain_webdataset_pipeline_reads_the_same(tmp_path: Path, how: str, codec: str) -> None:
     shard = written(tmp_path, codec=codec)
     samples = list(webdataset.WebDataset(str(tmp_path / shard.name), shardshuffle=False).decode(how))
     assert len(samples) == 5
@@ -166,29 +170,30 @@ def test_a_plain_webdataset_pipeline_reads_the_same(tmp_path: Path, how: str, co
         expected = record_of("base", position)
         assert sample["__key__"] == expected.info.key
         assert sample["json"] == expected.info.model_dump()
-        for name, pixels in [("input", expected.input), ("teacher", expected.teacher), ("truth", expected.truth)]:
+        for name, pixels in expected.items():
             assert same(np.asarray(sample[f"{name}.{codec}"]), pixels)
 
 
 @pytest.mark.parametrize(("codec", "dtype", "suffix"), [("raw", "uint8", "npy"), ("webp", "float16", "npy")])
-def test_a_plain_webdataset_pipeline_reads_arrays(tmp_path: Path, codec: Codec, dtype: Dtype, suffix: str) -> None:
+def test_a_plain_webdataset_pipeline_reads_arrays(tmp_path: Path, codec: str, dtype: Dtype, suffix: str) -> None:
     shard = written(tmp_path, codec=codec, dtype=dtype)
     for position, sample in enumerate(webdataset.WebDataset(str(tmp_path / shard.name), shardshuffle=False).decode()):
         answer = sample[f"teacher.{suffix}"]
         assert answer.dtype == np.dtype(dtype)
-        assert same(answer, record_of("base", position, dtype).teacher)
+        assert same(answer, record_of("base", position, dtype)["teacher"])
 
 
-@pytest.mark.parametrize("member", ["input.png", "teacher.png", "truth.png"])
+@pytest.mark.parametrize("member", ["input", "teacher", "truth"])
 def test_one_changed_byte_is_corrupt_and_both_hashes_are_named(tmp_path: Path, member: str) -> None:
     shard = written(tmp_path)
     path = tmp_path / shard.name
-    where = json.loads((tmp_path / "base-000003.json").read_text())["records"][2]["members"][member]
+    row = index_of(tmp_path, shard.name)[2]
+    digest = row[f"{member}.sha256"].tobytes().hex()
     content = bytearray(path.read_bytes())
-    content[where["offset"] + where["length"] // 2] ^= 1
+    content[row[f"{member}.offset"] + row[f"{member}.length"] // 2] ^= 1
     path.write_bytes(content)
     reader = reader_of(tmp_path)
-    with pytest.raises(ShardCorrupt, match=rf"base-000003\.tar: {member}.*{where['sha256'][:12]}.* stored, .*computed"):
+    with pytest.raises(ShardCorrupt, match=rf"base-000003\.tar: {member}.*{digest[:12]}.* stored, .*computed"):
         reader.read(shard, 2)
     assert equal(reader.read(shard, 1), record_of("base", 1))
     assert equal(reader.read(shard, 3), record_of("base", 3))
@@ -207,14 +212,18 @@ def test_a_tar_cut_at_a_members_boundary_is_noticed(tmp_path: Path) -> None:
     assert equal(reader.read(shard, 2), record_of("base", 2))
     with pytest.raises(ShardCorrupt):
         reader.read(shard, 3)
-    assert WebDatasetWriter(Folder(tmp_path), "png").finished("base", 3, 5) is None
+    assert writer_to(tmp_path).finished("base", 3, 5) is None
 
 
-def test_a_changed_sidecar_is_corrupt(tmp_path: Path) -> None:
+def test_a_changed_index_is_corrupt(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    sidecar = tmp_path / "base-000003.json"
-    sidecar.write_bytes(sidecar.read_bytes().replace(b'"y":2', b'"y":3'))
-    with pytest.raises(ShardCorrupt, match=rf"base-000003\.json.*{shard.sidecar_sha256[:12]}.* stored"):
+    index = tmp_path / "base-000003.npy"
+    rows = index_of(tmp_path, shard.name)
+    rows["y"][1] = 3
+    content = index.read_bytes()
+    start = content.index(b"\n") + 1
+    index.write_bytes(content[:start] + rows.tobytes() + content[start + rows.nbytes :])
+    with pytest.raises(ShardCorrupt, match=r"base-000003\.npy.* stored"):
         reader_of(tmp_path).info(shard, 0)
 
 
@@ -222,49 +231,49 @@ def test_lost_files_are_named(tmp_path: Path) -> None:
     shard = written(tmp_path)
     (tmp_path / shard.name).unlink()
     reader = reader_of(tmp_path)
-    assert reader.info(shard, 1) == record_of("base", 1).info, "the sidecar alone says this"
+    assert reader.info(shard, 1) == record_of("base", 1).info, "the index alone says this"
     with pytest.raises(CacheError, match=r"base-000003\.tar: shard cannot be read \(No such file"):
         reader.read(shard, 1)
-    (tmp_path / "base-000003.json").unlink()
-    with pytest.raises(CacheError, match=r"base-000003\.json: sidecar cannot be read \(No such file"):
+    (tmp_path / "base-000003.npy").unlink()
+    with pytest.raises(CacheError, match=r"base-000003\.npy: index cannot be read \(No such file"):
         reader_of(tmp_path).info(shard, 1)
 
 
-def test_a_sidecar_of_another_kind_is_no_sidecar(tmp_path: Path) -> None:
+def test_another_file_is_no_index(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    (tmp_path / "base-000003.json").write_bytes(b"{}")
-    shard = shard.model_copy(update={"sidecar_sha256": hashlib.sha256(b"{}").hexdigest()})
-    with pytest.raises(CacheError, match="not a sidecar"):
+    (tmp_path / "base-000003.npy").write_bytes(b"{}")
+    shard = shard.model_copy(update={"index_sha256": hashlib.sha256(b"{}").hexdigest()})
+    with pytest.raises(CacheError, match=r"base-000003\.npy: sha256"):
         reader_of(tmp_path).info(shard, 1)
 
 
 def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    writer = WebDatasetWriter(Folder(tmp_path), "png")
+    writer = writer_to(tmp_path)
     assert writer.finished("base", 3, 5) == shard
     assert writer.finished("base", 3, 6) is None
     assert writer.finished("base", 4, 5) is None
     assert writer.finished("zoom_in", 3, 5) is None
 
 
-@pytest.mark.parametrize("damage", ["no sidecar", "no shard", "longer shard", "broken sidecar", "empty sidecar"])
+@pytest.mark.parametrize("damage", ["no index", "no shard", "longer shard", "broken index", "empty index"])
 def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
-    shard, sidecar = tmp_path / written(tmp_path).name, tmp_path / "base-000003.json"
-    if damage == "no sidecar":
-        sidecar.unlink()
+    shard, index = tmp_path / written(tmp_path).name, tmp_path / "base-000003.npy"
+    if damage == "no index":
+        index.unlink()
     elif damage == "no shard":
         shard.unlink()
     elif damage == "longer shard":
         shard.write_bytes(shard.read_bytes() + b"\0")
     else:
-        sidecar.write_bytes(sidecar.read_bytes()[:100] if damage == "broken sidecar" else b"")
-    assert WebDatasetWriter(Folder(tmp_path), "png").finished("base", 3, 5) is None
+        index.write_bytes(index.read_bytes()[:100] if damage == "broken index" else b"")
+    assert writer_to(tmp_path).finished("base", 3, 5) is None
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    writer = WebDatasetWriter(Folder(tmp_path), "png")
+    writer = writer_to(tmp_path)
 
-    def two_and_then_none() -> Iterator[EncodedRecord]:
+    def two_and_then_none() -> Iterator[Packed]:
         yield from [writer.encode(record_of("base", n)) for n in range(2)]
         raise OSError("disk full")
 
@@ -276,7 +285,9 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_keys_differ_where_only_the_position_does(tmp_path: Path) -> None:
     """The same image twice, as a copy under another name, gives equal hashes and crop numbers."""
     record = record_of("base", 0)
-    twin = replace(record, info=record.info.model_copy(update={"key": record_of("base", 1).info.key}))
-    writer = WebDatasetWriter(Folder(tmp_path), "png")
-    shard = writer.write("base", 0, [writer.encode(record), writer.encode(twin)])
+    twin = replace(
+        record, info=record.info.model_copy(update={"key": f"{NUMBER * PER_SHARD + 1:08d}" + record.info.key[8:]})
+    )
+    writer = writer_to(tmp_path)
+    shard = writer.write("base", NUMBER, [writer.encode(record), writer.encode(twin)])
     assert equal(reader_of(tmp_path).read(shard, 1), twin)

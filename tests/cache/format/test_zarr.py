@@ -1,7 +1,6 @@
 """Zarr shards: what the zarr package reads from them and writes itself, their bytes, and how damage shows."""
 
 import hashlib
-import json
 import os
 import shutil
 import warnings
@@ -12,44 +11,43 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from tests.cache.format.test_tar import equal, layout_of, record_of
-from tests.cache.samples import build_job, files_of, same
+from tests.cache.format.test_tar import equal, header_with, record_of
+from tests.cache.samples import build_job, files_of, index_of, same
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
 from dukd_cache.check import verify
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
-from dukd_cache.format.choice import whole_shards
-from dukd_cache.format.layout import Kind
-from dukd_cache.format.manifest import CODECS, DTYPES, VIEWS, Codec, Dtype, Encoding, ShardInfo, Store, View
+from dukd_cache.format.codecs import CODECS, Store, decode
+from dukd_cache.format.container import Packed
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.zarr import EncodedRecord, ZarrReader, ZarrWriter
-from dukd_cache.format.zarr_format import decode_chunk, encode_chunk
+from dukd_cache.format.record import DTYPES, Array, Dtype
+from dukd_cache.format.shards import ShardReader, ShardWriter, whole_shards
 from dukd_cache.places.folder import Folder
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
-PER_SHARD: dict[View, int] = {"base": 7, "zoom_in": 7, "zoom_out": 7}
+
+def writer_to(root: Path, codec: str = "blosc", **kind: Any) -> ShardWriter:
+    return ShardWriter(Folder(root), header_with(codec=codec, store="zarr", **kind))
 
 
-def encoding_of(codec: Codec = "blosc", dtype: Dtype = "uint8") -> Encoding:
-    return Encoding(store="zarr", codec=codec, dtype=dtype, shard_records=PER_SHARD)
-
-
-def written(root: Path, view: View = "base", codec: Codec = "blosc", count: int = 5, **kind: Any) -> ShardInfo:
+def written(root: Path, view: str = "base", codec: str = "blosc", count: int = 5, **kind: Any) -> ShardInfo:
     root.mkdir(exist_ok=True)
-    writer = ZarrWriter(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+    writer = writer_to(root, codec, **kind)
     return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
 
 
-def reader_of(root: Path, codec: Codec = "blosc", **kind: Any) -> ZarrReader:
-    return ZarrReader(Folder(root), encoding_of(codec, kind.get("dtype", "uint8")), layout_of(**kind))
+def reader_of(root: Path, codec: str = "blosc", **kind: Any) -> ShardReader:
+    return ShardReader(Folder(root), header_with(codec=codec, store="zarr", **kind))
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("view", VIEWS)
-def test_records_come_back_in_any_order(tmp_path: Path, view: View, dtype: Dtype, codec: Codec) -> None:
+def test_records_come_back_in_any_order(tmp_path: Path, view: str, dtype: Dtype, codec: str) -> None:
     shard = written(tmp_path, view, codec, dtype=dtype)
     reader = reader_of(tmp_path, codec, dtype=dtype)
     for index in (4, 0, 2, 2, 1, 3):
@@ -69,22 +67,22 @@ def test_the_shard_is_described_truly(tmp_path: Path) -> None:
     shard = written(tmp_path)
     files = files_of(tmp_path)
     names = [f"base/{array}/c/3/0/0/0" for array in ("input", "teacher", "truth")]
-    assert sorted(files) == ["base-000003.json", *names]
+    assert sorted(files) == ["base-000003.npy", *names]
     assert (shard.name, shard.view, shard.records) == ("base-000003", "base", 5)
     together = b"".join(files[name] for name in names)
     assert (shard.bytes, shard.sha256) == (len(together), hashlib.sha256(together).hexdigest())
-    assert shard.sidecar_sha256 == hashlib.sha256(files["base-000003.json"]).hexdigest()
-    for position, entry in enumerate(json.loads(files["base-000003.json"])["records"]):
-        assert entry["info"] == record_of("base", position).info.model_dump()
-        for array, where in entry["members"].items():
-            chunk = files[f"base/{array}/c/3/0/0/0"][where["offset"] : where["offset"] + where["length"]]
-            assert hashlib.sha256(chunk).hexdigest() == where["sha256"]
+    assert files["base-000003.npy"].endswith(bytes.fromhex(shard.index_sha256))
+    for row in index_of(tmp_path, shard.name):
+        for array in ("input", "teacher", "truth"):
+            start, length = row[f"{array}.offset"], row[f"{array}.length"]
+            chunk = files[f"base/{array}/c/3/0/0/0"][start : start + length]
+            assert hashlib.sha256(chunk).digest() == row[f"{array}.sha256"].tobytes()
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_zarr_package_opens_a_cache_and_reads_the_same(
-    photos: Path, teacher_file: Path, tmp_path: Path, codec: Codec, dtype: Dtype
+    photos: Path, teacher_file: Path, tmp_path: Path, codec: str, dtype: Dtype
 ) -> None:
     job.run(*build_job(photos, tmp_path / "c", teacher_file, store="zarr", codec=codec, dtype=dtype, base=2))
     cache = Cache(tmp_path / "c")
@@ -92,7 +90,7 @@ def test_the_zarr_package_opens_a_cache_and_reads_the_same(
         warnings.simplefilter("error")
         group = zarr.open_group(tmp_path / "c", mode="r")
         assert sorted(name for name, _ in group.members()) == sorted(VIEWS)
-    assert group.attrs["dukd_cache"] == cache.manifest.model_dump(mode="json", exclude={"shards"})
+    assert group.attrs["dukd_cache"] == cache.manifest.header.model_dump(mode="json")
     plain = zarr.open_group(tmp_path / "c", mode="r", use_consolidated=False)
     for view in VIEWS:
         assert sorted(plain[view].array_keys()) == sorted(  # type: ignore[union-attr]
@@ -104,7 +102,7 @@ def test_the_zarr_package_opens_a_cache_and_reads_the_same(
             y, x = ("input_y", "input_x") if name == "input" else ("y", "x")
             assert array.metadata.dimension_names == ("record", y, x, "channel")  # type: ignore[union-attr]
             assert array.chunks == (1, *array.shape[1:])
-            expected = np.stack([getattr(cache.read(view, index), name) for index in range(cache.count(view))])
+            expected = np.stack([cache.read(view, index)[name] for index in range(cache.count(view))])
             assert same(np.asarray(array[:]), expected)
             assert same(np.asarray(group[f"{view}/{name}"][1]), expected[1])  # type: ignore[index]
 
@@ -117,7 +115,7 @@ def test_the_files_are_those_that_the_zarr_package_writes(
     root = many_shards[store]
     ours = files_of(root)
     for view, name, side, before in [("base", "teacher", 24, ""), ("zoom_out", "input", 6, "input_")]:
-        pixels = np.stack([getattr(Cache(root).read(view, n), name) for n in range(Cache(root).count(view))])  # type: ignore[arg-type]
+        pixels = np.stack([Cache(root).read(view, n)[name] for n in range(Cache(root).count(view))])  # type: ignore[arg-type]
         codec = zarr.codecs.BloscCodec(
             cname="zstd", clevel=3, shuffle="bitshuffle", typesize=1, blocksize=side * side * 3
         )
@@ -141,7 +139,7 @@ def test_the_files_are_those_that_the_zarr_package_writes(
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
-def test_equal_records_give_equal_bytes(tmp_path: Path, codec: Codec) -> None:
+def test_equal_records_give_equal_bytes(tmp_path: Path, codec: str) -> None:
     written(tmp_path / "one", codec=codec)
     written(tmp_path / "two", codec=codec)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
@@ -151,12 +149,13 @@ def test_equal_records_give_equal_bytes(tmp_path: Path, codec: Codec) -> None:
 def test_one_changed_byte_is_corrupt_and_both_hashes_are_named(tmp_path: Path, array: str) -> None:
     shard = written(tmp_path)
     path = tmp_path / f"base/{array}/c/3/0/0/0"
-    where = json.loads((tmp_path / "base-000003.json").read_text())["records"][2]["members"][array]
+    row = index_of(tmp_path, shard.name)[2]
+    digest = row[f"{array}.sha256"].tobytes().hex()
     content = bytearray(path.read_bytes())
-    content[where["offset"] + where["length"] // 2] ^= 1
+    content[row[f"{array}.offset"] + row[f"{array}.length"] // 2] ^= 1
     path.write_bytes(content)
     reader = reader_of(tmp_path)
-    with pytest.raises(ShardCorrupt, match=rf"{array}/c/3/0/0/0: .*{where['sha256'][:12]}.* stored, .*computed"):
+    with pytest.raises(ShardCorrupt, match=rf"{array}/c/3/0/0/0: .*{digest[:12]}.* stored, .*computed"):
         reader.read(shard, 2)
     assert equal(reader.read(shard, 1), record_of("base", 1))
 
@@ -169,41 +168,39 @@ def test_what_zarr_reads_as_zeros_is_refused_here(tmp_path: Path, what: str) -> 
     if what == "file":
         path.unlink()
     else:
-        os.truncate(
-            path, json.loads((tmp_path / "base-000003.json").read_text())["records"][4]["members"]["truth"]["offset"]
-        )
+        os.truncate(path, int(index_of(tmp_path, shard.name)[4]["truth.offset"]))
     with pytest.raises(CacheError, match="truth/c/3/0/0/0"):
         reader_of(tmp_path).read(shard, 4)
 
 
 def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
     shard = written(tmp_path)
-    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
+    writer = writer_to(tmp_path)
     assert writer.finished("base", 3, 5) == shard
     assert writer.finished("base", 3, 6) is None
     assert writer.finished("base", 4, 5) is None
     assert writer.finished("zoom_in", 3, 5) is None
 
 
-@pytest.mark.parametrize("damage", ["no sidecar", "no array", "longer array", "cut array", "broken sidecar"])
+@pytest.mark.parametrize("damage", ["no index", "no array", "longer array", "cut array", "broken index"])
 def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
     written(tmp_path)
-    array, sidecar = tmp_path / "base/teacher/c/3/0/0/0", tmp_path / "base-000003.json"
-    if damage == "no sidecar":
-        sidecar.unlink()
+    array, index = tmp_path / "base/teacher/c/3/0/0/0", tmp_path / "base-000003.npy"
+    if damage == "no index":
+        index.unlink()
     elif damage == "no array":
         array.unlink()
-    elif damage == "broken sidecar":
-        sidecar.write_bytes(sidecar.read_bytes()[:100])
+    elif damage == "broken index":
+        index.write_bytes(index.read_bytes()[:100])
     else:
         os.truncate(array, array.stat().st_size + (1 if damage == "longer array" else -16))
-    assert ZarrWriter(Folder(tmp_path), encoding_of(), layout_of()).finished("base", 3, 5) is None
+    assert writer_to(tmp_path).finished("base", 3, 5) is None
 
 
 def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
-    writer = ZarrWriter(Folder(tmp_path), encoding_of(), layout_of())
+    writer = writer_to(tmp_path)
 
-    def two_and_then_none() -> Iterator[EncodedRecord]:
+    def two_and_then_none() -> Iterator[Packed]:
         yield from [writer.encode(record_of("base", n)) for n in range(2)]
         raise OSError("disk full")
 
@@ -214,23 +211,25 @@ def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_chunks_of_another_kind_are_refused(codec: Codec, dtype: Dtype) -> None:
+def test_chunks_of_another_kind_are_refused(codec: str, dtype: Dtype) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (8, 8, 3)).astype(dtype)
-    content = encode_chunk(pixels, codec)
-    assert same(decode_chunk(content, codec, Kind(8, dtype)), pixels)
-    for wrong in (Kind(9, dtype), Kind(1024, dtype)):
+    chosen = CODECS["zarr"][codec]
+    content = chosen.encode(pixels, False)
+    assert same(decode(chosen, content, Array(side=8, dtype=dtype)), pixels)
+    for wrong in (9, 1024):
         with pytest.raises(ValueError, match="bytes of pixels"):
-            decode_chunk(content, codec, wrong)
+            decode(chosen, content, Array(side=wrong, dtype=dtype))
     for damaged in (b"", content[:10], content[:-1], content + b"\0"):
         with pytest.raises(ValueError, match="bytes"):
-            decode_chunk(damaged, codec, Kind(8, dtype))
+            decode(chosen, damaged, Array(side=8, dtype=dtype))
 
 
 def test_a_damaged_blosc_chunk_is_refused() -> None:
-    content = bytearray(encode_chunk(np.zeros((8, 8, 3), np.uint8), "blosc"))
+    chosen = CODECS["zarr"]["blosc"]
+    content = bytearray(chosen.encode(np.zeros((8, 8, 3), np.uint8), False))
     content[16:] = bytes(len(content) - 16)
     with pytest.raises(ValueError, match="decompression"):
-        decode_chunk(bytes(content), "blosc", Kind(8, "uint8"))
+        decode(chosen, bytes(content), Array(side=8, dtype="uint8"))
 
 
 class TestCommand:
@@ -248,7 +247,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(("store", "codec"), [("zarr", "webp"), ("zarr", "png"), ("webdataset", "blosc")])
     def test_a_codec_that_the_store_lacks(
-        self, photos: Path, dukd_cache: Command, tmp_path: Path, store: Store, codec: Codec
+        self, photos: Path, dukd_cache: Command, tmp_path: Path, store: Store, codec: str
     ) -> None:
         words = ("--hr", photos, "--scale", 2, "--patch", 12, "--out", tmp_path / "c", "--store", store)
         ended = dukd_cache("build", *words, "--codec", codec)
@@ -263,9 +262,10 @@ def test_whole_shards_are_known_without_a_manifest(
     found = manifest.read(Folder(many_shards[store]))
     root = shutil.copytree(many_shards[store], tmp_path / "c")
     (root / "manifest.json").unlink()
-    (root / "base-000001.json").unlink()
-    (root / "base-notes.json").write_text("{}")
-    assert list(whole_shards(Folder(root), found)) == [found.shards[0], *found.shards[2:]]
+    (root / "base-000001.npy").unlink()
+    (root / "base-notes.npy").write_text("{}")
+    shards = [shard for shard, _ in whole_shards(Folder(root), found)]
+    assert shards == [found.shards[0], *found.shards[2:]]
 
 
 def test_dimensions_of_one_name_are_of_one_length(many_shards: dict[Store, Path]) -> None:

@@ -14,8 +14,8 @@ from tests.object_store import Bucket, Faults, environment, found_at, unreliable
 
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
-from dukd_cache.format.manifest import VIEWS
 from dukd_cache.format.reader import Cache, Reading
+from dukd_cache.plan.views import VIEWS
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cache.samples import crop_spec
 
-from dukd_cache.format.manifest import VIEWS, CropSpec, View
+from dukd_cache.format.manifest import shard_ranges
 from dukd_cache.pictures.sources import SourceImage
-from dukd_cache.plan.crops import Crop, Plan, box_side, shard_ranges, smallest_image
+from dukd_cache.plan.crops import Crop, CropSpec, Plan, smallest_image
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import ImageError
 
 
@@ -19,37 +22,27 @@ def source(number: int, width: int = 97, height: int = 131, name: str = "") -> S
     return SourceImage(name, Path("hr", name), hashlib.sha256(b"%d" % number).hexdigest(), width, height, None)
 
 
-def crop_spec(scale: int = 2, patch: int = 12, zoom_out_patch: int | None = None, **changes: int) -> CropSpec:
-    """All views; zoom-out's input as the command chooses it."""
-    return CropSpec.model_validate(
-        {
-            "scale": scale,
-            "patch": patch,
-            "zoom_out_patch": zoom_out_patch or max(1, patch // scale),
-            "base": 5,
-            "zoom_in": 4,
-            "zoom_out": 3,
-            "seed": 0,
-        }
-        | changes
-    )
+Asked = dict[str, Any]
+"""Arguments of `crop_spec`."""
 
 
-def crops_of(plan: Plan, view: View) -> list[Crop]:
+def crops_of(plan: Plan, name: str) -> list[Crop]:
+    view = plan.spec.view(name)
     return list(plan.crops(view, 0, plan.total(view)))
 
 
-def places(plan: Plan, view: View) -> dict[tuple[str, int], tuple[int, int]]:
+def places(plan: Plan, view: str) -> dict[tuple[str, int], tuple[int, int]]:
     """(content hash, which crop) → where."""
     return {(crop.image.sha256, crop.index): (crop.x, crop.y) for crop in crops_of(plan, view)}
 
 
-specs = st.builds(
-    crop_spec,
-    scale=st.sampled_from([2, 3, 4]),
-    patch=st.integers(1, 40),
-    zoom_out_patch=st.none() | st.integers(1, 12),
-    seed=st.integers(-3, 2**70),
+specs = st.fixed_dictionaries(
+    {
+        "scale": st.sampled_from([2, 3, 4]),
+        "patch": st.integers(1, 40),
+        "zoom_out_patch": st.none() | st.integers(1, 12),
+        "seed": st.integers(-3, 2**70),
+    }
 )
 
 
@@ -88,27 +81,28 @@ def test_shard_ranges(total: int, per_shard: int, expected: list[range]) -> None
     ],
 )
 def test_box_and_smallest_image(
-    scale: int, patch: int, zoom_out_patch: int, view: View, side: int, smallest: int
+    scale: int, patch: int, zoom_out_patch: int, view: str, side: int, smallest: int
 ) -> None:
-    spec = crop_spec(scale, patch, zoom_out_patch)
-    assert box_side(spec, view) == side
-    assert smallest_image(spec, view) == smallest
+    found = crop_spec(scale, patch, zoom_out_patch).view(view)
+    assert found.box == side
+    assert smallest_image(found, scale) == smallest
 
 
-@given(spec=specs, number=st.integers(0, 99), more_x=st.integers(0, 30), more_y=st.integers(0, 30))
-def test_crops_lie_within_their_image(spec: CropSpec, number: int, more_x: int, more_y: int) -> None:
-    needed = max(smallest_image(spec, view) for view in VIEWS)
+@given(asked=specs, number=st.integers(0, 99), more_x=st.integers(0, 30), more_y=st.integers(0, 30))
+def test_crops_lie_within_their_image(asked: Asked, number: int, more_x: int, more_y: int) -> None:
+    spec = crop_spec(**asked)
+    needed = max(smallest_image(view, spec.scale) for view in spec.views)
     image = source(number, needed + more_x, needed + more_y)
     plan = Plan((image,), spec)
     lr_width, lr_height = image.width // spec.scale, image.height // spec.scale
-    for view in VIEWS:
-        found = crops_of(plan, view)
-        assert [crop.index for crop in found] == list(range(spec.count(view)))
-        factor = spec.scale if view == "zoom_in" else 1
+    for view in spec.views:
+        found = crops_of(plan, view.name)
+        assert [crop.index for crop in found] == list(range(view.crops))
+        factor = spec.scale if view.name == "zoom_in" else 1
         for crop in found:
             assert (crop.view, crop.image) == (view, image)
-            assert 0 <= crop.x <= lr_width * factor - box_side(spec, view)
-            assert 0 <= crop.y <= lr_height * factor - box_side(spec, view)
+            assert 0 <= crop.x <= lr_width * factor - view.box
+            assert 0 <= crop.y <= lr_height * factor - view.box
 
 
 def test_every_place_is_reached() -> None:
@@ -123,7 +117,7 @@ def test_every_place_is_reached() -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 @given(numbers=st.lists(st.integers(0, 20), min_size=1, max_size=6, unique=True), seed=st.integers(0, 9))
-def test_other_images_move_no_crop(view: View, numbers: list[int], seed: int) -> None:
+def test_other_images_move_no_crop(view: str, numbers: list[int], seed: int) -> None:
     spec = crop_spec(seed=seed)
     alone = places(Plan((source(3),), spec), view)
     together = places(Plan(tuple(source(n) for n in {*numbers, 3}), spec), view)
@@ -131,14 +125,14 @@ def test_other_images_move_no_crop(view: View, numbers: list[int], seed: int) ->
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_larger_count_extends_the_smaller(view: View) -> None:
+def test_a_larger_count_extends_the_smaller(view: str) -> None:
     images = (source(0), source(1))
     few, many = (Plan(images, crop_spec(base=n, zoom_in=n, zoom_out=n)) for n in (3, 10))
     assert places(few, view).items() < places(many, view).items()
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_seed_and_content_move_crops_but_names_do_not(view: View) -> None:
+def test_seed_and_content_move_crops_but_names_do_not(view: str) -> None:
     images = (source(0, 400, 400),)
     here = places(Plan(images, crop_spec()), view)
     assert places(Plan(images, crop_spec(seed=1)), view) != here
@@ -153,25 +147,23 @@ def test_views_are_cut_at_different_places() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_window_of_the_stream_equals_a_slice_of_it(view: View) -> None:
+def test_a_window_of_the_stream_equals_a_slice_of_it(view: str) -> None:
     plan = Plan((source(0), source(1), source(2)), crop_spec())
-    everything = crops_of(plan, view)
-    assert len(everything) == plan.total(view) == 3 * plan.spec.count(view)
-    for start in range(plan.total(view) + 1):
-        for stop in range(start, plan.total(view) + 1):
-            assert list(plan.crops(view, start, stop)) == everything[start:stop]
+    everything, of = crops_of(plan, view), plan.spec.view(view)
+    assert len(everything) == plan.total(of) == 3 * of.crops
+    for start in range(plan.total(of) + 1):
+        for stop in range(start, plan.total(of) + 1):
+            assert list(plan.crops(of, start, stop)) == everything[start:stop]
 
 
-def followed(spec: CropSpec, message: str, default_zoom_out: bool) -> CropSpec | None:
-    """`spec` after doing what the message advises; None where it advises another image."""
+def followed(asked: Asked, message: str, default_zoom_out: bool) -> Asked | None:
+    """`asked` after doing what the message advises; None where it advises another image."""
     if found := re.search(r"use --patch (\d+) or less", message):
-        patch = int(found[1])
-        changes = {"patch": patch} | ({"zoom_out_patch": max(1, patch // spec.scale)} if default_zoom_out else {})
-        return spec.model_copy(update=changes)
+        return asked | {"patch": int(found[1])} | ({"zoom_out_patch": None} if default_zoom_out else {})
     if found := re.search(r"use --zoom-out-patch (\d+) or less", message):
-        return spec.model_copy(update={"zoom_out_patch": int(found[1])})
+        return asked | {"zoom_out_patch": int(found[1])}
     if "use --zoom-out 0," in message:
-        return spec.model_copy(update={"zoom_out": 0})
+        return asked | {"zoom_out": 0}
     assert "use a larger image," in message
     return None
 
@@ -194,51 +186,49 @@ def refusal(spec: CropSpec, *images: SourceImage) -> str:
     ],
 )
 def test_one_step_of_the_remedy_is_enough_and_no_larger_patch_would_be(
-    view: View, counts: dict[str, int], remedy: str
+    view: str, counts: dict[str, int], remedy: str
 ) -> None:
-    image, spec = source(0, 120, 99), crop_spec(4, 200, **counts)
-    message = refusal(spec, image)
+    image, asked = source(0, 120, 99), {"scale": 4, "patch": 200, **counts}
+    message = refusal(crop_spec(**asked), image)
     assert f"{image.path}: 120×99 pixels" in message
     assert f"view {view} needs" in message
     assert remedy in message
-    accepted = followed(spec, message, default_zoom_out=True)
+    accepted = followed(asked, message, default_zoom_out=True)
     assert accepted is not None
-    assert not refusal(accepted, image)
+    assert not refusal(crop_spec(**accepted), image)
     field = "zoom_out_patch" if view == "zoom_out" else "patch"
-    assert refusal(accepted.model_copy(update={field: getattr(accepted, field) + 1}), image)
+    assert refusal(crop_spec(**accepted | {field: accepted[field] + 1}), image)
 
 
 @given(
-    spec=specs,
+    asked=specs,
     default_zoom_out=st.booleans(),
-    dropped=st.sets(st.sampled_from(VIEWS), max_size=2),
+    dropped=st.sets(st.sampled_from([*VIEWS]), max_size=2),
     sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4),
 )
 def test_following_the_remedies_ends_in_an_accepted_plan(
-    spec: CropSpec, default_zoom_out: bool, dropped: set[View], sizes: list[tuple[int, int]]
+    asked: Asked, default_zoom_out: bool, dropped: set[str], sizes: list[tuple[int, int]]
 ) -> None:
     """Each message serves for all images at once, so there is at most one for each view."""
-    spec = spec.model_copy(update=dict.fromkeys(dropped, 0))
-    if default_zoom_out:
-        spec = spec.model_copy(update={"zoom_out_patch": max(1, spec.patch // spec.scale)})
+    asked = asked | dict.fromkeys(dropped, 0) | ({"zoom_out_patch": None} if default_zoom_out else {})
     images = [source(n, width, height) for n, (width, height) in enumerate(sizes)]
     for _ in VIEWS:
-        message = refusal(spec, *images)
+        message = refusal(crop_spec(**asked), *images)
         if not message:
             break
         assert "\n" not in message
-        mended = followed(spec, message, default_zoom_out)
+        mended = followed(asked, message, default_zoom_out)
         if mended is None:
-            assert min(map(min, sizes)) < spec.scale, "no patch at all fits into such an image"
+            assert min(map(min, sizes)) < asked["scale"], "no patch at all fits into such an image"
             return
-        spec = mended
-    assert not refusal(spec, *images)
+        asked = mended
+    assert not refusal(crop_spec(**asked), *images)
 
 
 def test_images_of_just_the_needed_size_are_accepted() -> None:
     for view in VIEWS:
         spec = crop_spec(3, 20, 9, **{other: 0 for other in VIEWS if other != view})
-        side = smallest_image(spec, view)
+        side = smallest_image(spec.view(view), 3)
         assert not refusal(spec, source(0, side, side))
         assert refusal(spec, source(0, side - 1, side + 9))
         assert refusal(spec, source(0, side + 9, side - 1))

@@ -10,6 +10,7 @@ from tests.object_store import Bucket, Faults, found_at, unreliable
 
 from dukd_cache.system.errors import PlaceError
 from dukd_train.core.run import run
+from dukd_train.data import residency
 from dukd_train.keeping.run_folder import WEIGHTS
 from dukd_train.settings import TrainConfig
 
@@ -20,6 +21,7 @@ DATA = {"resident": {"resident": "memory"}, "streamed": {"resident": "no", "work
 def elsewhere(bucket: Bucket, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The small cache in the bucket; copies are kept in a folder of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(residency, "shared_memory", lambda: None)  # where another test may have the same records
     for name, content in files_of(cache_folder).items():
         bucket.put(f"cache/{name}", content)
     return bucket.address("cache")

@@ -18,9 +18,9 @@ from tests.conftest import PROJECT
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.format.manifest import VIEWS, View
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
+from dukd_cache.plan.views import VIEWS
 from dukd_train.core import checkpoint
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World
@@ -48,7 +48,7 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     rows, _ = open_rows(cache, {view: names for view, names in targets.items() if names}, config.data, CPU)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, 2, config.student.settings)
-    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed)
+    order = Order(cache.manifest, config.batch, config.patch, config.seed)
     batches = Batches(rows, order, config.augment, CPU)
     training = Training(config, student, batches, terms, World(CPU), cache.digest, 0.0)
     out.mkdir()
@@ -79,12 +79,12 @@ class ByHand:
         self.second = [torch.zeros_like(value) for value in self.values]
         self.records = {view: [cache.read(view, i) for i in range(cache.count(view))] for view in VIEWS}
 
-    def pixels(self, view: View, name: str) -> Tensor:
+    def pixels(self, view: str, name: str) -> Tensor:
         """All records' input, teacher or truth in [0,1]."""
-        levels_NHWC = np.stack([getattr(record, name) for record in self.records[view]])
+        levels_NHWC = np.stack([record[name] for record in self.records[view]])
         return torch.from_numpy(levels_NHWC).permute(0, 3, 1, 2).float() / 255
 
-    def answers(self, view: View) -> Tensor:
+    def answers(self, view: str) -> Tensor:
         """F⁻¹(S(F(x))) of all records, F being always the same."""
         x = self.pixels(view, "input")
         if view == "base":

@@ -16,10 +16,11 @@ from tests.train.conftest import photo_like
 from torch import Tensor
 
 from dukd_cache import networks
-from dukd_cache.format.manifest import VIEWS, Dtype, View
 from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Dtype
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.symmetries import STEPS
+from dukd_cache.plan.views import VIEWS
 from dukd_train.core.run import run
 from dukd_train.data.augment import draw
 from dukd_train.data.order import Order
@@ -48,9 +49,9 @@ def pictures(images_HWC: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(images_HWC)).permute(0, 3, 1, 2).float() / 255
 
 
-def cut(cache: Cache, hr: Path, view: View, index: int) -> tuple[np.ndarray, np.ndarray]:
+def cut(cache: Cache, hr: Path, view: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Input and truth of a record, cut anew out of its image; zoom_in has no truth."""
-    info, spec = cache.info(view, index), cache.manifest.spec
+    info, spec = cache.info(view, index), cache.manifest
     image, s, p = np.asarray(Image.open(hr / info.image)), spec.scale, spec.patch
     if view == "zoom_in":
         return image[info.y : info.y + p, info.x : info.x + p], np.zeros(0)
@@ -63,10 +64,10 @@ def cut(cache: Cache, hr: Path, view: View, index: int) -> tuple[np.ndarray, np.
 def steps_of(config: TrainConfig, hr: Path) -> Iterator[Crops]:
     """What a run with `config` reads and draws, taken from the images."""
     cache = Cache(config.cache)
-    order = Order(cache.manifest.spec, config.batch, None, config.seed)
+    order = Order(cache.manifest, config.batch, None, config.seed)
     for step in range(config.steps):
-        crops: dict[View, list[tuple[np.ndarray, np.ndarray]]] = {}
-        turns: dict[View, list[Turn]] = {}
+        crops: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        turns: dict[str, list[Turn]] = {}
         for view in VIEWS:
             picks, rng = order.draw(view, step, cache.count(view))
             crops[view] = [cut(cache, hr, view, int(index)) for index in picks.indices]

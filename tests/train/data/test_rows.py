@@ -20,7 +20,7 @@ def test_rows_are_what_the_cache_holds(cache: Cache) -> None:
             record = cache.read(view, index)
             assert np.array_equal(rows.input[index].numpy(), record.input)
             for name in targets:
-                assert np.array_equal(rows.targets[name][index].numpy(), getattr(record, name))
+                assert np.array_equal(rows.targets[name][index].numpy(), record[name])
 
 
 def test_only_what_is_asked_for_is_kept(cache: Cache) -> None:

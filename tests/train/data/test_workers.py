@@ -44,7 +44,7 @@ class Deadly(StreamedRows):
 
 
 def order_of(cache: Cache) -> Order:
-    return Order(cache.manifest.spec, batch=4, patch=None, seed=0)
+    return Order(cache.manifest, batch=4, patch=None, seed=0)
 
 
 def alive(pid: int) -> bool:

@@ -72,8 +72,7 @@ def test_decoded_bytes_are_those_of_the_records(cache: Cache, float16_cache: Cac
         total = 0
         for view in each.views:
             record = each.read(view, 0)
-            arrays = [part for part in (record.input, record.teacher, record.truth) if part is not None]
-            total += each.count(view) * sum(array.nbytes for array in arrays)
+            total += each.count(view) * sum(array.nbytes for array in record.values())
         assert total <= decoded_bytes(each) < total + 1000  # aligned
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dukd_cache.format.manifest import View
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import AUTOCAST, compile_in_place
 from dukd_train.core.parallel import World
@@ -42,7 +41,7 @@ class Learner:
         self._buffers = list(zip(self.averaged.module.buffers(), student.module.buffers(), strict=True))
         student.module.train()
 
-    def step(self, batch: Mapping[View, Batch], rate: float, decay: float) -> dict[str, Tensor]:
+    def step(self, batch: Mapping[str, Batch], rate: float, decay: float) -> dict[str, Tensor]:
         """One step at learning rate `rate`, then averaged ← decay·averaged + (1 − decay)·student.
 
         Returns the terms of the loss, without their weights, on the device: nothing here waits for it.
@@ -114,10 +113,10 @@ def _optimizer(chosen: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     return kind(parameters, lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True)
 
 
-def _forward(student: Network, batch: Mapping[View, Batch]) -> dict[View, Tensor]:
+def _forward(student: Network, batch: Mapping[str, Batch]) -> dict[str, Tensor]:
     """The student's outputs; views whose inputs have one size go through it together."""
     sizes = {view: part.input.shape[-1] for view, part in batch.items()}
-    outputs: dict[View, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     for size in dict.fromkeys(sizes.values()):
         views = [view for view in batch if sizes[view] == size]
         inputs = torch.cat([batch[view].input for view in views])

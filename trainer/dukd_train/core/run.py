@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from dukd_cache import networks
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
@@ -133,7 +132,7 @@ def _prepare(config: TrainConfig, world: World) -> _Prepared:
     terms = _terms(config, cache)
     order = _order(config, cache, terms, world)
     torch.manual_seed(config.seed)
-    student = networks.build(config.student.architecture, cache.manifest.spec.scale, config.student.settings)
+    student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
     if not world.leads:
         return _Prepared(cache, terms, order, student, Validator(Validation(), student.scale, world.device), [], [])
     validator, by = Validator(config.validation, student.scale, world.device), criterion(config.validation)
@@ -218,10 +217,10 @@ def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
         raise SettingError(f"method {config.method}: every part of its loss has weight 0")
     for name, term in terms.items():
         _refuse_missing(config.method, cache, name, term)
-    if config.scale not in (None, cache.manifest.spec.scale):
-        raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.spec.scale}")
-    if config.patch and config.patch > cache.manifest.spec.patch:
-        raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.spec.patch} pixels")
+    if config.scale not in (None, cache.manifest.scale):
+        raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.scale}")
+    if config.patch and config.patch > cache.manifest.patch:
+        raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.patch} pixels")
     return terms
 
 
@@ -234,6 +233,8 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
         raise SettingError(f"method {method}: {cache.root} holds pairs without a teacher; use method scratch")
     if term.to not in everywhere:
         raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('array', term.to, everywhere)}")
+    if term.view not in targets and term.view not in {each.view for each in KNOWN.values()}:
+        raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('view', term.view, targets)}")
     if term.view not in targets:
         option = f"build it with --{term.view.replace('_', '-')} N"
         raise SettingError(f"method {method}: {cache.root} has no view {term.view}; {option}, or set {off}")
@@ -242,16 +243,16 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
         raise SettingError(f"loss.{name}: records of {term.view} have no {term.to}, only {there}; set {off}")
 
 
-def _targets(terms: Mapping[str, Term]) -> dict[View, list[str]]:
+def _targets(terms: Mapping[str, Term]) -> dict[str, list[str]]:
     """What the terms of the loss read of each view."""
-    targets: dict[View, list[str]] = {}
+    targets: dict[str, list[str]] = {}
     for view, target in dict.fromkeys((term.view, term.to) for term in terms.values()):
         targets.setdefault(view, []).append(target)
     return targets
 
 
 def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
-    order = Order(cache.manifest.spec, config.batch, config.patch, config.seed, world.rank, world.size)
+    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size)
     for view in _targets(terms):
         order.side(view)  # refuses a patch that leaves nothing, before all is loaded
     return order

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.format.manifest import View
 from dukd_cache.pictures.symmetries import apply
 from dukd_cache.system.threads import on_one_core, prefetch
 from dukd_train.data.augment import draw
@@ -25,7 +24,7 @@ _BATCHES_AHEAD = 2
 class Batches:
     """The batch of every step, of every view that a method reads."""
 
-    rows: Mapping[View, Rows]
+    rows: Mapping[str, Rows]
     order: Order
     augment: Augment
     device: torch.device
@@ -33,22 +32,22 @@ class Batches:
     workers: int = 0
     """Processes that read ahead what is not in memory; 0: this one does."""
 
-    def at(self, step: int) -> dict[View, Batch]:
+    def at(self, step: int) -> dict[str, Batch]:
         """This process's share of the augmented batch of `step`, which is a pure function of (seed, step).
 
         Rank after rank, the shares are the batch that one process alone would train on.
         """
-        found: dict[View, Batch] = {}
+        found: dict[str, Batch] = {}
         for view, rows in self.rows.items():
             picks, rng = self.order.draw(view, step, len(rows))
             found[view] = self._augmented(view, rows.gather(picks), rng)
         return found
 
-    def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[View, Batch]], None, None]:
+    def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[str, Batch]], None, None]:
         """`at` of every step from `start` to `stop`, with its number, made ready while earlier ones are used."""
         return prefetch(on_one_core(self._in_order(range(start, stop))), _BATCHES_AHEAD)
 
-    def _in_order(self, steps: range) -> Generator[tuple[int, dict[View, Batch]], None, None]:
+    def _in_order(self, steps: range) -> Generator[tuple[int, dict[str, Batch]], None, None]:
         streamed = {view: rows for view, rows in self.rows.items() if isinstance(rows, StreamedRows)}
         if self.workers and streamed:
             with closing(read_ahead(streamed, self.order, steps, self.workers)) as found:
@@ -58,11 +57,11 @@ class Batches:
             for step in steps:
                 yield step, self.at(step)
 
-    def _received(self, view: View, step: int, pixels: Pixels) -> Batch:
+    def _received(self, view: str, step: int, pixels: Pixels) -> Batch:
         _, rng = self.order.draw(view, step, len(self.rows[view]))
         return self._augmented(view, pixels.batch(), rng)
 
-    def _augmented(self, view: View, found: Batch, rng: np.random.Generator) -> Batch:
+    def _augmented(self, view: str, found: Batch, rng: np.random.Generator) -> Batch:
         """On the device, augmented there."""
         how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
         return found.map(lambda images: apply(how, self._on_device(images)))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.terminal import progress, say, speaks
 from dukd_cache.system.threads import spread
@@ -23,7 +22,7 @@ class Decoded:
     """Arrays of all records of one view, one after another in a block of bytes."""
 
     cache: Cache
-    view: View
+    view: str
     targets: tuple[str, ...]
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]]
     """Shape [N,H,W,3], type and offset of `input` and the targets."""
@@ -59,9 +58,9 @@ class Decoded:
         arrays = self.of(block)
 
         def decode(index: int) -> None:
-            record = self.cache.read(self.view, index)
+            record = self.cache.read(self.view, index, tuple(arrays))
             for name, rows in arrays.items():
-                rows[index] = getattr(record, name)
+                rows[index] = record[name]
 
         count = self.cache.count(self.view)
         with (
@@ -81,13 +80,13 @@ class Decoded:
         return ResidentRows(tensors["input"], {name: tensors[name] for name in self.targets})
 
 
-def decoded(cache: Cache, view: View, targets: Sequence[str]) -> Decoded:
+def decoded(cache: Cache, view: str, targets: Sequence[str]) -> Decoded:
     """Of the records of `view`, of which `input` and `targets` are wanted."""
-    record, count = cache.read(view, 0), cache.count(view)
+    kinds, count = cache.manifest.view(view).arrays, cache.count(view)
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]] = {}
     size = 0
     for name in ("input", *targets):
-        pixels: np.ndarray = getattr(record, name)
-        arrays[name] = ((count, *pixels.shape), pixels.dtype, size)
-        size += -(-count * pixels.nbytes // _ALIGNMENT) * _ALIGNMENT
+        kind = kinds[name]
+        arrays[name] = ((count, *kind.shape), np.dtype(kind.dtype), size)
+        size += -(-count * kind.nbytes // _ALIGNMENT) * _ALIGNMENT
     return Decoded(cache, view, tuple(targets), arrays, size)

@@ -12,10 +12,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import CropSpec, View
+from dukd_cache.format.manifest import Header
 from dukd_cache.system.errors import SettingError
-
-_VIEW_STREAM: dict[View, int] = {"base": 0, "zoom_in": 1, "zoom_out": 2}
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class Order:
         SettingError: `batch` records cannot be shared evenly among `world` processes.
     """
 
-    spec: CropSpec
-    """Of the cache."""
+    cache: Header
+    """Which views there are."""
     batch: int
     """Records of a view in a step, in all processes together."""
     patch: int | None
@@ -61,7 +59,7 @@ class Order:
         share = self.batch // self.world
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def side(self, view: View) -> int:
+    def side(self, view: str) -> int:
         """Side of the inputs of `view` in training, in pixels.
 
         A smaller `patch` takes the same part of every view's input, rounded down. The authors make `zoom_out` from the
@@ -70,31 +68,32 @@ class Order:
         Raises:
             SettingError: no pixel would be left.
         """
-        cached = self.spec.input_side(view)
-        side = cached * self.patch // self.spec.patch if self.patch else cached
+        cached = self.cache.view(view).input_side
+        side = cached * self.patch // self.cache.patch if self.patch else cached
         if side == 0:
-            least = -(-self.spec.patch // cached)
+            least = -(-self.cache.patch // cached)
             raise SettingError(f"patch {self.patch}: leaves nothing of the inputs of {view}, take at least {least}")
         return side
 
-    def draw(self, view: View, step: int, count: int) -> tuple[Picks, np.random.Generator]:
+    def draw(self, view: str, step: int, count: int) -> tuple[Picks, np.random.Generator]:
         """What this process reads of the `count` records of `view` in `step`; the generator of what else is drawn.
 
         From the generator, too, draw for `batch` records, and take `mine`.
         """
-        chosen = positions(self.seed, view, step, self.batch, count)[self.mine]
-        rng = _generator(self.seed, 1 + _VIEW_STREAM[view], step)
-        side, cached = self.side(view), self.spec.input_side(view)
+        stream = self.cache.view(view).stream
+        chosen = positions(self.seed, stream, step, self.batch, count)[self.mine]
+        rng = _generator(self.seed, 1 + stream, step)
+        side, cached = self.side(view), self.cache.view(view).input_side
         corners = rng.integers(cached - side + 1, size=(self.batch, 2))[self.mine] if side < cached else None
         return Picks(chosen, corners, side), rng
 
 
-def positions(seed: int, view: View, step: int, batch: int, count: int) -> npt.NDArray[np.int64]:
+def positions(seed: int, stream: int, step: int, batch: int, count: int) -> npt.NDArray[np.int64]:
     """Which of `count` records `step` reads, int64 [batch]: every epoch is a new permutation of all of them."""
     wanted = np.arange(step * batch, (step + 1) * batch)
     epochs, places = np.divmod(wanted, count)
     return np.array(
-        [_permutation(seed, view, int(epoch), count)[place] for epoch, place in zip(epochs, places, strict=True)]
+        [_permutation(seed, stream, int(epoch), count)[place] for epoch, place in zip(epochs, places, strict=True)]
     )
 
 
@@ -104,8 +103,8 @@ def step_seed(seed: int, step: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _permutation(seed: int, view: View, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    return _generator(seed, 1001 + _VIEW_STREAM[view], epoch).permutation(count)
+def _permutation(seed: int, stream: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return _generator(seed, 1001 + stream, epoch).permutation(count)
 
 
 def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:

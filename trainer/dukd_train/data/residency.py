@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 
-from dukd_cache.format.manifest import View
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.memory import free_device_memory, free_memory
@@ -80,8 +79,8 @@ def workers(data: Data, processes: int = 1) -> int:
 
 
 def open_rows(
-    cache: Cache, targets: Mapping[View, Sequence[str]], data: Data, device: torch.device, processes: int = 1
-) -> tuple[dict[View, Rows], str]:
+    cache: Cache, targets: Mapping[str, Sequence[str]], data: Data, device: torch.device, processes: int = 1
+) -> tuple[dict[str, Rows], str]:
     """Records of the views in `targets`, kept as `data` says; a line that says where and why.
 
     Args:
@@ -97,13 +96,13 @@ def open_rows(
     if choice.place == "no":
         return {view: StreamedRows(cache, view, each.targets) for view, each in arrays.items()}, choice.line
     where = device if choice.place == "device" else torch.device("cpu")
-    rows: dict[View, Rows] = {}
+    rows: dict[str, Rows] = {}
     for view, each in arrays.items():  # one view after another: what goes on to a GPU lies here once at a time
         rows[view] = each.rows(each.block(memory if choice.shared else None), where)
     return rows, choice.line
 
 
-def _free(arrays: Mapping[View, Decoded], memory: SharedMemory | None, device: torch.device, processes: int) -> Free:
+def _free(arrays: Mapping[str, Decoded], memory: SharedMemory | None, device: torch.device, processes: int) -> Free:
     there = sum(each.nbytes for each in arrays.values() if memory and memory.has(each.content))
     return Free(
         device=free_device_memory(device) if device.type == "cuda" else None,

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.format.layout import layout
-from dukd_cache.format.manifest import Header, View
+from dukd_cache.format.manifest import Header
 from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Picks
 
 
-def targets_in(header: Header) -> dict[View, list[str]]:
+def targets_in(header: Header) -> dict[str, list[str]]:
     """What the records of a cache hold for a student's answers to be compared with, by view."""
-    return {view: [name for name in arrays if name != "input"] for view, arrays in layout(header).items()}
+    return {view.name: [name for name in view.arrays if name != "input"] for view in header.views}
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class StreamedRows:
     """Records that are read from the cache each time. Can be sent to other processes."""
 
     cache: Cache
-    view: View
+    view: str
     wanted: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -90,15 +89,15 @@ class StreamedRows:
         Raises:
             CacheError: what is stored is damaged or cannot be reached.
         """
-        factor = self.cache.manifest.spec.scale
+        factor = self.cache.manifest.scale
         inputs: list[np.ndarray] = []
         targets: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
         for place, index in enumerate(picks.indices.tolist()):
-            record = self.cache.read(self.view, index)
+            record = self.cache.read(self.view, index, ("input", *self.wanted))
             y, x = (0, 0) if picks.corners is None else picks.corners[place]
             inputs.append(_cut(record.input, y, x, picks.side))
             for name in self.wanted:
-                targets[name].append(_cut(getattr(record, name), y * factor, x * factor, picks.side * factor))
+                targets[name].append(_cut(record[name], y * factor, x * factor, picks.side * factor))
         return Pixels(np.stack(inputs), {name: np.stack(cut) for name, cut in targets.items()})
 
 

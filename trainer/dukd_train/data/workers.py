@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
-from dukd_cache.format.manifest import View
 from dukd_cache.system.threads import in_order
 from dukd_train.data.order import Order
 from dukd_train.data.rows import Pixels, StreamedRows
@@ -17,8 +16,8 @@ from dukd_train.errors import RunError
 
 
 def read_ahead(
-    rows: Mapping[View, StreamedRows], order: Order, steps: Iterable[int], workers: int
-) -> Generator[dict[View, Pixels], None, None]:
+    rows: Mapping[str, StreamedRows], order: Order, steps: Iterable[int], workers: int
+) -> Generator[dict[str, Pixels], None, None]:
     """What `order` reads of `rows` in each of `steps`, decoded by `workers` processes, at most twice as many ahead.
 
     Raises:
@@ -37,12 +36,12 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-_sources: dict[View, StreamedRows]
+_sources: dict[str, StreamedRows]
 _order: Order
 """Of a worker: what it reads, and in which order."""
 
 
-def _begin(rows: dict[View, StreamedRows], order: Order) -> None:
+def _begin(rows: dict[str, StreamedRows], order: Order) -> None:
     global _sources, _order
     _sources, _order = rows, order
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process ends its workers
@@ -57,5 +56,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _read(step: int) -> dict[View, Pixels]:
+def _read(step: int) -> dict[str, Pixels]:
     return {view: rows.read(_order.draw(view, step, len(rows))[0]) for view, rows in _sources.items()}

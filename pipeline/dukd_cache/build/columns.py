@@ -1,0 +1,37 @@
+"""Numbers that a cache can keep of each record, beside its place and fingerprints. A new one is a line of `COLUMNS`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dukd_cache.format.manifest import ColumnType
+from dukd_cache.format.record import Pixels
+from dukd_cache.pictures.levels import levels
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a record."""
+
+    kind: ColumnType
+    of: Callable[[Mapping[str, Pixels]], float]
+    """From the record's arrays; its answers are among them."""
+
+
+def _difficulty(arrays: Mapping[str, Pixels]) -> float:
+    """Mean absolute difference of the input, enlarged by bicubic, to the truth or the first answer; 0…255."""
+    from dukd_cache.pictures.bicubic import upscale  # waits for torch: the words of a command need the names alone
+
+    target = next(arrays[name] for name in ("truth", *sorted(arrays)) if name in arrays and name != "input")
+    enlarged = upscale(np.asarray(arrays["input"], np.uint8), target.shape[0] // arrays["input"].shape[0])
+    return float(np.abs(levels(enlarged) - levels(target)).mean())
+
+
+COLUMNS: dict[str, Column] = {"difficulty": Column("float64", _difficulty)}
+"""By name."""
+
+
+def columns_of(names: Mapping[str, ColumnType], arrays: Mapping[str, Pixels]) -> dict[str, float]:
+    """Those of a record."""
+    return {name: COLUMNS[name].of(arrays) for name in sorted(names)}

@@ -1,0 +1,30 @@
+"""The teacher of a cache, loaded again from its weights: the one place that compares the two."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dukd_cache.build import teacher
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.format.manifest import Header
+from dukd_cache.networks.devices import autocast, choose_device
+from dukd_cache.places import Address
+from dukd_cache.system.errors import CacheError
+
+
+def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tuple[str, Teacher]:
+    """Which of the answers of the cache at `root` the network in `weights` gave, and the network, in that precision.
+
+    Raises:
+        WeightsError: the file holds no SR network.
+        CacheError: none of them.
+        SettingError: the device cannot compute in that precision.
+    """
+    if not cache.answers:
+        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
+    found = teacher.load(weights, choose_device(device), "fp32")
+    for name, known in cache.answers.items():
+        if known.fingerprint == found.info.fingerprint:
+            autocast(found.device, known.precision)
+            return name, replace(found, info=found.info.model_copy(update={"precision": known.precision}))
+    there = " or ".join(known.fingerprint[:12] for known in cache.answers.values())
+    raise CacheError(f"{root}: its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}")
