@@ -1,36 +1,50 @@
 """The records of a view as tensors, for a training loop of one's own."""
 
 from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Record
 from dukd_cache.system.errors import SettingError, unknown_name
+
+
+class Readable(Protocol):
+    """Records by index, as `reader.Records` are."""
+
+    @property
+    def arrays(self) -> Collection[str]:
+        """The names of what each record holds."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, names: Collection[str]) -> Record:
+        """A record with the arrays of these names."""
 
 
 class RecordDataset(Dataset[dict[str, Tensor]]):
     """A dict of tensors for each record: `input` and the arrays `names` (None: all), float32 [3,H,W] in [0,1].
 
     Raises:
-        SettingError: the view has no array of such a name.
+        SettingError: the records have no array of such a name.
     """
 
-    def __init__(self, cache: Cache, view: str, names: Collection[str] | None = None) -> None:
-        kinds = cache.manifest.view(view).arrays
+    def __init__(self, records: Readable, names: Collection[str] | None = None) -> None:
+        there = records.arrays
         for name in names or ():
-            if name not in kinds:
-                raise SettingError(f"{cache.root}: {unknown_name(f'array of view {view}', name, kinds)}")
-        self.cache, self.view = cache, view
-        self.names = tuple(dict.fromkeys(("input", *(kinds if names is None else names))))
+            if name not in there:
+                raise SettingError(f"{records}: {unknown_name('array', name, there)}")
+        self.records = records
+        self.names = tuple(dict.fromkeys(("input", *(there if names is None else names))))
 
     def __len__(self) -> int:
-        return self.cache.count(self.view)
+        return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        record = self.cache.read(self.view, index, self.names)
+        record = self.records.read(index, self.names)
         return {name: _tensor(record[name]) for name in self.names}
 
 

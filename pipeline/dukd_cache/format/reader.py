@@ -49,10 +49,19 @@ class Records(Sequence[Record]):
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
-        return self.cache.read(self.view, index + len(self) if index < 0 else index)
+        return self.read(index + len(self) if index < 0 else index)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} records of {self.view}: {', '.join(self.cache.manifest.view(self.view).arrays)}>"
+        return f"<{len(self)} records of {self.view} in {self.cache.root}: {', '.join(self.arrays)}>"
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of what each record holds."""
+        return tuple(self.cache.manifest.view(self.view).arrays)
+
+    def read(self, index: int, names: Collection[str] | None = None) -> Record:
+        """Record `index`, 0 ≤ index < len(self), with the arrays of these names; None: all."""
+        return self.cache.read(self.view, index, names)
 
 
 class Cache:
@@ -151,7 +160,7 @@ class Cache:
         """
         from dukd_cache.format.dataset import RecordDataset  # waits for torch
 
-        return RecordDataset(self, self[view].view, names)
+        return RecordDataset(self[view], names)
 
     def webdataset(self, view: str, **options: Any) -> Any:
         """The shards of `view` as a `webdataset.WebDataset`, which is given `options`; `.decode("rgb8")` it, say.

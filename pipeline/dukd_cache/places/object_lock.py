@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,9 +27,6 @@ from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, PlaceError
 from dukd_cache.system.lock import LOCK, refusal
 from dukd_cache.system.processes import machine, start_of
-
-if TYPE_CHECKING:
-    from dukd_cache.places.objects import Objects
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
@@ -58,8 +55,15 @@ class _Owner(BaseModel, frozen=True):
     """Of this lock alone."""
 
 
+class Creating(Place, Protocol):
+    """A place that can put an object where there is none."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Whether it did: False where there is an object of that name already."""
+
+
 @contextmanager
-def held(store: "Objects") -> Iterator["ObjectLock"]:
+def held(store: Creating) -> Iterator["ObjectLock"]:
     """Be the only one to write to `store` until the block ends.
 
     Raises:
@@ -89,7 +93,7 @@ def refuse_if_held(place: Place) -> None:
 class ObjectLock:
     """The lock of this process on `store`."""
 
-    def __init__(self, store: "Objects") -> None:
+    def __init__(self, store: Creating) -> None:
         self._store = store
         self._owner = _Owner(
             host=socket.gethostname(),

@@ -20,7 +20,7 @@ from dukd_cache.commands import build as job
 from dukd_cache.commands.inspection import facts, summary, table
 from dukd_cache.format.manifest import Manifest, to_json
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.tar import WebDatasetWriter
+from dukd_cache.format.shards import ShardWriter
 from dukd_cache.pictures import decode
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.decode import read_rgb, read_size
@@ -517,14 +517,14 @@ class TestBuild:
         asked = build_job(hr, tmp_path / "whole", None, on_bad_image="skip", base=200)
         job.run(*asked)
         with monkeypatch.context() as patch:
-            write = WebDatasetWriter.write
+            write = ShardWriter.write
 
-            def stop(self: WebDatasetWriter, *given: Any) -> Any:
+            def stop(self: ShardWriter, *given: Any) -> Any:
                 if given[1] == 1:
                     raise KeyboardInterrupt
                 return write(self, *given)
 
-            patch.setattr(WebDatasetWriter, "write", stop)
+            patch.setattr(ShardWriter, "write", stop)
             with pytest.raises(KeyboardInterrupt):
                 job.run(*asked.but(out=tmp_path / "stopped"))
         assert not (tmp_path / "stopped/manifest.json").exists()

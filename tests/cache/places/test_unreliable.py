@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.cache.build.test_restart import _SERVER, NEW, OLD, SIDECAR, STORES, finished
+from tests.cache.build.test_restart import _SERVER, INDEX, NEW, OLD, STORES, finished
 from tests.cache.samples import Asked, build_alone, build_job, everything, files_of, same, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
@@ -104,7 +104,7 @@ def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds:
         killed_somewhere(asked, bucket, moment, seconds, tally)
     if not rebuilt:
         left = bucket.files("cache")
-        names = [name for name in left if SIDECAR.fullmatch(name)]
+        names = [name for name in left if INDEX.fullmatch(name)]
         assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
     job.run(*asked)
     assert bucket.files("cache") == whole.new_files
