@@ -15,7 +15,7 @@ from pathlib import Path
 from dukd_cache.build.write import shards_of
 from dukd_cache.commands.build import images_info
 from dukd_cache.format.manifest import Degradation, Encoding, Header
-from dukd_cache.pictures.sources import SourceImage, read_facts
+from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.plan.crops import CropSpec, Plan
 from dukd_cache.plan.views import VIEWS
 
@@ -37,7 +37,7 @@ def main() -> None:
         scale=4,
         patch=48,
         seed=0,
-        images=images_info(images, (), read_facts),
+        images=images_info(images),
         degradation=Degradation(kind="bicubic"),
         answers={},
         views=views,

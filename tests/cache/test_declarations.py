@@ -27,7 +27,7 @@ from dukd_cache.format.codecs import Codec
 from dukd_cache.format.manifest import Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Array, Pixels
-from dukd_cache.pictures.sources import find_images, identify, read_facts
+from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import views
 from dukd_cache.plan.crops import CropSpec, Plan
@@ -55,7 +55,7 @@ def made(
     plan = Plan(tuple(identify(photos, path, 2) for path in find_images(photos)), spec)
     answers = {name: each.info for name, each in teachers.items()}
     per_shard = {view.name: 5 for view in spec.views}
-    header = change(header_of(spec, images_info(plan.images, (), read_facts), answers, per_shard, **encoding))
+    header = change(header_of(spec, images_info(plan.images), answers, per_shard, **encoding))
     build(plan, header, teachers, Folder(out), batch_size=4)
     assert verify(out) == []
     return Cache(out)
@@ -121,7 +121,7 @@ def test_answers_of_several_teachers_are_reused_apart(photos: Path, asked: Teach
     teachers = {"again": asked, "second": other}
     answers = {name: each.info for name, each in teachers.items()}
     per_shard = {view.name: 5 for view in spec.views}
-    header = header_of(spec, images_info(plan.images, (), read_facts), answers, per_shard)
+    header = header_of(spec, images_info(plan.images), answers, per_shard)
     tally = Tally()
     build(plan, header, teachers, Folder(tmp_path / "d"), batch_size=4, reuse=[Folder(tmp_path / "c")], tally=tally)
     total = sum(map(header.total, header.views))

@@ -2,10 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import PIL
 import torch
@@ -35,7 +34,7 @@ from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.finding import find, prefixes, refuse_shared_files
 from dukd_cache.pictures.known_files import known_images
-from dukd_cache.pictures.sources import FileFacts, SourceImage
+from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
@@ -104,7 +103,7 @@ def prepare(config: CacheConfig, out: Address) -> Prepared:
     with known_images() as known:
         with progress(how, sum(len(each.files.paths) for each in sets), "images") as advance:
             found = screen(sets, spec, config.on_bad_image, advance, known.facts)
-        info = images_info(found.images, found.skipped, known.facts)
+        info = images_info(found.images, found.skipped)
     plan = Plan(found.images, spec)
     teachers = {ANSWER: asked} if asked else {}
     return Prepared(plan, _header(config, plan, info, {name: each.info for name, each in teachers.items()}), teachers)
@@ -217,15 +216,10 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[s
     return header.with_shard_size(config.shard_size)
 
 
-def images_info(
-    images: Sequence[SourceImage],
-    skipped: tuple[SkippedImage, ...],
-    facts_of: Callable[[Path], FileFacts],
-) -> ImagesInfo:
-    """What names the images and, where they are not made from them, their LR files; `facts_of` hashes a file."""
+def images_info(images: Sequence[SourceImage], skipped: tuple[SkippedImage, ...] = ()) -> ImagesInfo:
+    """What names the images and, where they are not made from them, their LR files."""
     total = hashlib.sha256()
     for image in images:
-        lr_sha256 = facts_of(image.lr).sha256 if image.lr else ""
-        total.update(f"{image.name}\0{image.sha256}\0{lr_sha256}\n".encode())
+        total.update(f"{image.name}\0{image.sha256}\0{image.lr_sha256}\n".encode())
     longest = max((len(image.name.encode()) for image in images), default=1)
     return ImagesInfo(count=len(images), sha256=total.hexdigest(), name_bytes=longest, skipped=skipped)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dukd_cache.pictures.sources import FileFacts, LrFolder, SourceImage, identify, read_facts
+from dukd_cache.pictures.sources import FileFacts, read_facts
 from dukd_cache.system.files import user_folder
 
 _CLOCK_NS = 3_000_000_000
@@ -43,14 +43,6 @@ class KnownImages:
         self._new = 0
         self.read = 0
         """Files whose content was read."""
-
-    def identify(self, root: Path, path: Path, scale: int, lr: LrFolder | None = None) -> SourceImage:
-        """As `images.identify`, without reading a file that is known.
-
-        Raises:
-            ImageError: as there. Files that cannot be used are not remembered.
-        """
-        return identify(root, path, scale, lr, self.facts)
 
     def facts(self, path: Path) -> FileFacts:
         """As `images.read_facts`, without reading a file that is known.

@@ -46,7 +46,9 @@ class SourceImage:
     """Pixels, upright (EXIF orientation applied)."""
     height: int
     lr: Path | None
-    """The LR file, or none where the LR image is made by `degrade.downscale`."""
+    """The LR file, or none where the LR image is made by `bicubic.downscale`."""
+    lr_sha256: str = ""
+    """Of its bytes."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,12 @@ def identify(
     except UnicodeEncodeError as error:
         raise ImageError(f"{path}: its name is not UTF-8: rename it") from error
     facts = facts_of(path)
-    lr_path = lr.find(name, scale) if lr else None
+    lr_path, lr_sha256 = lr.find(name, scale) if lr else None, ""
     if lr_path:
         lr_facts = facts_of(lr_path)
+        lr_sha256 = lr_facts.sha256
         _check_lr_size(lr_path, (lr_facts.width, lr_facts.height), path, (facts.width, facts.height), scale)
-    return SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, lr_path)
+    return SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, lr_path, lr_sha256)
 
 
 def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:

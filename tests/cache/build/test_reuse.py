@@ -27,7 +27,7 @@ from dukd_cache.format.lifecycle import PREVIOUS, header_of
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Dtype
 from dukd_cache.format.shards import ShardReader, whole_shards
-from dukd_cache.pictures.sources import find_images, identify, read_facts
+from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
 from dukd_cache.plan.views import VIEWS
@@ -85,7 +85,7 @@ class Bench:
         plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
         header = made_header(
             spec,
-            job.images_info(plan.images, (), read_facts),
+            job.images_info(plan.images),
             {"teacher": self.teacher.info},
             dict.fromkeys(VIEWS, wanted.per_shard),
             wanted.store,

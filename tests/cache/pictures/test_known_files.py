@@ -37,7 +37,7 @@ def look(hr: Path, lr: LrFolder | None = None) -> int:
     """How many files were read; what is said of all must be true."""
     with opened() as known:
         for path in find_images(hr):
-            assert known.identify(hr, path, 2, lr) == identify(hr, path, 2, lr)
+            assert identify(hr, path, 2, lr, known.facts) == identify(hr, path, 2, lr)
         return known.read
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(hr: Path, monkey
 
     with monkeypatch.context() as patch, opened() as known:
         patch.setattr(known_files, "read_facts", slow)
-        known.identify(hr, hr / "photo_0.png", 2)
+        identify(hr, hr / "photo_0.png", 2, None, known.facts)
     settle()
     assert look(hr) == 2
 
@@ -111,7 +111,7 @@ def test_a_file_is_read_once(hr: Path) -> None:
 def test_a_moved_folder_is_read_again_and_names_are_of_the_root_asked(hr: Path) -> None:
     look(hr)
     with opened() as known:
-        assert known.identify(hr.parent, hr / "photo_0.png", 2).name == "hr/photo_0.png"
+        assert identify(hr.parent, hr / "photo_0.png", 2, None, known.facts).name == "hr/photo_0.png"
         assert known.read == 0
     moved = hr.rename(hr.with_name("moved"))
     assert look(moved) == 2
@@ -127,7 +127,7 @@ def test_lr_files_are_looked_for_every_time(hr: Path, tmp_path: Path) -> None:
     assert [look(hr, LrFolder(lr)), look(hr, LrFolder(lr))] == [4, 0]
     (lr / "photo_1x2.png").unlink()
     with opened() as known, pytest.raises(ImageError, match="no LR image"):
-        known.identify(hr, hr / "photo_1.png", 2, LrFolder(lr))
+        identify(hr, hr / "photo_1.png", 2, LrFolder(lr), known.facts)
 
 
 def test_bad_files_are_not_remembered(hr: Path) -> None:
@@ -135,7 +135,7 @@ def test_bad_files_are_not_remembered(hr: Path) -> None:
     settle()
     for _ in range(2):
         with opened() as known, pytest.raises(ImageError, match=r"bad\.png"):
-            known.identify(hr, hr / "bad.png", 2)
+            identify(hr, hr / "bad.png", 2, None, known.facts)
 
 
 @pytest.mark.parametrize("damage", ["text", "folder", "home"])
@@ -155,7 +155,7 @@ def test_a_memory_that_cannot_be_used_is_done_without(hr: Path, damage: str, mon
 def test_without_a_database_every_file_is_read(hr: Path) -> None:
     known = KnownImages(None)
     for _ in range(2):
-        known.identify(hr, hr / "photo_0.png", 2)
+        identify(hr, hr / "photo_0.png", 2, None, known.facts)
     assert known.read == 2
 
 
