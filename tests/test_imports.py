@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -153,11 +154,26 @@ def test_relative_imports_are_resolved() -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_command_line_starts_without_loading_torch(half: str) -> None:
+@pytest.mark.parametrize("module", ["", ".cli"])
+def test_packages_and_command_lines_start_without_loading_torch(half: str, module: str) -> None:
     """`--help` must not take seconds: heavy imports wait in the functions that need them."""
-    heavy = "{'torch', 'spandrel', 'matplotlib', 'webdataset', 'torchvision'}"
-    code = f"import sys, {half}.cli; print(*({heavy} & set(sys.modules)))"
+    heavy = {"torch", "spandrel", "matplotlib", "webdataset", "torchvision", *([] if module else ["numpy", "pydantic"])}
+    code = f"import sys, {half}{module}; print(*({heavy} & set(sys.modules)))"
     path = os.pathsep.join(str(root.parent) for root in HALVES.values())
     environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_what_is_loaded_later_is_what_type_checkers_see(half: str) -> None:
+    face, tree = import_module(half), ast.parse((HALVES[half] / "__init__.py").read_text(encoding="utf-8"))
+    guard = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {name.name: node.module for node in guard.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    (later,) = [ast.literal_eval(node.args[1]) for node in ast.walk(guard) if isinstance(node, ast.Call)]
+    assert {name for name in seen if name in face.__all__} == later.keys()
+    for name, home in later.items():
+        assert home in (seen[name], f"{seen[name]}.{name}")
+    assert {*face.__all__} <= {*dir(face)}
+    assert all(getattr(face, name).__doc__ for name in face.__all__)
+    assert (HALVES[half] / "py.typed").read_bytes() == b""

@@ -170,15 +170,10 @@ def convert(
 
     A conversion that was stopped goes on when the same command is given again.
     """
-    from dukd_cache.build import convert as conversion
+    from dukd_cache.commands import convert as conversion
     from dukd_cache.commands.inspection import summary
-    from dukd_cache.format.reader import Cache
-    from dukd_cache.system.terminal import progress
 
-    opened = Cache(source, reading="in order")
-    header = conversion.converted_header(opened.manifest, store, codec, shard_size)
-    with progress("converting", sum(map(opened.count, opened.views)), "records") as advance:
-        manifest = conversion.convert(opened, out, header, on_records=advance)
+    manifest = conversion.run(source, out, store, codec, shard_size)
     print(f"{out}: {summary(manifest)}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.record import Array, Dtype, Pixels
-from dukd_cache.system.errors import SettingError
+from dukd_cache.system.errors import SettingError, unknown_name
 
 Store = Literal["webdataset", "zarr"]
 
@@ -48,8 +48,10 @@ def choose_codec(store: str, name: str | None) -> str:
     """`name`, or the store's default: its first.
 
     Raises:
-        SettingError: the store cannot compress with it.
+        SettingError: the store cannot compress with it, or there is no such store.
     """
+    if store not in CODECS:
+        raise SettingError(unknown_name("store", store, CODECS))
     if name is None:
         return next(iter(CODECS[store]))
     if name not in CODECS[store]:

@@ -1,7 +1,8 @@
-"""The records of a view as tensors, for a training loop of one's own."""
+"""The records of a view for a training loop of one's own: as tensors, or by webdataset."""
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -51,3 +52,27 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
 def _tensor(pixels_HW3: np.ndarray) -> Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(pixels_HW3.transpose(2, 0, 1))).float()
     return tensor.div(255) if pixels_HW3.dtype == np.uint8 else tensor
+
+
+class _Url(str):
+    """Of an object in a store."""
+
+    def __reduce__(self) -> tuple[Callable[[str], str], tuple[str]]:
+        """A worker that was not forked learns how to open it, too."""
+        return url_for_webdataset, (str(self),)
+
+
+def url_for_webdataset(file: str) -> str:
+    """`file`, which webdataset can open from now on: what lies elsewhere through fsspec, as a `Place` does."""
+    if "://" not in file:
+        return file
+    from webdataset.gopen import gopen_schemes
+
+    gopen_schemes[urlparse(file).scheme] = _opened
+    return _Url(file)
+
+
+def _opened(url: str, mode: str, _buffer: int) -> Any:
+    import fsspec  # type: ignore[import-untyped]
+
+    return fsspec.open(url, mode).open()

@@ -171,9 +171,11 @@ class Cache:
         """
         import webdataset
 
+        from dukd_cache.format.dataset import url_for_webdataset
+
         if self.manifest.encoding.store != "webdataset":
             raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not of tars")
-        urls = [self.place.at(shard.name) for shard in self._shards[self[view].view]]
+        urls = [url_for_webdataset(self.place.at(shard.name)) for shard in self._shards[self[view].view]]
         return webdataset.WebDataset(urls, **{"shardshuffle": False} | options)
 
     def zarr(self) -> Any:
@@ -186,7 +188,7 @@ class Cache:
 
         if self.manifest.encoding.store != "zarr":
             raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not Zarr's")
-        return zarr.open_group(str(self.root), mode="r")
+        return zarr.open_group(str(self.place), mode="r")
 
     def shard(self, view: str, index: int) -> ShardInfo:
         """The shard that holds record `index` of `view`."""

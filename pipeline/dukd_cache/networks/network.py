@@ -120,7 +120,7 @@ class Network:
         required = replace(self.descriptor.size_requirements, multiple_of=self.window)
         return replace(self, descriptor=described(self.module, self.descriptor, required))
 
-    def to(self, device: torch.device) -> "Network":
+    def to(self, device: torch.device | str) -> "Network":
         """This network, its module moved (in place) to `device`."""
         self.module.to(device)
         return self

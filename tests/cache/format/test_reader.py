@@ -4,12 +4,13 @@ import hashlib
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cache.samples import build_job, files_of, same, save_photos
+from tests.cache.samples import build_job, everything, files_of, same, save_photos
 
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
@@ -17,7 +18,7 @@ from dukd_cache.format.codecs import Store
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.system.errors import CacheError, ShardCorrupt
+from dukd_cache.system.errors import CacheError, NoSuchView, ShardCorrupt
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,70 @@ def test_a_view_that_the_cache_lacks_is_empty(sharded: Path) -> None:
     assert cache.count("zoom_in") == 0
     with pytest.raises(IndexError, match="view zoom_in has 0 records, asked for 0"):
         cache.read("zoom_in", 0)
+
+
+def test_a_cache_is_like_a_dict_of_its_views(small_cache: Path) -> None:
+    cache = Cache(small_cache)
+    assert [*cache] == [*VIEWS]
+    assert len(cache) == len(VIEWS)
+    assert "zoom_in" in cache
+    assert "zoom" not in cache
+    assert repr(cache) == f"<Cache {small_cache}, ×2, base: 18, zoom_in: 15, zoom_out: 15>"
+    assert repr(cache["zoom_in"]) == "<15 records of zoom_in: input, teacher>"
+
+
+def test_a_view_is_like_a_list_of_its_records(small_cache: Path) -> None:
+    cache = Cache(small_cache)
+    records = cache["base"]
+    assert len(records) == 18
+    keys = [record.info.key for record in everything(cache, "base")]
+    assert [record.info.key for record in records] == keys
+    assert [record.info.key for record in records[2:9:3]] == keys[2:9:3]
+    assert [records[index].info.key for index in (0, 17, -1, -18)] == [keys[index] for index in (0, 17, -1, -18)]
+    assert {name: array.shape for name, array in records[3].items()} == {
+        "input": (12, 12, 3), "teacher": (24, 24, 3), "truth": (24, 24, 3),
+    }  # fmt: skip
+    for index in (18, -19):
+        with pytest.raises(IndexError, match="view base has 18 records, asked for"):
+            records[index]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda cache: cache["zoomin"],
+        lambda cache: cache.table("zoomin"),
+        lambda cache: cache.dataset("zoomin"),
+        lambda cache: cache.webdataset("zoomin"),
+    ],
+)
+def test_a_view_of_another_name_is_told_those_that_there_are(small_cache: Path, ask: Callable[[Cache], object]) -> None:
+    with pytest.raises(NoSuchView) as caught:
+        ask(Cache(small_cache))
+    assert isinstance(caught.value, CacheError)
+    assert isinstance(caught.value, KeyError)
+    wanted = "unknown view 'zoomin': did you mean 'zoom_in'? (valid: base, zoom_in, zoom_out)"
+    assert str(caught.value) == f"{small_cache}: {wanted}"
+
+
+def test_other_readers_read_the_same_pixels(many_shards: dict[Store, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    tars, arrays = Cache(many_shards["webdataset"]), Cache(many_shards["zarr"])
+    expected = [record["teacher"] for record in everything(tars, "base")]
+    found = [sample["teacher.webp"] for sample in tars.webdataset("base").decode("rgb8")]
+    assert all(map(same, expected, found))
+    assert len(found) == 18
+    assert same(arrays.zarr()["base/teacher"][:], np.stack(expected))
+    monkeypatch.setenv("HOME", str(arrays.place.canonical.rpartition("/")[0]))
+    assert same(Cache("~/zarr").zarr()["base/teacher"][3], expected[3])
+    assert len([*Cache("~/webdataset").webdataset("base")]) == 18
+
+
+def test_other_readers_of_another_store_are_refused(many_shards: dict[Store, Path]) -> None:
+    tars, arrays = many_shards["webdataset"], many_shards["zarr"]
+    with pytest.raises(CacheError, match=f"^{arrays}: a store of zarr, not of tars$"):
+        Cache(arrays).webdataset("base")
+    with pytest.raises(CacheError, match=f"^{tars}: a store of webdataset, not Zarr's$"):
+        Cache(tars).zarr()
 
 
 def test_threads_read_the_same(sharded: Path) -> None:

@@ -1,6 +1,7 @@
 """Caches in an S3 store: the same bytes as in a folder, whatever is asked of them."""
 
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.cache.samples import Asked, build_job, everything, files_of, same
 from tests.cache.test_cli import Command
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.conftest import PROJECT
 from tests.object_store import Bucket
+from webdataset.gopen import gopen_schemes
 
 from dukd_cache.build.reuse import Tally
 from dukd_cache.check.verify import repair, verify
@@ -69,6 +72,21 @@ def test_the_reader_finds_the_same_records(local: Path, remote: str) -> None:
         for here, there in zip(everything(one, view), everything(other, view), strict=True):
             assert here.info == there.info
             assert all(same(getattr(here, name), getattr(there, name)) for name in ("input", "teacher", "truth"))
+
+
+def test_other_readers_find_them_there(local: Path, remote: str, store: Store) -> None:
+    here, there = Cache(local), Cache(remote)
+    expected = [record["teacher"] for record in everything(here, "base")]
+    if store == "zarr":
+        assert same(there.zarr()["base/teacher"][:], np.stack(expected))
+    else:
+        sent = pickle.dumps(there.webdataset("base").decode("rgb8"))
+        del gopen_schemes["s3"]  # as in a process to which it is sent
+        found = [sample["teacher.webp"] for sample in pickle.loads(sent)]
+        assert all(map(same, expected, found))
+        assert len(found) == 18
+    one, other = (each.dataset("zoom_out")[4] for each in (here, there))
+    assert all(torch.equal(one[name], other[name]) for name in ("input", "truth", "teacher"))
 
 
 def test_a_changed_build_asks_for_what_is_new_only(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dukd_cache.system.terminal import progress
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
 from dukd_train.scoring.provenance import device_name, software
-from dukd_train.scoring.scores import LABELS, USUAL, MetricName, left_out_note, scorer, shown
+from dukd_train.scoring.scores import LABELS, USUAL, MetricName, Scorer, left_out_note, scorer, shown, usual_score
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.scoring.super_resolver import device_of
 
@@ -71,15 +71,40 @@ def score_weights(
     network = networks.load(weights).to(where)
     if scale not in (None, network.scale):
         raise WeightsError(f"{weights}: expected a network of scale {scale}, found one of scale {network.scale}")
+    found = score_network(network, sets, lr, score, how, skip=True)
+    return Scored(found, _made(weights, network, sets, lr, how), how)
+
+
+def score_network(
+    network: Network,
+    sets: Mapping[str, Path],
+    lr: Mapping[str, LrFolder],
+    score: Scorer = usual_score,
+    how: Inference = WHOLE,
+    *,
+    skip: bool = False,
+) -> dict[str, Evaluation]:
+    """The same of a network that is loaded, where its parameters are.
+
+    Args:
+        skip: go on without images that cannot be used; else they are an error.
+
+    Raises:
+        ImageError: a folder cannot be used; without `skip`, an image.
+        SettingError: tiles too small for their overlap.
+    """
     asked = prepared(network, how)
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
-    pairs = {name: pair_images(hr, network.scale, lr.get(name), unpaired[name]) for name, hr in sets.items()}
+    pairs = {
+        name: pair_images(hr, network.scale, lr.get(name), unpaired[name] if skip else None)
+        for name, hr in sets.items()
+    }
     found: dict[str, Evaluation] = {}
     with progress("scoring", sum(map(len, pairs.values())), "images") as advance:
         for name, each in pairs.items():
-            scored = evaluate(asked, each, score, lambda _name: advance(1), skip=True)
+            scored = evaluate(asked, each, score, lambda _name: advance(1), skip=skip)
             found[name] = Evaluation(scored.images, unpaired[name] | scored.skipped)
-    return Scored(found, _made(weights, network, sets, lr, how), how)
+    return found
 
 
 def scores_json(scores: Scored) -> str:

@@ -82,10 +82,12 @@ def scorer(names: Sequence[MetricName] = USUAL, device: torch.device | None = No
     """What computes the metrics `names`; the learned ones on `device` (the CPU by default).
 
     Raises:
-        SettingError: a learned metric needs a library or a weights file that is not there.
+        SettingError: there is no such metric, or a learned one needs a library or a weights file that is not there.
     """
     measures: dict[str, Measure] = {}
     for name in names:
+        if name not in LABELS:
+            raise SettingError(unknown_name("metric", name, LABELS))
         if name == "lpips" or name == "dists":
             from dukd_train.scoring import perceptual
 

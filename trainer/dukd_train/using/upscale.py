@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.sources import find_images, read_size
 from dukd_cache.system.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.system.files import try_folder
-from dukd_cache.system.terminal import progress, say
-from dukd_train.scoring.inference import Inference, may_tile, prepared, seams
+from dukd_cache.system.terminal import progress, say, tell_once
+from dukd_train.scoring.inference import Inference, may_tile, prepared, seams, super_resolve
+from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.skipped import conclude, image_errors, without_memory
 from dukd_train.using.pictures import FORMATS, upscale_file
 
@@ -66,6 +69,21 @@ def run(job: UpscaleJob) -> Upscaled:
     made, failed = _enlarge(network, job, wanted) if wanted else (0, [])
     conclude(failed, len(wanted), "enlarged")
     return Upscaled(made, len(targets) - made)
+
+
+def upscale_array(network: Network, image: U8, how: Inference) -> U8:
+    """The answer to one image, uint8 [H,W,3] → uint8 [scale·H,scale·W,3].
+
+    Raises:
+        ImageError: `image` is of another kind, or memory cannot hold the answer.
+        SettingError: a precision that the device or the network does not have, tiles too small for their overlap.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(f"expected an image uint8 [H,W,3], found {image.dtype} {[*image.shape]}")
+    asked, (height, width, _) = prepared(network, how), image.shape
+    if may_tile(how, width, height) and (line := seams(network, how)):
+        tell_once(line, line)
+    return super_resolve(asked, image)
 
 
 def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
