@@ -9,7 +9,7 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.model import dump, load, validated
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.settings.schema import schema_of
 from dukd_cache.system.errors import SettingError
 from dukd_train.objective import KNOWN, MEASURES, METHODS, Loss, Term, l1
@@ -62,7 +62,7 @@ def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str],
         assert override in (PROJECT / "docs" / "method.md").read_text(encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text("cache: c")
-    found = load(TrainConfig, path, None, overrides)
+    found = TrainConfig.load(path, None, overrides)
     assert set(found.loss.of(found.method)) == parts
     chances: dict[str, set[float]] = {view: set(found.augment.of(view).model_dump().values()) for view in VIEWS}
     assert chances["base"] == {0.5, 0.0}
@@ -156,13 +156,13 @@ def test_terms_are_changed_added_and_replaced(
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(f"cache: c\n{given}\n")
-    made = load(TrainConfig, path, None, overrides)
+    made = TrainConfig.load(path, None, overrides)
     terms = {name: term.model_copy(update=expected.get(name, {})) for name, term in KNOWN.items()}
     terms |= {name: Term(**change) for name, change in sorted(expected.items()) if name not in KNOWN}
     assert made.loss.root == terms
     assert list(made.loss.of("dukd")) == [name for name, term in terms.items() if term.weight]
     path.write_text(dump(made))
-    assert load(TrainConfig, path) == made
+    assert TrainConfig.load(path) == made
 
 
 def test_equal_losses_are_summed_in_one_order() -> None:

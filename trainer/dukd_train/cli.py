@@ -65,12 +65,11 @@ def run(
     A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
     (multistep schedule), also one that is finished.
     """
-    from dukd_cache.settings.model import load
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.settings import TrainConfig
 
     end_with_parent()
-    asked = load(TrainConfig, config, section, change or [])  # before torch is loaded: a mistake is told at once
+    asked = TrainConfig.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.core.run import run as train
 
     facts = train(asked, out, allow_changes=allow_changes)

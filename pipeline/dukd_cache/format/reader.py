@@ -7,7 +7,7 @@ cache.dataset("base")             # tensors, for a training loop of one's own
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -64,13 +64,15 @@ class Records(Sequence[Record]):
         return self.cache.read(self.view, index, names)
 
 
-class Cache:
+class Cache(Mapping[str, Records]):
     """A finished cache at the address `root`, open for `reading`: its views by name, like a dict. For several threads.
 
     Raises:
         CacheError: there is no finished cache at `root`, or one of another format version.
         PlaceError: the address cannot be reached.
     """
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # not by what it holds
 
     def __init__(self, root: Address, reading: Reading = "some") -> None:
         self.root = root

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -77,6 +77,28 @@ class Settings(BaseModel):
     short: ClassVar[str | None] = None
     """The setting that is meant where the group is given as one value."""
 
+    def __init__(self, /, **given: Any) -> None:
+        """Settings by name.
+
+        Raises:
+            SettingError: one line that names the setting, what was given and what is allowed.
+        """
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise SettingError(mistakes.explain(error, schema_of(type(self)), {})) from error
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # so that groups within groups do not end there
+
+    @classmethod
+    def load(cls, path: str | Path, section: str | None = None, overrides: Iterable[str] = ()) -> Self:
+        """Those of the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
+
+        Raises:
+            SettingError: no such file or section, or no YAML; one line that names the setting that is wrong.
+        """
+        return validated(cls, content(cls, local_path(str(path)), section, overrides))
+
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, given: object) -> object:
@@ -113,15 +135,6 @@ def content(model: type[Settings], path: Path | None, section: str | None, overr
     return found
 
 
-def load(model: type[Model], path: Path, section: str | None = None, overrides: Iterable[str] = ()) -> Model:
-    """Settings from the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
-
-    Raises:
-        SettingError: one line that names the setting, what was given and what is allowed.
-    """
-    return validated(model, content(model, path, section, overrides))
-
-
 def validated(
     model: type[Model], content: Mapping[str, Any], options: Mapping[tuple[str, ...], str] = MappingProxyType({})
 ) -> Model:
@@ -140,5 +153,5 @@ def validated(
 
 
 def dump(settings: Settings) -> str:
-    """All settings as YAML; `load` reads them back."""
+    """All settings as YAML; `Settings.load` reads them back."""
     return yaml_file.dump(settings.model_dump(mode="json"))

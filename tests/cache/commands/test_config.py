@@ -9,7 +9,7 @@ from tests.conftest import PROJECT
 
 from dukd_cache.commands.config import CacheConfig, ViewConfig
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.model import dump, load, validated
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.settings.schema import schema_of, settings
 from dukd_cache.system.errors import SettingError
 
@@ -48,7 +48,7 @@ def test_a_file_says_what_was_written_into_it(tmp_path: Path) -> None:
     views = {"base": ViewConfig(crops=3), "zoom_out": ViewConfig(crops=4, patch=16)}
     asked = CacheConfig(hr=(Path("/hr"),), teacher=Path("/t.pth"), views=views, store="zarr")  # type: ignore[arg-type]
     (tmp_path / "cache.yaml").write_text(dump(asked))
-    assert load(CacheConfig, tmp_path / "cache.yaml") == asked
+    assert CacheConfig.load(tmp_path / "cache.yaml") == asked
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,15 @@ def test_a_file_says_what_was_written_into_it(tmp_path: Path) -> None:
         ({"hr": "x", "lr_template": "x"}, "--lr-template 'x': expected a name made of {stem} and {scale}"),
     ],
 )
-def test_mistakes_are_one_line(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(SettingError) as caught:
-        validated(CacheConfig, given)
-    assert str(caught.value).startswith(says)
-    assert "\n" not in str(caught.value)
+def test_mistakes_are_one_line_wherever_they_are_made(given: dict[str, Any], says: str) -> None:
+    lines = []
+    for make in (lambda: validated(CacheConfig, given), lambda: CacheConfig(**given)):
+        with pytest.raises(SettingError) as caught:
+            make()
+        lines.append(str(caught.value))
+    assert lines[0].startswith(says)
+    assert "\n" not in lines[0]
+    assert lines[0] == lines[1]
 
 
 def test_every_setting_and_group_says_what_it_is() -> None:

@@ -98,6 +98,11 @@ def test_a_cache_is_like_a_dict_of_its_views(small_cache: Path) -> None:
     assert len(cache) == len(VIEWS)
     assert "zoom_in" in cache
     assert "zoom" not in cache
+    assert cache.get("zoom") is None
+    assert {view: len(records) for view, records in cache.items()} == {"base": 18, "zoom_in": 15, "zoom_out": 15}
+    assert cache == cache
+    assert cache != Cache(small_cache)
+    assert len({cache, cache}) == 1
     assert repr(cache) == f"<Cache {small_cache}, ×2, base: 18, zoom_in: 15, zoom_out: 15>"
     assert repr(cache["zoom_in"]) == "<15 records of zoom_in: input, teacher>"
 

@@ -19,7 +19,7 @@ from tests.train.interruptions import in_step, interrupt, stop_at
 
 from dukd_cache import networks
 from dukd_cache.networks import Network
-from dukd_cache.settings.model import dump, load
+from dukd_cache.settings.model import dump
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.lock import locked
 from dukd_train import cli
@@ -278,7 +278,7 @@ def test_more_steps_of_a_finished_run(
     run(settings_of(**asked, steps=10), tmp_path / "longer")
     run(settings_of(**asked, steps=more), tmp_path / "longer")
     assert_same_run(tmp_path / "longer", tmp_path / "straight")
-    assert load(TrainConfig, tmp_path / "longer" / "config.yaml").steps == more
+    assert TrainConfig.load(tmp_path / "longer" / "config.yaml").steps == more
 
 
 def test_fewer_steps_than_are_done(settings_of: Settings, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_settings_that_do_not_change_what_is_trained_are_free(
             run(asked, tmp_path / "run")
     run(new, tmp_path / "run")
     assert f"{tmp_path / 'run'}: from now on log_every = 2, not 3\n" in capfd.readouterr().err
-    assert load(TrainConfig, tmp_path / "run" / "config.yaml") == new
+    assert TrainConfig.load(tmp_path / "run" / "config.yaml") == new
     run(asked, tmp_path / "straight")
     tensors, wanted = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "straight"))
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
@@ -370,7 +370,7 @@ def test_changes_that_are_allowed_stay_on_record(settings_of: Settings, tmp_path
         "# until step 6: optimizer.kind = adam",
         "# until step 6: optimizer.lr = 0.0001",
     ]
-    assert load(TrainConfig, out / "config.yaml") == last
+    assert TrainConfig.load(out / "config.yaml") == last
     rows = (out / "curve.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(step) for step in range(1, 11)]
 

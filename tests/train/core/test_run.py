@@ -15,7 +15,6 @@ from tests.train.interruptions import stop_at
 
 from dukd_cache import __version__, networks
 from dukd_cache.format.reader import Cache
-from dukd_cache.settings.model import load
 from dukd_cache.system.errors import CacheError, DukdError, ImageError, SettingError
 from dukd_train.core import checkpoint
 from dukd_train.core.learner import Learner
@@ -109,7 +108,7 @@ def test_what_a_finished_run_holds(
     }
     assert facts["seconds"] > 0
     assert student.metadata == {key: str(value) for key, value in facts.items()}
-    assert load(TrainConfig, out / "config.yaml") == asked
+    assert TrainConfig.load(out / "config.yaml") == asked
     with (out / "curve.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows] == ["1", "2", "3"]
@@ -340,7 +339,7 @@ def test_a_finished_run_is_scored_on_new_sets_and_metrics(
     run(new, out)
     lines = (out / "validation.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines] == [["step", "set"], ["1", "V"], ["1", "W"]]
-    assert load(TrainConfig, out / "config.yaml") == new
+    assert TrainConfig.load(out / "config.yaml") == new
     before = content(out)
     run(new, out)
     assert content(out) == before, "nothing twice"

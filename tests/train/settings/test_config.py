@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dukd_cache.settings.model import dump, load, validated
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.system.errors import SettingError
 from dukd_train.objective import KNOWN
 from dukd_train.settings import ImageSet, TrainConfig
@@ -55,13 +55,13 @@ def test_settings_cannot_be_changed() -> None:
 def test_set_makes_what_a_file_would_hold(tmp_path: Path, override: str, expected: dict[str, Any]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\noptimizer:\n")
-    assert load(TrainConfig, path, None, [override]) == validated(TrainConfig, {"cache": "c"} | expected)
+    assert TrainConfig.load(path, None, [override]) == validated(TrainConfig, {"cache": "c"} | expected)
 
 
 def test_set_changes_only_what_it_names_and_the_last_one_counts(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("train: {cache: c, optimizer: {lr: 0.5, clip: 2}}\n")
-    made = load(TrainConfig, path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
+    made = TrainConfig.load(path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
     assert made == validated(TrainConfig, {"cache": "c", "optimizer": {"lr": 0.25, "clip": 2}, "steps": 4})
 
 
@@ -69,7 +69,7 @@ def test_what_set_says_is_validated(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\n")
     with pytest.raises(SettingError, match=r"unknown setting 'optimizer\.rl': did you mean 'optimizer\.lr'"):
-        load(TrainConfig, path, None, ["optimizer.rl=3"])
+        TrainConfig.load(path, None, ["optimizer.rl=3"])
 
 
 def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
     assert made.validation.sets["A"] == ImageSet(hr=tmp_path / "x" / "hr", lr=Path("/y"))
     (tmp_path / "c.yaml").write_text(dump(made))
     monkeypatch.chdir("/")
-    assert load(TrainConfig, tmp_path / "c.yaml") == made
+    assert TrainConfig.load(tmp_path / "c.yaml") == made
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_paths_are_absolute_and_may_begin_at_home(monkeypatch: pytest.MonkeyPatc
 def test_places_that_cannot_be(change: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("cache: c")
     with pytest.raises(SettingError) as caught:
-        load(TrainConfig, tmp_path / "c.yaml", None, [change])
+        TrainConfig.load(tmp_path / "c.yaml", None, [change])
     assert str(caught.value).startswith(says)
 
 
@@ -130,5 +130,5 @@ def test_dump_is_read_back(tmp_path: Path, content: dict[str, Any]) -> None:
     made = validated(TrainConfig, content)
     path = tmp_path / "c.yaml"
     path.write_text(dump(made))
-    assert load(TrainConfig, path) == made
+    assert TrainConfig.load(path) == made
     assert set(yaml.safe_load(path.read_text())) == set(TrainConfig.model_fields)

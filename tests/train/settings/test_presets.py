@@ -10,7 +10,7 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache import networks
-from dukd_cache.settings.model import load, validated
+from dukd_cache.settings.model import validated
 from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"(?:(?P<teacher>[a-z]+)_to_)?(?P<student>[a-z]+)_x(?P<scale>[
 
 
 def preset(name: str) -> TrainConfig:
-    return load(TrainConfig, PROJECT / "configs" / f"{name}.yaml")
+    return TrainConfig.load(PROJECT / "configs" / f"{name}.yaml")
 
 
 def flat(name: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from tests.conftest import PROJECT
 from dukd_cache.command_line.options import options_of
 from dukd_cache.commands.config import VIEWS, CacheConfig
 from dukd_cache.settings import reference, schema
-from dukd_cache.settings.model import load
 from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import paths, schema_of
 from dukd_train.settings import FREE, TrainConfig, with_role
@@ -68,17 +67,17 @@ OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE.replace(OF
 
 @pytest.mark.parametrize("override", [quoted or bare for quoted, bare in OVERRIDES if bare != "a.b=value"])
 def test_what_the_page_sets_can_be_set(override: str) -> None:
-    default = load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml")
-    assert load(TrainConfig, PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
+    default = TrainConfig.load(PROJECT / "configs" / "edsr_x4.yaml")
+    assert TrainConfig.load(PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
 
 
 def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
     example, *commands = re.findall(r"(?:^    .*\n)+", OF_A_CACHE, re.MULTILINE)
     (tmp_path / "cache.yaml").write_text(dedent(example))
-    found = load(CacheConfig, tmp_path / "cache.yaml")
+    found = CacheConfig.load(tmp_path / "cache.yaml")
     assert {view: found.crops(view) for view in VIEWS} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
     overrides = re.findall(r"--set (\S+)", "".join(commands))
-    assert load(CacheConfig, tmp_path / "cache.yaml", None, overrides).crops("zoom_in") == 8
+    assert CacheConfig.load(tmp_path / "cache.yaml", None, overrides).crops("zoom_in") == 8
     options = {option.word for option in options_of(CacheConfig)}
     assert {*re.findall(r"--[a-z][a-z-]+", OF_A_CACHE)} <= options | {"--config", "--set", "--out"}
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.settings.model import dump, load
+from dukd_cache.settings.model import dump
 from dukd_cache.settings.roles import flat, within
 from dukd_cache.system.files import write_atomically
 from dukd_cache.system.left_overs import is_systems
@@ -111,7 +111,7 @@ def names(out: Path) -> list[str]:
 def _changes(out: Path, config: TrainConfig) -> list[Change]:
     path = out / CONFIG
     if path.is_file():
-        found, asked = (flat(each.model_dump(mode="json")) for each in (load(TrainConfig, path), config))
+        found, asked = (flat(each.model_dump(mode="json")) for each in (TrainConfig.load(path), config))
         names_of_both = (name for name in found | asked if found.get(name) != asked.get(name))
         return [Change(name, found.get(name), asked.get(name)) for name in names_of_both]
     for name in names(out):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.settings.model import load
 from dukd_cache.system.errors import SettingError, printable
 from dukd_train.errors import RunError
 from dukd_train.keeping.curve import CURVE
@@ -120,7 +119,7 @@ def _load(folder: Path, name: str) -> Run:
     if missing:
         raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
     try:
-        return Run(name, folder, load(TrainConfig, folder / CONFIG), facts)
+        return Run(name, folder, TrainConfig.load(folder / CONFIG), facts)
     except SettingError as error:
         raise RunError(f"{folder / CONFIG}: {error}") from error
 

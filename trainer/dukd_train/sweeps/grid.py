@@ -14,7 +14,6 @@ from pathlib import Path
 import yaml
 
 from dukd_cache.settings import yaml_file
-from dukd_cache.settings.model import load
 from dukd_cache.settings.yaml_file import shown
 from dukd_cache.system.errors import SettingError
 from dukd_train.settings import TrainConfig
@@ -63,7 +62,7 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
         name = ",".join(f"{label}={_plain(value)}" for label, value in zip(labels, values, strict=True))
         overrides = [f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True)]
         try:
-            found.append(Point(name, load(TrainConfig, path, section, [*changes, *overrides])))
+            found.append(Point(name, TrainConfig.load(path, section, [*changes, *overrides])))
         except SettingError as error:
             raise SettingError(f"{name}: {error}") from error
     alike: dict[str, str] = {}
