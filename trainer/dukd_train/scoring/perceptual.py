@@ -34,7 +34,7 @@ _LEARNED: dict[str, _Learned] = {
 }
 
 
-def load(name: LearnedName, device: torch.device) -> Callable[[U8, U8, int], float]:
+def load(name: LearnedName, device: torch.device | str) -> Callable[[U8, U8, int], float]:
     """The metric as a function of (image, truth, border), both images u8 [H,W,3]; it computes on `device`.
 
     `border` pixels along each side are left out, as for the other metrics. The function raises ImageError

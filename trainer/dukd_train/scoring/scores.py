@@ -14,13 +14,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.scoring import metrics
 from dukd_train.scoring.metrics import U8
+
+if TYPE_CHECKING:  # settings name metrics, and are to load at once
+    import torch
 
 MetricName = Literal["psnr_y", "ssim_y", "psnr", "ssim", "lpips", "dists"]
 
@@ -78,7 +79,7 @@ class Scorer:
         return {name: measure(image, truth, border) for name, measure in self.measures.items()}
 
 
-def scorer(names: Sequence[MetricName] = USUAL, device: torch.device | None = None) -> Scorer:
+def scorer(names: Sequence[MetricName] = USUAL, device: "torch.device | None" = None) -> Scorer:
     """What computes the metrics `names`; the learned ones on `device` (the CPU by default).
 
     Raises:
@@ -91,7 +92,7 @@ def scorer(names: Sequence[MetricName] = USUAL, device: torch.device | None = No
         if name == "lpips" or name == "dists":
             from dukd_train.scoring import perceptual
 
-            measures[name] = perceptual.load(name, device or torch.device("cpu"))
+            measures[name] = perceptual.load(name, device or "cpu")
         else:
             measures[name] = _MEASURES[name]
     return Scorer(measures)

@@ -1,0 +1,57 @@
+"""What the documents say of the program is so: blocks of Python run, files that are named exist."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cache.samples import save_photos
+from tests.conftest import PROJECT
+from tests.test_imports import HALVES, ROOMS
+
+import dukd_cache
+import dukd_train
+from dukd_cache import networks
+
+PAGE = (PROJECT / "docs/python.md").read_text(encoding="utf-8")
+PAGES = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("assets/*.md")]
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_blocks_of_the_page_on_python_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small images, with a tiny teacher."""
+    monkeypatch.chdir(tmp_path)
+    save_photos(tmp_path / "photos", [(200, 210), (220, 196)])
+    save_photos(tmp_path / "test", [(60, 50)])
+    networks.save(networks.build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path / "edsr_x4.safetensors", {})
+    (tmp_path / "cache.yaml").write_text("hr: photos\nteacher: edsr_x4.safetensors\nviews: {base: 8}\n")
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(block, names)
+    assert {view: len(records) for view, records in names["cache"].items()} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
+
+
+def test_the_page_on_python_names_all_that_is_public() -> None:
+    for face in (dukd_cache, dukd_train):
+        left = {name for name in face.__all__ if not re.search(rf"\b{name}\b", PAGE)}
+        assert left <= {"Evaluation", "Exported", "Forecast", "Network", "Problem", "Record", "Row", "Start"}, left
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_the_readme_has_all_rooms_in_their_own_words(half: str) -> None:
+    def said(room: str) -> str:
+        is_folder = (HALVES[half] / room).is_dir()
+        path = HALVES[half] / (f"{room}/__init__.py" if is_folder else f"{room}.py")
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return f"| `{room}{'/' if is_folder else '.py'}` | {text.splitlines()[0]} |\n"
+
+    assert "".join(map(said, ROOMS[half])) in (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?<![\w./])(?:tests|pipeline|trainer|benchmarks|docs|assets)/[\w./]+\.\w+", text)
+    named += [str(page.parent.relative_to(PROJECT) / link) for link in re.findall(r"\]\(([\w./-]+?\.\w+)[)#]", text)]
+    assert [name for name in named if not (PROJECT / name).exists()] == []
