@@ -46,7 +46,8 @@ def test_the_input_comes_with_the_arrays_that_are_named(small_cache: Path) -> No
 def test_an_array_that_a_view_lacks_is_told_those_that_there_are(small_cache: Path) -> None:
     with pytest.raises(SettingError) as caught:
         Cache(small_cache).dataset("zoom_in", ["truht"])
-    assert str(caught.value) == f"{small_cache}: unknown array of view zoom_in 'truht': (valid: input, teacher)"
+    of = f"<15 records of zoom_in in {small_cache}: input, teacher>"
+    assert str(caught.value) == f"{of}: unknown array 'truht': (valid: input, teacher)"
 
 
 def test_workers_load_what_one_process_loads(small_cache: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_cache_is_like_a_dict_of_its_views(small_cache: Path) -> None:
     assert cache != Cache(small_cache)
     assert len({cache, cache}) == 1
     assert repr(cache) == f"<Cache {small_cache}, ×2, base: 18, zoom_in: 15, zoom_out: 15>"
-    assert repr(cache["zoom_in"]) == "<15 records of zoom_in: input, teacher>"
+    assert repr(cache["zoom_in"]) == f"<15 records of zoom_in in {small_cache}: input, teacher>"
 
 
 def test_a_view_is_like_a_list_of_its_records(small_cache: Path) -> None:
