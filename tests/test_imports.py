@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -109,6 +110,7 @@ def test_each_room_says_what_it_is(half: str) -> None:
     for name in folders:
         said = ast.get_docstring(ast.parse((HALVES[half] / name / "__init__.py").read_text(encoding="utf-8")))
         assert said, name
+        assert re.search(r"^Enters: .*Leaves: ", said, re.MULTILINE | re.DOTALL), name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=identifier)

@@ -9,7 +9,7 @@ cache.dataset("base")             # tensors, for a training loop of one's own
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from dukd_cache.format.record import Record, RecordInfo
 from dukd_cache.format.shards import ShardReader
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
-from dukd_cache.system.errors import CacheError, NoSuchView, unknown_name
+from dukd_cache.system.errors import CacheError, NoSuchView, SettingError, unknown_name
 
 if TYPE_CHECKING:
     from dukd_cache.format.dataset import RecordDataset
@@ -216,6 +216,8 @@ def _opened(place: Place, found: Manifest, reading: Reading) -> ShardReader:
         return ShardReader(place, found)
     if reading == "in order":
         return open_copying_reader(place, found)
+    if reading != "in any order":
+        raise SettingError(unknown_name("reading", reading, get_args(Reading)))
     copies = shard_cache()
     ends = accumulate(map(room_of, found.shards))
     limit = copies.limit if copies else 0

@@ -1,4 +1,7 @@
-"""Where the files of a cache lie: one protocol; a folder of this machine, or an address of a store elsewhere."""
+"""Where the files of a cache lie: one protocol; a folder of this machine, or an address of a store elsewhere.
+
+Enters: an address. Leaves: whole files by their names, one writer at a time. Never knows what is in them.
+"""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager

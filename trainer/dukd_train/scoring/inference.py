@@ -4,6 +4,7 @@ Legend of tensor names: N images (here always 1), C=3, H and W the LR image's si
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from dukd_cache.networks import Network, finite, refuse_unless_finite
 from dukd_cache.networks.devices import autocast
 from dukd_cache.settings.model import Precision
-from dukd_cache.system.errors import ImageError, SettingError
+from dukd_cache.system.errors import ImageError, SettingError, unknown_name
 from dukd_cache.system.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
@@ -31,7 +32,11 @@ _VISIBLE = 0.5
 
 @dataclass(frozen=True)
 class Inference:
-    """How a network is asked: by default on the whole image, once, in float32."""
+    """How a network is asked: by default on the whole image, once, in float32.
+
+    Raises:
+        SettingError: a tile or a precision that there is not.
+    """
 
     tile: Tile = 0
     """Side of a tile in LR pixels; 0: the whole image; auto: as large as memory allows."""
@@ -40,6 +45,12 @@ class Inference:
     self_ensemble: bool = False
     """The mean over the eight flips and turns of the image."""
     precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.tile != "auto" and not isinstance(self.tile, int):
+            raise SettingError(f"tile {self.tile!r}: expected auto, 0 (the whole image) or a number of pixels")
+        if self.precision not in get_args(Precision):
+            raise SettingError(unknown_name("precision", self.precision, get_args(Precision)))
 
     def facts(self) -> dict[str, int | str | bool]:
         """What makes a difference to scores, JSON-able: the overlap only where there are tiles."""
