@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dukd_cache.format.codecs import encode
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
 
 Record = tuple[np.ndarray, ...]
@@ -49,7 +49,7 @@ def _files(cache: Cache) -> Iterator[dict[str, bytes]]:
     """The three images of each record, as they lie in the cache."""
     for index in range(cache.count("base")):
         record = cache.read("base", index)
-        yield {name: encode(record[name], "webp")[1] for name in _NAMES}
+        yield {name: CODECS["webdataset"]["webp"].encode(record[name], False) for name in _NAMES}
 
 
 def _decoded(files: Mapping[str, bytes]) -> Record:
