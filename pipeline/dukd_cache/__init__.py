@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dukd_cache.format.reader import Cache, Reading
     from dukd_cache.format.record import Record
     from dukd_cache.pictures import symmetries
-    from dukd_cache.settings.model import Device
+    from dukd_cache.settings.choices import Device
 else:
     __getattr__ = loaded_later(
         __name__,

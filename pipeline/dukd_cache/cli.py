@@ -10,7 +10,7 @@ from dukd_cache.command_line.console import address, path, run_app
 from dukd_cache.command_line.options import with_settings
 from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig, CodecName
 from dukd_cache.format.codecs import Store
-from dukd_cache.settings.model import Device
+from dukd_cache.settings.choices import Device
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dukd_cache.command_line.console import path, run_app
-from dukd_cache.command_line.options import CONFIG, Change, Section
-from dukd_cache.settings.model import Device, Precision
+from dukd_cache.command_line.console import CONFIG, Change, Section, path, run_app
+from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.terminal import speaks
 
 app = typer.Typer(

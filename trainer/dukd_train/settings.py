@@ -9,16 +9,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.settings.model import (
     ByName,
     CacheAddress,
     Count,
     Decay,
-    Device,
     Location,
     Positive,
     PositiveReal,
-    Precision,
     Probability,
     Seed,
     Settings,

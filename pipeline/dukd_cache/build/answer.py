@@ -13,8 +13,8 @@ import numpy as np
 from dukd_cache.build.columns import columns_of
 from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import ColumnType, Header, ViewInfo
-from dukd_cache.format.record import Pixels, Record, RecordInfo, fingerprint, key_of
+from dukd_cache.format.manifest import Header, ViewInfo
+from dukd_cache.format.record import ColumnType, Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import Scene, read_scene
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError, ImageError

@@ -3,11 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from dukd_cache.format.manifest import ColumnType
-from dukd_cache.format.record import Pixels
-from dukd_cache.pictures.levels import levels
+from dukd_cache.format.record import ColumnType, Pixels
 
 
 @dataclass(frozen=True)
@@ -21,7 +17,10 @@ class Column:
 
 def _difficulty(arrays: Mapping[str, Pixels]) -> float:
     """Mean absolute difference of the input, enlarged by bicubic, to the truth or the first answer; 0…255."""
-    from dukd_cache.pictures.bicubic import upscale  # waits for torch: the words of a command need the names alone
+    import numpy as np  # as all that is heavy here: the words of a command need the names alone
+
+    from dukd_cache.pictures.bicubic import upscale
+    from dukd_cache.pictures.levels import levels
 
     target = next(arrays[name] for name in ("truth", *sorted(arrays)) if name in arrays and name != "input")
     enlarged = upscale(np.asarray(arrays["input"], np.uint8), target.shape[0] // arrays["input"].shape[0])

@@ -17,7 +17,7 @@ from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, compile_in_place
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 
 
 @dataclass(frozen=True)

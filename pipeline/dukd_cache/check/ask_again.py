@@ -12,7 +12,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.check.verify import Problem
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import AnswerError, CacheError
 
 _BATCH = 8

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -69,6 +69,13 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         return parse(text)
     except DukdError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
+Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
+]
 
 
 class _EachOnce(TyperCommand):

@@ -11,17 +11,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dukd_cache.command_line.console import path
+from dukd_cache.command_line.console import CONFIG, Change, Section
 from dukd_cache.settings.model import Model, Settings, content, validated
 from dukd_cache.settings.schema import Node, schema_of, settings, short_of
 from dukd_cache.settings.yaml_file import put
 from dukd_cache.system.errors import SettingError
-
-CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
-Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
-Change = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
-]
 
 _PANEL = "Settings, which the file of --config may hold, too"
 _KINDS: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "array": list[str], "string": str}

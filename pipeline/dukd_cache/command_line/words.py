@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dukd_cache.settings.mistakes import refused
 from dukd_cache.system.errors import DukdError, unknown_name
 
 
@@ -33,6 +32,8 @@ def explain(error: Any, called_here: Mapping[str, str]) -> str:
         return f"{named(parameter)}: {error.__cause__}" if parameter else str(error.__cause__)
     details: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
     if details and getattr(error, "param", None) is not None:
+        from dukd_cache.settings.mistakes import refused  # waits for pydantic
+
         choices = getattr(getattr(error.param, "type_descriptor", None), "choices", None) or ()
         return refused(named(error.param), details[0], [str(choice) for choice in choices])
     if hasattr(error, "param_type") and error.param is not None:

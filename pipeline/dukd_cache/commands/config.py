@@ -13,7 +13,8 @@ from dukd_cache.format.codecs import CODECS, Store
 from dukd_cache.format.record import Count, Dtype, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.model import CacheAddress, Device, Location, Number, Precision, Settings, one_of
+from dukd_cache.settings.choices import Device, Precision
+from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
 from dukd_cache.settings.roles import Marked
 
 ColumnName = Annotated[str, one_of(COLUMNS)]

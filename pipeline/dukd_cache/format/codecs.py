@@ -4,13 +4,13 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from dukd_cache.format.record import Array, Dtype, Pixels
 from dukd_cache.system.errors import SettingError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Store = Literal["webdataset", "zarr"]
 
@@ -87,6 +87,7 @@ def _rgb8(mode: str, array: Array) -> None:
 
 def _to_webp(pixels: Pixels, smooth: bool) -> bytes:
     import imagecodecs  # these libraries wait until a record is written or read: the words of a command need none
+    import numpy as np
 
     contiguous = np.ascontiguousarray(pixels)
     return bytes(imagecodecs.webp_encode(contiguous, level=0, lossless=True, method=int(smooth)))
@@ -116,6 +117,7 @@ def _to_png(pixels: Pixels, _smooth: bool) -> bytes:
 
 
 def _from_png(content: bytes, array: Array) -> Pixels:
+    import numpy as np
     from PIL import Image
 
     try:
@@ -128,12 +130,16 @@ def _from_png(content: bytes, array: Array) -> Pixels:
 
 
 def _to_npy(pixels: Pixels, _smooth: bool) -> bytes:
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, pixels, allow_pickle=False)
     return buffer.getvalue()
 
 
 def _from_npy(content: bytes, array: Array) -> Pixels:
+    import numpy as np
+
     # Compared, not parsed: numpy's own parser is made for files one trusts. Source: numpy.lib.format, version 1.0.
     dtype = np.dtype(array.dtype).newbyteorder("<")
     header = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {array.shape}, }}".encode()
@@ -150,13 +156,17 @@ def _to_raw(pixels: Pixels, _smooth: bool) -> bytes:
 
 
 def _from_raw(content: bytes | bytearray, array: Array) -> Pixels:
+    import numpy as np
+
     if len(content) != array.nbytes:
         raise ValueError(f"expected {array.nbytes} bytes of pixels, found {len(content)}")
     pixels: Pixels = np.frombuffer(content, np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
     return pixels.astype(array.dtype, copy=False)
 
 
-def _little(pixels: Pixels) -> npt.NDArray[Any]:
+def _little(pixels: Pixels) -> "npt.NDArray[Any]":
+    import numpy as np
+
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
 
 
@@ -190,6 +200,8 @@ def _from_blosc(content: bytes, array: Array) -> Pixels:
 
 
 def _blosc_in_zarr(array: Array) -> list[dict[str, Any]]:
+    import numpy as np
+
     settings = {
         "cname": _COMPRESSOR,
         "clevel": _LEVEL,

@@ -18,15 +18,14 @@ from pydantic import (
 )
 
 from dukd_cache.format.codecs import CODECS, Store
-from dukd_cache.format.record import Array, Count, Dtype, Frozen, Name, Sha256, Side
+from dukd_cache.format.record import Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 
-ColumnType = Literal["int64", "float64"]
 
 MAX_SHARD_RECORDS = 1_000_000
 _RESERVED = ("image", "image_sha256", "crop", "x", "y")

@@ -8,20 +8,26 @@ truth      what the answer should be, where there is such a thing
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-U8 = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    U8 = npt.NDArray[np.uint8]
+    Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
+else:  # NumPy waits until there are pixels: the words of a command are made of the declarations below
+    U8 = Pixels = Any
 """An array of a record, [H,W,3]: uint8, or floating point in [0,1]."""
 
 Dtype = Literal["uint8", "float16", "float32"]
 
 DTYPES: tuple[Dtype, ...] = ("uint8", "float16", "float32")
 """The coarsest first: an answer may serve those before its own, never those after it."""
+
+ColumnType = Literal["int64", "float64"]
 
 MAX_SIDE = 1024
 """Of a patch, in pixels."""
@@ -35,6 +41,9 @@ Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")]
 
 _BY_NAME = AfterValidator(lambda found: dict(sorted(found.items())))
 """The order of a mapping is lost in the manifest: equal ones must give equal bytes."""
+
+
+_BYTES: dict[Dtype, int] = {"uint8": 1, "float16": 2, "float32": 4}
 
 
 class Frozen(BaseModel):
@@ -58,7 +67,7 @@ class Array(Frozen):
     @property
     def nbytes(self) -> int:
         """Bytes of the pixels, uncompressed."""
-        return self.side * self.side * 3 * np.dtype(self.dtype).itemsize
+        return self.side * self.side * 3 * _BYTES[self.dtype]
 
     def __str__(self) -> str:
         """For people."""

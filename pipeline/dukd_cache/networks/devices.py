@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import SettingError
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

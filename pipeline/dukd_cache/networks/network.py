@@ -13,7 +13,7 @@ from spandrel import ImageModelDescriptor, ModelDescriptor, SizeRequirements  # 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import AnswerError
 
 SCALES = (2, 3, 4)

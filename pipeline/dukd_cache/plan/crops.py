@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.manifest import ViewInfo
+from dukd_cache.format.record import U8
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.philox import uniform
-from dukd_cache.plan.views import U8, VIEWS, Square
+from dukd_cache.plan.views import VIEWS, Square
 from dukd_cache.system.errors import ImageError
 
 _IMAGES_AT_ONCE = 256

@@ -7,16 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from dukd_cache.format.manifest import MAX_SHARD_RECORDS, ViewInfo
-from dukd_cache.format.record import Array, Dtype
+from dukd_cache.format.record import U8, Array, Dtype
 
 if TYPE_CHECKING:
+    from dukd_cache.format.manifest import ViewInfo
     from dukd_cache.pictures.sources import Scene
-
-U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -31,6 +26,8 @@ class Square:
 
     def of(self, image: U8, factor: int = 1) -> U8:
         """Its pixels in `image`, which is `factor` times as large as the source."""
+        import numpy as np  # as all that is heavy here: the words of a command need the names alone
+
         x, y, side = self.x * factor, self.y * factor, self.side * factor
         return np.ascontiguousarray(image[y : y + side, x : x + side])
 
@@ -58,8 +55,10 @@ class View:
         """Of its input, unless another is asked for: as much of the scene as an LR patch shows."""
         return max(1, patch // scale) if self.smaller else patch
 
-    def info(self, crops: int, side: int, scale: int, answers: Mapping[str, Dtype]) -> ViewInfo:
+    def info(self, crops: int, side: int, scale: int, answers: Mapping[str, Dtype]) -> "ViewInfo":
         """What a manifest says of it: `crops` records an image, inputs of `side` pixels, answers of these types."""
+        from dukd_cache.format.manifest import MAX_SHARD_RECORDS, ViewInfo
+
         arrays = {"input": Array(side=side, dtype="uint8")}
         arrays |= {name: Array(side=side * scale, dtype=dtype) for name, dtype in answers.items()}
         if self.has_truth:
@@ -84,7 +83,7 @@ def _zoom_in(square: Square) -> dict[str, U8]:
 
 
 def _zoom_out(square: Square) -> dict[str, U8]:
-    from dukd_cache.pictures.bicubic import downscale  # waits for torch: the words of a command need the names alone
+    from dukd_cache.pictures.bicubic import downscale
 
     truth = square.of(square.scene.lr)
     return {"input": downscale(truth, square.scale), "truth": truth}

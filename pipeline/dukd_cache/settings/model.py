@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -45,9 +45,6 @@ def _absolute(given: object, parse: Callable[[str], Address]) -> object:
         raise ValueError(str(error)) from error
     return found if isinstance(found, str) else str(found.absolute())
 
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "bf16", "fp16"]
 
 Value = TypeVar("Value")
 ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]

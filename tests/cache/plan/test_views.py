@@ -7,10 +7,10 @@ import pytest
 from tests.cache.samples import crop_spec, photo
 
 from dukd_cache.format.manifest import ViewInfo
+from dukd_cache.format.record import U8
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.crops import Crop, CropSpec, Plan, cut
-from dukd_cache.plan.views import U8
 
 SCALES = (2, 3, 4)
 

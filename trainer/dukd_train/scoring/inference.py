@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dukd_cache.networks import Network, finite, refuse_unless_finite
 from dukd_cache.networks.devices import autocast
-from dukd_cache.settings.model import Precision
+from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import ImageError, SettingError, unknown_name
 from dukd_cache.system.memory import obtainable_memory
 from dukd_train.scoring.metrics import U8
