@@ -93,9 +93,7 @@ class Augment(Settings):
 
     def of(self, view: str) -> Chances:
         """The chances for records of `view`."""
-        if view == "base":
-            return self.base
-        return self.zoom_out if view == "zoom_out" and self.zoom_out else self.zoom
+        return {"base": self.base, "zoom_out": self.zoom_out}.get(view) or self.zoom
 
 
 class Data(Settings):

@@ -164,7 +164,7 @@ def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> Cro
     window = asked.info.window if asked else 1
     patch = config.patch or whole_windows(PATCH, window)
     counts = {name: config.crops(name) for name in VIEWS}
-    if asked is None and any(count for name, count in counts.items() if name != "base"):
+    if asked is None and any(count for name, count in counts.items() if VIEWS[name].upcycled):
         raise SettingError("a cache without --teacher holds pairs only: use --zoom-in 0 --zoom-out 0")
     if not any(counts.values()):
         raise SettingError(f"no view left: one of {', '.join(map(option, VIEWS))} must be positive")

@@ -107,6 +107,6 @@ class CacheConfig(Settings):
         asked = self.view(name).crops
         if asked is not None:
             return asked
-        if name == "base":
-            return 8
-        return self.crops("base") if self.teacher else 0
+        if VIEWS[name].upcycled:
+            return self.crops("base") if self.teacher else 0
+        return VIEWS[name].crops

@@ -46,6 +46,10 @@ class View:
     has_truth: bool
     smaller: bool = False
     """Its input is the square made smaller by the scale."""
+    crops: int = 0
+    """Records an image, unless asked for."""
+    upcycled: bool = False
+    """Made for a teacher: as many records as of `base` unless asked for, and none in a cache of pairs."""
 
     def box(self, side: int, scale: int) -> int:
         """Side of the square that gives an input of `side` pixels."""
@@ -92,9 +96,10 @@ def _zoom_out(square: Square) -> dict[str, U8]:
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        View("base", "lr", 0, _base, has_truth=True),  # a patch of LR; the HR patch that it shows
-        View("zoom_in", "hr", 1, _zoom_in, has_truth=False),  # a patch of HR: nothing sharper exists
-        View("zoom_out", "lr", 2, _zoom_out, has_truth=True, smaller=True),  # a patch of LR, made smaller once more
+        View("base", "lr", 0, _base, has_truth=True, crops=8),  # a patch of LR; the HR patch that it shows
+        View("zoom_in", "hr", 1, _zoom_in, has_truth=False, upcycled=True),  # a patch of HR: nothing sharper exists
+        # a patch of LR, made smaller once more
+        View("zoom_out", "lr", 2, _zoom_out, has_truth=True, smaller=True, upcycled=True),
     )
 }
 """In the order in which they are written."""
