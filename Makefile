@@ -13,7 +13,7 @@ demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-
 	@echo "page: build/report/report.html   table: build/report/table.md   pictures: build/report/crops.png build/report/curves.png"
 
 test: $(VENV)/ready  ## all tests but the slow ones
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(VENV)/ready  ## minutes long; needs the data of DUKD_DATA
 	$(BIN)/python -m pytest -m slow
