@@ -49,6 +49,9 @@ ROOMS = {
 CONTRACT = {"command_line", "networks", "format", "places", "pictures", "settings", "system"}
 """Rooms of the cache's half that the trainer may enter: none of them asks a teacher or plans a crop."""
 
+STARTS_PROGRAMS = {"jobs.py", "provenance.py"}
+"""Modules that hold options of the programs that they start."""
+
 MODULES = [path for root in HALVES.values() for path in sorted(root.rglob("*.py"))]
 
 
@@ -122,6 +125,22 @@ def test_only_command_lines_import_typer(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=identifier)
 def test_names_say_what_a_module_is_for(path: Path) -> None:
     assert not {"utils", "util", "helpers", "misc", "common"} & {*path.with_suffix("").parts[-2:]}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=identifier)
+def test_only_command_lines_speak_of_options(path: Path) -> None:
+    """Elsewhere a setting has its Python name, in backticks; a whole command in backticks may be quoted."""
+    if room_of(path) in ("cli", "command_line", "commands") or path.name in STARTS_PROGRAMS:
+        return
+    texts = map(text_of, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    assert not [text for text in texts if re.search(r"(?<![\w-])--\w", re.sub(r"`[\w-]+ [^`]+`", "", text))]
+
+
+def text_of(node: ast.AST) -> str:
+    """What a literal says, also one with values in it."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "X" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def test_there_are_modules_to_read() -> None:

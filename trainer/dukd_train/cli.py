@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Change, Section, path, run_app
+from dukd_cache.command_line.console import CONFIG, Overrides, Section, path, run_app
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.terminal import speaks
 
@@ -54,7 +54,7 @@ def run(
     config: Annotated[Path, CONFIG],
     out: Annotated[Path, typer.Option(parser=path, help="Run folder.")],
     section: Section = None,
-    change: Change = None,
+    overrides: Overrides = None,
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on with a run that was begun with other settings.")
     ] = False,
@@ -68,7 +68,7 @@ def run(
     from dukd_train.settings import TrainConfig
 
     end_with_parent()
-    asked = TrainConfig.load(config, section, change or [])  # before torch is loaded: a mistake is told at once
+    asked = TrainConfig.load(config, section, overrides or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.core.run import run as train
 
     facts = train(asked, out, allow_changes=allow_changes)
@@ -247,7 +247,7 @@ def sweep(
     ],
     out: Annotated[Path, typer.Option(parser=path, help="Folder of the sweep; each run gets a folder in it.")],
     section: Section = None,
-    change: Change = None,
+    overrides: Overrides = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
     ] = None,
@@ -266,7 +266,7 @@ def sweep(
 
     end_with_parent()
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
-    print(train_all(points(config, section, change or [], grid), out, jobs, wanted))
+    print(train_all(points(config, section, overrides or [], grid), out, jobs, wanted))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What can go wrong in training by a user's doing, on top of `dukd_cache.system.errors`.
 
 DukdError
-├── SettingError      (from dukd_cache) a setting of a config file or of --set
+├── SettingError      (from dukd_cache) a setting, of a config file or given
 └── RunError          a run folder: another run's, not a run's, not finished
     ├── DivergedError a loss or a weight that is no longer a number
     └── LostError     of several processes that train together, one ended

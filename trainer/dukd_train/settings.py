@@ -1,4 +1,4 @@
-"""The settings of a training run, validated: a YAML file, and `--set a.b=c` on top of it.
+"""The settings of a training run, validated: a YAML file, and `a.b=c` on top of it.
 
 Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR configuration).
 """

@@ -74,8 +74,8 @@ class _Group:
             try:
                 found = question.wait()
             except AnswerError as error:
-                first = self.pieces[question.places[error.places[0] % len(question.places)]].cut.crop
-                raise AnswerError(f"{first}: {error}") from error
+                first = self.pieces[question.places[error.indices[0] % len(question.places)]].cut.crop
+                raise error.about(first) from error
             for place, answer in zip(question.places, found, strict=False):
                 answers[place][name] = answer
         both = zip(self.pieces, answers, strict=True)
@@ -192,8 +192,9 @@ def _scene(crop: Crop, plan: Plan) -> Scene:
     scene = read_scene(image.path, image.lr, scale)
     if scene.lr.shape[:2] != (image.height // scale, image.width // scale):
         raise ImageError(
-            f"{image.path}: changed since its header was read: expected {image.width}×{image.height} pixels, "
-            f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}"
+            f"changed since its header was read: expected {image.width}×{image.height} pixels, "
+            f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}",
+            image.path,
         )
     return scene
 

@@ -77,7 +77,7 @@ def _claim(out: Place, header: Header) -> None:
     """As for a build, but another cache is refused, not given up: nothing of it could serve here."""
     there = header_of(out)
     if there is not None and there != header:
-        raise CacheError(f"{out}: holds another cache than the one this makes; choose another folder")
+        raise CacheError("holds another cache than the one this makes", out, cure="choose another folder")
     claim(out, header)
 
 

@@ -70,7 +70,7 @@ def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
     found = sources(out)
     for other in others:
         if header_of(other) is None and not sources(other):
-            raise CacheError(f"--reuse {other}: no cache here, finished or not")
+            raise CacheError("no cache here, finished or not", f"`reuse={other}`")
         if other.canonical != out.canonical:
             found += [other, *sources(other)]
     return found

@@ -41,7 +41,7 @@ class Teacher:
         The last answer's precision is what `dtype` holds; the network computes in the teacher's own precision.
 
         Raises:
-            AnswerError: the network answers with numbers that are not finite; `places` says to which of the N.
+            AnswerError: the network answers with numbers that are not finite; `indices` says to which of the N.
         """
         return self.ask(input_Npp3, dtype)()
 

@@ -45,7 +45,7 @@ class Tried:
 
 
 def scenes_of(plan: Plan) -> dict[int, Scene]:
-    """Some images, by their place in the plan.
+    """Some images, by their index in the plan.
 
     Raises:
         ImageError: an image cannot be read.
@@ -72,9 +72,9 @@ def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Pi
         AnswerError: the teacher answers with numbers that are not finite.
     """
     try:
-        return teacher(np.stack([cuts[place % len(cuts)].input for place in range(batch)]), dtype)
+        return teacher(np.stack([cuts[index % len(cuts)].input for index in range(batch)]), dtype)
     except AnswerError as error:
-        raise AnswerError(f"{cuts[error.places[0] % len(cuts)].crop}: {error}") from error
+        raise error.about(cuts[error.indices[0] % len(cuts)].crop) from error
 
 
 def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:

@@ -98,7 +98,7 @@ class _Reusable:
 
     def __init__(self, out: Place, header: Header, others: Iterable[Place]) -> None:
         self._out, self._header, self._others = out, header, tuple(others)
-        all_sources(out, self._others)  # a wrong --reuse is told at once
+        all_sources(out, self._others)  # a wrong `reuse` is told at once
 
     @cached_property
     def answers(self) -> Answers | None:
@@ -114,6 +114,7 @@ def _room(out: Place) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise CacheError(
-            f"{error.filename or out}: {os.strerror(error.errno)}; "
-            "make room, then the same command goes on where this one stopped"
+            os.strerror(error.errno),
+            error.filename or out,
+            cure="make room, then the same command goes on where this one stopped",
         ) from error

@@ -76,7 +76,8 @@ def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: lis
     try:
         answers_Nqq3 = teacher(np.stack([record[of] for _, record in records]), dtype)
     except AnswerError as error:
-        raise AnswerError(f"{cache.root}: record {records[error.places[0]][1].info.key} of {view}: {error}") from error
+        key = records[error.indices[0]][1].info.key
+        raise error.about(f"{cache.root}: record {key} of {view}") from error
     for (index, record), answer in zip(records, answers_Nqq3, strict=True):
         off = float(np.abs(answer.astype(np.float32) - record[name].astype(np.float32)).max()) * levels
         if not off <= allowed:

@@ -57,7 +57,7 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
     found = teacher.load(weights, choose_device(device), "fp32")
     if found.network.scale != cache.manifest.scale:
         raise SettingError(
-            f"--teacher {weights}: scale {found.network.scale}, but {cache.root} is of {cache.manifest.scale}"
+            f"scale {found.network.scale}, but {cache.root} is of {cache.manifest.scale}", f"`teacher={weights}`"
         )
     return found
 
@@ -76,7 +76,7 @@ def measure(
         AnswerError: the teacher answers with numbers that are not finite.
     """
     if sample < 1:
-        raise SettingError(f"--sample must be positive, got {sample}")
+        raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, dict[str, Gap]] = {}
     for view in cache.views:
         gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
@@ -94,7 +94,7 @@ def measure(
                     gaps[name] += _differences(back_NCqq, plain_NCqq)
                     on_answers(len(x_NCpp))
             except AnswerError as error:
-                raise AnswerError(f"{cache.root}: record {some[error.places[0]]} of {view}: {error}") from error
+                raise error.about(f"{cache.root}: record {some[error.indices[0]]} of {view}") from error
         found[view] = {name: _mean(each) for name, each in gaps.items()}
     return found
 

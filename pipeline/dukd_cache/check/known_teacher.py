@@ -20,11 +20,11 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
         SettingError: the device cannot compute in that precision.
     """
     if not cache.answers:
-        raise CacheError(f"{root}: a cache of pairs, no teacher was asked")
+        raise CacheError("a cache of pairs, no teacher was asked", root)
     found = teacher.load(weights, choose_device(device), "fp32")
     for name, known in cache.answers.items():
         if known.fingerprint == found.info.fingerprint:
             autocast(found.device, known.precision)
             return name, replace(found, info=found.info.model_copy(update={"precision": known.precision}))
     there = " or ".join(known.fingerprint[:12] for known in cache.answers.values())
-    raise CacheError(f"{root}: its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}")
+    raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

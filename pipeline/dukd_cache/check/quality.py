@@ -61,7 +61,7 @@ def measure(
         CacheError: what is stored is damaged.
     """
     if sample < 1:
-        raise SettingError(f"--sample must be positive, got {sample}")
+        raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, ViewQuality] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for view in cache.views:
@@ -81,17 +81,16 @@ def to_json(measured: dict[str, ViewQuality]) -> dict[str, Any]:
     return {view: asdict(quality) for view, quality in measured.items()}
 
 
-def table(measured: dict[str, ViewQuality], cache: Cache) -> str:
+def table(measured: dict[str, ViewQuality]) -> str:
     """For people."""
     heading = "".join(f"{word:>9}" for word in ("min", "25 %", "median", "75 %", "max", "mean"))
     lines = [f"{'PSNR (RGB), dB':29}{heading}"]
     lines += [f"{view:9} {pair:19}{_row(d, 2)}" for view, found in measured.items() for pair, d in found.psnr.items()]
     lines += ["", f"{'bytes a record':29}{heading}"]
     lines += [f"{view:9} {part:19}{_row(d, 0)}" for view, found in measured.items() for part, d in found.bytes.items()]
-    of = ", ".join(f"{found.sampled} of {cache.count(view)} {view}" for view, found in measured.items())
     if equal := ", ".join(f"{found.equal} of {view}" for view, found in measured.items() if found.equal):
         lines += ["", f"PSNR without records that hold equal pictures, as flat crops do: {equal}"]
-    return "\n".join([*lines, "", f"measured on {of} records (--sample); bicubic is the enlarged input"])
+    return "\n".join(lines)
 
 
 def _psnrs(cache: Cache, view: str, index: int) -> dict[str, float]:

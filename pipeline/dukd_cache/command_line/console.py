@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 
-from dukd_cache.command_line.words import explain
+from dukd_cache.command_line.words import explain, in_options, named
 from dukd_cache.settings.addresses import local_path, parsed
 from dukd_cache.system.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.system.terminal import say, speaks
@@ -73,7 +73,7 @@ def _read(parse: Callable[[str], T], text: str) -> T:
 
 CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
 Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
-Change = Annotated[
+Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
 ]
 
@@ -106,7 +106,7 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     except ShardCorrupt as error:
         _end(name, f"{error}; {_MEND}", 2)
     except DukdError as error:
-        _end(name, str(error), 2)
+        _end(name, in_options(str(error), _options(app)), 2)
     except TyperException as error:
         _end(name, explain(error, called_here), 2)
     except OSError as error:
@@ -123,6 +123,13 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     if code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
         _end(name, f"interrupted; {_GO_ON}", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _options(app: typer.Typer) -> dict[str, str]:
+    """The options of all commands by the names of their parameters."""
+    command: Any = typer.main.get_command(app)
+    commands = getattr(command, "commands", {command.name: command}).values()
+    return {each.name: named(each) for of in commands for each in of.params if each.opts[0].startswith("-")}
 
 
 def _handled() -> list[signal.Signals]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Change, Section
+from dukd_cache.command_line.console import CONFIG, Overrides, Section
 from dukd_cache.settings.model import Model, Settings, content, validated
 from dukd_cache.settings.schema import Node, schema_of, settings, short_of
 from dukd_cache.settings.yaml_file import put
@@ -71,12 +71,12 @@ def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callabl
             *,
             config: Annotated[Path | None, CONFIG] = None,
             section: Section = None,
-            change: Change = None,
+            overrides: Overrides = None,
             **words: Any,
         ) -> None:
             said = [(option, words.pop(option.name)) for option in options]
             given = [(option, value) for option, value in said if value is not None]
-            command(_settings(model, config, section, change or [], given), **words)
+            command(_settings(model, config, section, overrides or [], given), **words)
 
         _, *own = signature(command).parameters.values()
         *shared, _ = signature(run).parameters.values()
@@ -92,19 +92,19 @@ def _settings(
     model: type[Model],
     config: Path | None,
     section: str | None,
-    changes: Sequence[str],
+    overrides: Sequence[str],
     given: Sequence[tuple[Option, object]],
 ) -> Model:
     """What a command line asks for. A mistake names the option that made it, else the setting."""
     if section is not None and config is None:
-        raise SettingError(f"--section {section}: give the file, too: --config FILE")
-    found, schema = content(model, config, section, changes), schema_of(model)
+        raise SettingError("give the file, too: --config FILE", f"--section {section}")
+    found, schema = content(model, config, section, overrides), schema_of(model)
     for option, value in given:
         try:
             put(found, option.path, value, schema)
         except SettingError as error:
-            raise SettingError(f"{option.word}: {error}") from error
-    named = [option for option, _ in given] if config or changes else options_of(model)
+            raise error.about(option.word) from error
+    named = [option for option, _ in given] if config or overrides else options_of(model)
     return validated(model, found, {option.path: option.word for option in named})
 
 

@@ -42,6 +42,25 @@ def explain(error: Any, called_here: Mapping[str, str]) -> str:
     return line
 
 
+_SETTING = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]*))?`")
+
+
+def in_options(line: str, options: Mapping[str, str]) -> str:
+    """The line of a `DukdError` as a command says it: `on_bad_image=skip` is `--on-bad-image skip`.
+
+    `options` are those of the program by the names of their parameters. Settings without one are set by `--set`.
+    """
+
+    def said(setting: re.Match[str]) -> str:
+        name, value = setting.groups()
+        if name in options or name.startswith("views."):
+            option = options.get(name) or "--" + re.sub("[._]", "-", name.removeprefix("views."))
+            return option if value is None else f"{option} {value}"
+        return f"--set {name}={value}" if "." in name and value is not None else setting[0]
+
+    return _SETTING.sub(said, line)
+
+
 def named(parameter: Any) -> str:
     """What an option or argument is called where it is explained: `--out`, `CACHE`."""
     option: str = max(parameter.opts, key=len)

@@ -132,8 +132,8 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
 
 def _sets(config: CacheConfig, out: Address) -> list[HrSet]:
     if config.lr and len(config.lr) not in (1, len(config.hr)):
-        count = f"{len(config.lr)} folders for {len(config.hr)} of --hr"
-        raise SettingError(f"--lr: {count}; expected one, or one for each")
+        count = f"{len(config.lr)} folders for {len(config.hr)} of `hr`"
+        raise SettingError(f"{count}; expected one, or one for each", "`lr`")
     others = [*config.lr]
     if isinstance(place := place_at(out), Folder):
         others.append(place.path)
@@ -153,10 +153,10 @@ def _teacher(config: CacheConfig) -> teacher.Teacher | None:
 def _scale(config: CacheConfig, asked: teacher.Teacher | None) -> int:
     if asked is None:
         if config.scale is None:
-            raise SettingError("no teacher: give --teacher WEIGHTS, or --scale N for a cache of pairs without one")
+            raise SettingError("no teacher: give `teacher=WEIGHTS`, or `scale=N` for a cache of pairs without one")
         return config.scale
     if config.scale not in (None, asked.network.scale):
-        raise SettingError(f"--scale {config.scale}: {config.teacher} is a teacher of scale {asked.network.scale}")
+        raise SettingError(f"{config.teacher} is a teacher of scale {asked.network.scale}", f"`scale={config.scale}`")
     return asked.network.scale
 
 
@@ -165,9 +165,9 @@ def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> Cro
     patch = config.patch or whole_windows(PATCH, window)
     counts = {name: config.crops(name) for name in VIEWS}
     if asked is None and any(count for name, count in counts.items() if VIEWS[name].upcycled):
-        raise SettingError("a cache without --teacher holds pairs only: use --zoom-in 0 --zoom-out 0")
+        raise SettingError("a cache without `teacher` holds pairs only: use `views.zoom_in=0` `views.zoom_out=0`")
     if not any(counts.values()):
-        raise SettingError(f"no view left: one of {', '.join(map(option, VIEWS))} must be positive")
+        raise SettingError(f"no view left: one of {', '.join(f'`views.{name}`' for name in VIEWS)} must be positive")
     answers = {ANSWER: config.dtype} if asked else {}
     views = []
     for name, view in VIEWS.items():

@@ -28,7 +28,7 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
     """
     if sample == 0:
         if weights:
-            raise SettingError("--sample 0: with --teacher, expected at least 1: the records that it is asked about")
+            raise SettingError("with `teacher`, expected at least 1: the records that it is asked about", "`sample=0`")
         return Measured({}, ())
     asked = equivariance.load_teacher(weights, cache, device) if weights else None
     wanted = sample or quality.SAMPLE
@@ -37,7 +37,9 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
         found = quality.measure(cache, wanted, advance)
     notes = list(doubts_of(cache))
     facts: dict[str, Any] = {"quality": quality.to_json(found), "notes": notes}
-    tables = ["\n".join([quality.table(found, cache), *notes])]
+    of = ", ".join(f"{each.sampled} of {cache.count(view)} {view}" for view, each in found.items())
+    how = f"measured on {of} records (--sample); bicubic is the enlarged input"
+    tables = ["\n".join([quality.table(found), "", how, *notes])]
     if asked:
         wanted = sample or equivariance.SAMPLE
         total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))

@@ -55,7 +55,7 @@ def choose_codec(store: str, name: str | None) -> str:
     if name is None:
         return next(iter(CODECS[store]))
     if name not in CODECS[store]:
-        raise SettingError(f"--codec {name}: --store {store} has {', '.join(CODECS[store])}")
+        raise SettingError(f"`store={store}` has {', '.join(CODECS[store])}", f"`codec={name}`")
     return name
 
 

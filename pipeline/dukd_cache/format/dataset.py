@@ -37,7 +37,7 @@ class RecordDataset(Dataset[dict[str, Tensor]]):
         there = records.arrays
         for name in names or ():
             if name not in there:
-                raise SettingError(f"{records}: {unknown_name('array', name, there)}")
+                raise SettingError(unknown_name("array", name, there), records)
         self.records = records
         self.names = tuple(dict.fromkeys(("input", *(there if names is None else names))))
 

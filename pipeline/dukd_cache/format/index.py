@@ -230,7 +230,7 @@ class Indices:
         try:
             return entry_of(self._header, self._header.view(shard.view), rows, index % _BLOCK, position)
         except ValueError as error:
-            raise ShardCorrupt(f"{place.at(index_name(shard.name))}: row {index} makes no sense ({error})") from error
+            raise ShardCorrupt(f"row {index} makes no sense ({error})", place.at(index_name(shard.name))) from error
 
     def rows(self, place: Place, shard: ShardInfo) -> Rows:
         """All of them, read at once."""
@@ -238,11 +238,12 @@ class Indices:
         try:
             found = from_bytes(content, self._kind(shard))
         except ValueError as error:
-            raise ShardCorrupt(f"{place.at(index_name(shard.name))}: {error}") from error
+            raise ShardCorrupt(str(error), place.at(index_name(shard.name))) from error
         if found.shard_info(shard.name, shard.view) != shard:
             raise ShardCorrupt(
-                f"{place.at(index_name(shard.name))}: sha256 {shard.index_sha256[:12]}… stored, "
-                f"{found.root[:12]}… computed; {len(found.rows)} records, the manifest says {shard.records}"
+                f"sha256 {shard.index_sha256[:12]}… stored, "
+                f"{found.root[:12]}… computed; {len(found.rows)} records, the manifest says {shard.records}",
+                place.at(index_name(shard.name)),
             )
         return found.rows
 
@@ -261,8 +262,8 @@ class Indices:
         computed = _root(_head(self._kind(shard), shard.records), tail)
         if len(found) != length or found[length - _HASH :] != root or computed != root:
             raise ShardCorrupt(
-                f"{place.at(index_name(shard.name))}: sha256 {shard.index_sha256[:12]}… stored, "
-                f"{computed.hex()[:12]}… computed of {shard.records} records"
+                f"sha256 {shard.index_sha256[:12]}… stored, {computed.hex()[:12]}… computed of {shard.records} records",
+                place.at(index_name(shard.name)),
             )
         return tail
 
@@ -275,8 +276,9 @@ class Indices:
         computed = hashlib.sha256(content).digest()
         if computed != expected:
             raise ShardCorrupt(
-                f"{place.at(index_name(shard.name))}: rows {first} to {first + count - 1}: "
-                f"sha256 {expected.hex()[:12]}… stored, {computed.hex()[:12]}… computed"
+                f"rows {first} to {first + count - 1}: "
+                f"sha256 {expected.hex()[:12]}… stored, {computed.hex()[:12]}… computed",
+                place.at(index_name(shard.name)),
             )
         rows: Rows = np.frombuffer(content, kind)
         return rows
@@ -286,7 +288,7 @@ class Indices:
         try:
             return place.read_range(name, start, length)
         except OSError as error:
-            raise CacheError(f"{place.at(name)}: index cannot be read ({error.strerror})") from error
+            raise CacheError(f"index cannot be read ({error.strerror})", place.at(name)) from error
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,7 @@ def check(out: Place, header: Header) -> None:
     if there is not None:
         _refuse_other(out, there, header)
     elif foreign := _foreign_name(out):
-        raise CacheError(f"{out}: holds something that is no cache ({foreign}); choose another folder")
+        raise CacheError(f"holds something that is no cache ({foreign})", out, cure="choose another folder")
 
 
 def finish(out: Place) -> None:
@@ -91,7 +91,7 @@ def header_of(place: Place) -> Header | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise CacheError(f"{place.at(HEADER)}: not the header of a cache; choose another folder") from error
+        raise CacheError("not the header of a cache", place.at(HEADER), cure="choose another folder") from error
 
 
 def _refuse_other(out: Place, there: Header, asked: Header) -> None:
@@ -106,7 +106,9 @@ def _refuse_other(out: Place, there: Header, asked: Header) -> None:
     for name, here, value in pairs:
         if here != value:
             raise CacheError(
-                f"{out}: holds a cache with {name} = {_short(here)}, asked for {_short(value)}; choose another folder"
+                f"holds a cache with {name} = {_short(here)}, asked for {_short(value)}",
+                out,
+                cure="choose another folder",
             )
 
 

@@ -69,11 +69,12 @@ class ShardCache:
                 if not path.is_dir() and not (small and self._fetched(path, shard, files, place)):
                     return None
         except FileNotFoundError as error:
-            raise CacheError(f"{place.at(shard.name)}: shard cannot be read ({error})") from error
+            raise CacheError(f"shard cannot be read ({error})", place.at(shard.name)) from error
         except OSError as error:
             raise CacheError(
-                f"{self.root}: no copy of {place.at(shard.name)} can be kept here ({error.strerror}); "
-                f"{LIMIT} (now {self.limit / 1e9:g}) sets how much is kept, 0 is nothing"
+                f"no copy of {place.at(shard.name)} can be kept here ({error.strerror}); "
+                f"{LIMIT} (now {self.limit / 1e9:g}) sets how much is kept, 0 is nothing",
+                self.root,
             ) from error
         return Folder(path, str(place))
 

@@ -105,7 +105,7 @@ class ImagesInfo(Frozen):
     name_bytes: Annotated[int, Field(gt=0, le=4096)]
     """Of the longest name, in UTF-8: how wide an index keeps them."""
     skipped: tuple[SkippedImage, ...] = ()
-    """What `--on-bad-image skip` left out. Not in `count`, and not written where there is none."""
+    """What `on_bad_image=skip` left out. Not in `count`, and not written where there is none."""
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -271,12 +271,12 @@ def read(place: Place) -> Manifest:
         content = place.read(MANIFEST)
     except FileNotFoundError:
         place.names(MANIFEST)  # a bucket that is not there is another mistake, and is told
-        raise CacheError(f"{place}: no finished cache here ({MANIFEST} is missing)") from None
+        raise CacheError(f"no finished cache here ({MANIFEST} is missing)", place) from None
     path = place.at(MANIFEST)
     found = _parsed(path, content)
     computed = _checksum(content, found.checksum)
     if computed != found.checksum:
-        raise ShardCorrupt(f"{path}: sha256 {found.checksum[:12]}… stored, {computed[:12]}… computed")
+        raise ShardCorrupt(f"sha256 {found.checksum[:12]}… stored, {computed[:12]}… computed", path)
     return found.open()
 
 
@@ -321,15 +321,13 @@ def _parsed(path: str, content: bytes) -> _SealedManifest:
         version = _version(content)
         if isinstance(version, int) and version != FORMAT_VERSION:
             raise CacheError(
-                f"{path}: cache format {FORMAT_VERSION} expected, found {version!r:.20}: build this cache anew"
+                f"cache format {FORMAT_VERSION} expected, found {version!r:.20}: build this cache anew", path
             ) from error
         first = error.errors()[0]
         where = " ".join(".".join(map(str, first["loc"])).split())[:80] or "content"
-        raise CacheError(
-            f"{path}: not a manifest of cache format {FORMAT_VERSION} ({where}: {first['msg']})"
-        ) from error
+        raise CacheError(f"not a manifest of cache format {FORMAT_VERSION} ({where}: {first['msg']})", path) from error
     if contradiction := _contradiction(found):
-        raise CacheError(f"{path}: contradicts itself: {contradiction}")
+        raise CacheError(f"contradicts itself: {contradiction}", path)
     return found
 
 

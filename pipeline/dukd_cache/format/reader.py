@@ -97,7 +97,7 @@ class Cache(Mapping[str, Records]):
             NoSuchView: the cache has no view of that name.
         """
         if view not in self:
-            raise NoSuchView(f"{self.root}: {unknown_name('view', view, self.views)}")
+            raise NoSuchView(unknown_name("view", view, self.views), self.root)
         return Records(self, view)
 
     def __iter__(self) -> Iterator[str]:
@@ -176,7 +176,7 @@ class Cache(Mapping[str, Records]):
         from dukd_cache.format.dataset import url_for_webdataset
 
         if self.manifest.encoding.store != "webdataset":
-            raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not of tars")
+            raise CacheError(f"a store of {self.manifest.encoding.store}, not of tars", self.root)
         urls = [url_for_webdataset(self.place.at(shard.name)) for shard in self._shards[self[view].view]]
         return webdataset.WebDataset(urls, **{"shardshuffle": False} | options)
 
@@ -189,7 +189,7 @@ class Cache(Mapping[str, Records]):
         import zarr
 
         if self.manifest.encoding.store != "zarr":
-            raise CacheError(f"{self.root}: a store of {self.manifest.encoding.store}, not Zarr's")
+            raise CacheError(f"a store of {self.manifest.encoding.store}, not Zarr's", self.root)
         return zarr.open_group(str(self.place), mode="r")
 
     def shard(self, view: str, index: int) -> ShardInfo:
@@ -207,7 +207,7 @@ class Cache(Mapping[str, Records]):
 def _reopened(root: Address, reading: Reading, digest: str) -> Cache:
     cache = Cache(root, reading)
     if cache.digest != digest:
-        raise CacheError(f"{root}: another cache now than when it was opened")
+        raise CacheError("another cache now than when it was opened", root)
     return cache
 
 

@@ -144,7 +144,7 @@ class ShardReader:
         for array in view.arrays if names is None else names:
             where = wanted.setdefault(files[array], {})[array] = entry.members[array]
             if (end := where.offset + where.length) > shard.bytes:
-                raise ShardCorrupt(f"{place.at(files[array])}: {array} ends at byte {end}, of {shard.bytes}")
+                raise ShardCorrupt(f"{array} ends at byte {end}, of {shard.bytes}", place.at(files[array]))
         arrays: dict[str, Pixels] = {}
         for file, members in wanted.items():
             for array, content in _slices(place, file, entry.info.key, members).items():
@@ -154,7 +154,7 @@ class ShardReader:
                     arrays[array] = decode(codec, content, kind)
                 except ValueError as error:
                     part = ".".join(filter(None, [entry.info.key, array, codec.suffix]))
-                    raise ShardCorrupt(f"{place.at(file)}: {part} cannot be decoded: {error}") from error
+                    raise ShardCorrupt(f"{part} cannot be decoded: {error}", place.at(file)) from error
         return Record(entry.info, arrays)
 
     def info(self, shard: ShardInfo, index: int) -> RecordInfo:
@@ -259,17 +259,18 @@ def _slices(place: Place, file: str, key: str, wanted: Mapping[str, Member]) -> 
     try:
         content = place.read_range(file, start, end - start)
     except OSError as error:
-        raise CacheError(f"{path}: shard cannot be read ({error.strerror})") from error
+        raise CacheError(f"shard cannot be read ({error.strerror})", path) from error
     found: dict[str, bytes] = {}
     for name, where in wanted.items():
         first, last = where.offset - start, where.offset - start + where.length
         if last > len(content):
-            raise ShardCorrupt(f"{path}: {name} ends at byte {start + last}, the file at {place.size(file)}")
+            raise ShardCorrupt(f"{name} ends at byte {start + last}, the file at {place.size(file)}", path)
         found[name] = content[first:last]
         computed = hashlib.sha256(found[name]).digest()
         if computed != where.sha256:
             raise ShardCorrupt(
-                f"{path}: {name} at byte {where.offset} ({key}): "
-                f"sha256 {where.sha256.hex()[:12]}… stored, {computed.hex()[:12]}… computed"
+                f"{name} at byte {where.offset} ({key}): "
+                f"sha256 {where.sha256.hex()[:12]}… stored, {computed.hex()[:12]}… computed",
+                path,
             )
     return found

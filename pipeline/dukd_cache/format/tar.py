@@ -61,7 +61,7 @@ class Tar(Container):
                 try:
                     told = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
                 except tarfile.HeaderError as error:
-                    raise ShardCorrupt(f"{path}: no tar header at byte {position} ({error})") from error
+                    raise ShardCorrupt(f"no tar header at byte {position} ({error})", path) from error
                 content = _json(entry.info)
                 offset, length = (
                     (found[name].offset, found[name].length) if name in found else (position + _BLOCK, len(content))
@@ -72,15 +72,15 @@ class Tar(Container):
                     f"{entry.info.key}.{name}",
                 ) or not told.isreg():
                     raise ShardCorrupt(
-                        f"{path}: member {told.name!r:.80} at byte {position}, expected {entry.info.key}.{name}"
+                        f"member {told.name!r:.80} at byte {position}, expected {entry.info.key}.{name}", path
                     )
                 if name == "json" and place.read_range(shard.name, offset, length) != content:
-                    raise ShardCorrupt(f"{path}: {entry.info.key}.json is not what the index says")
+                    raise ShardCorrupt(f"{entry.info.key}.json is not what the index says", path)
                 position = offset + -(-length // _BLOCK) * _BLOCK
         most = tarfile.RECORDSIZE + 2 * _BLOCK
         end = place.read_range(shard.name, position, most + 1)
         if len(end) > most or end.strip(b"\0"):
-            raise ShardCorrupt(f"{path}: something follows its last member, at byte {position}")
+            raise ShardCorrupt(f"something follows its last member, at byte {position}", path)
 
 
 def _json(info: RecordInfo) -> bytes:

@@ -74,9 +74,7 @@ class Zarr(Container):
             index = _index(chunks, view.shard_records)
             start = sum(chunks[-1])
             if place.read_range(file, start, len(index) + 1) != index:
-                raise ShardCorrupt(
-                    f"{place.at(file)}: the index at byte {start} is not that of its {len(chunks)} chunks"
-                )
+                raise ShardCorrupt(f"the index at byte {start} is not that of its {len(chunks)} chunks", place.at(file))
 
 
 def _index(chunks: list[tuple[int, int]], per_shard: int) -> bytes:

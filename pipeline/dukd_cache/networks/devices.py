@@ -35,7 +35,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "fp32":
         return nullcontext()
     if precision == "fp16" and device.type == "cpu":
-        raise SettingError("--precision fp16: a CPU computes in fp32 or bf16")
+        raise SettingError("a CPU computes in fp32 or bf16", "`precision=fp16`")
     return torch.autocast(device.type, AUTOCAST[precision])
 
 
@@ -50,6 +50,6 @@ def compile_in_place(module: nn.Module, device: torch.device) -> None:
     except Exception as error:  # whatever is missing, it shows in some error of torch's compiler
         why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingError(
-            f"compile: torch.compile does not work here ({why}); install a C++ compiler, or do not ask for it"
+            f"compile: torch.compile does not work here ({why})", cure="install a C++ compiler, or do not ask for it"
         ) from error
     module.compile(dynamic=False)  # there are few sizes of inputs: each is compiled on its own

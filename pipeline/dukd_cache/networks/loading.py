@@ -67,22 +67,22 @@ def build(architecture: str, scale: int, settings: Mapping[str, Any]) -> Network
     constructor = known[name][1]
     scale_keyword, defaults = constructors.scale_keyword(constructor), constructors.defaults(constructor)
     if scale_keyword in settings:
-        raise SettingError(f"{name}: {scale_keyword!r} follows from the scale ({scale}); leave it out")
+        raise SettingError(f"{scale_keyword!r} follows from the scale ({scale})", name, cure="leave it out")
     for key in settings:
         if key not in defaults:
             raise SettingError(_unknown_setting(name, str(key), settings.keys(), defaults))
     chosen = defaults | {key: checked(name, constructor, key, defaults[key], given) for key, given in settings.items()}
     for key, value in chosen.items():
         if value is constructors.REQUIRED:
-            raise SettingError(f"{name}: setting {key!r} has no default; give it")
+            raise SettingError(f"setting {key!r} has no default", name, cure="give it")
     network = _construct(name, *known[name], chosen | {scale_keyword: scale})
     if network.scale != scale and scale**2 % network.scale == 0:
         # With pixel unshuffle before the body, the constructor's scale is a multiple of the network's.
         network = _construct(name, *known[name], chosen | {scale_keyword: scale**2 // network.scale})
     if network.scale != scale:
-        raise SettingError(f"{name}: scale {scale} expected, these settings make {network.scale}")
+        raise SettingError(f"scale {scale} expected, these settings make {network.scale}", name)
     if unfit := unfit_for_sr(network.descriptor):
-        raise SettingError(f"{name}: {unfit}")
+        raise SettingError(unfit, name)
     _try_out(network)
     return network
 
@@ -107,12 +107,12 @@ def load(path: Path) -> Network:
             network = _detect(content, file, metadata) if recipe is None else _rebuild(recipe, content)
         _refuse_damaged(network)
         return replace(network, metadata=metadata)
-    except DukdError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    except WeightsError as error:
+        raise error.about(path) from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
+        raise WeightsError(f"cannot be read ({error.strerror or one_line(error)})", path) from error
     except Exception as error:  # a foreign file can fail in any way while it is unpickled and matched
-        raise WeightsError(f"{path}: not the weights of a network ({one_line(error)})") from error
+        raise WeightsError(f"not the weights of a network ({one_line(error)})", path) from error
 
 
 def file_at(path: Path) -> Path:
@@ -124,7 +124,7 @@ def file_at(path: Path) -> Path:
     try:
         return weights_file.located(path)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise error.about(path) from None
 
 
 def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
@@ -229,7 +229,7 @@ def _unknown_setting(name: str, key: str, given: Collection[str], valid: Iterabl
     owner = next((other for other in ("EDSR", *known) if known[other].keys() >= set(given)), None)
     if owner is None:
         return unknown_name(f"setting of {name}", key, valid)
-    cure = "--set student.settings={} drops what a file has"
+    cure = "`student.settings={}` drops what a file has"
     return f"unknown setting of {name} {key!r}, one of {owner}'s: {cure} (valid: {', '.join(sorted(valid))})"
 
 

@@ -145,11 +145,11 @@ def refuse_unless_finite(finite_N: Sequence[bool], who: str, precision: Precisio
     Raises:
         AnswerError: some are not.
     """
-    places = [place for place, is_finite in enumerate(finite_N) if not is_finite]
-    if places:
+    indices = [index for index, is_finite in enumerate(finite_N) if not is_finite]
+    if indices:
         raise AnswerError(
             f"{who} answers in {precision} with numbers that are not finite (NaN or infinite): {_CURES[precision]}",
-            places,
+            indices=indices,
         )
 
 

@@ -117,7 +117,7 @@ def candidates(content: Mapping[str, Any], known: Callable[[State], bool]) -> li
     """
     if content.keys() >= _OWN_CHECKPOINT:
         message = f"a checkpoint of a training (step {content['step']}), not a network"
-        raise WeightsError(f"{message}: the end of the training writes {STUDENT} beside it")
+        raise WeightsError(f"the end of the training writes {STUDENT} beside it", message)
     found = [_judged(place, tensors, content) for place, tensors in _opened(content, (), known)]
     if not found:
         raise WeightsError(f"its tensors fit no architecture that spandrel knows, nor EDSR: {_described(content)}")

@@ -103,7 +103,7 @@ def read_rgb(path: Path) -> U8:
             pixels = np.asarray(image.convert("RGB"))
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     if pixels.shape != (height, width, 3):
-        raise ImageError(f"{path}: not a readable image (its header says {width}×{height}, its content is another)")
+        raise ImageError(f"not a readable image (its header says {width}×{height}, its content is another)", path)
     return pixels
 
 
@@ -112,24 +112,24 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The image with its header read; whatever goes wrong in the block becomes an `ImageError`."""
     try:
         if not path.is_file():
-            raise ImageError(f"{path}: {_no_file(path)}")
+            raise ImageError(_no_file(path), path)
         # From a stream: given a name, Pillow maps files into memory, and maps sideways TIFF wrongly.
         with path.open("rb") as stream, _open(stream) as image:
             if reason := _refusal(image):
-                raise ImageError(f"{path}: {reason}")
+                raise ImageError(reason, path)
             yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a readable image ({_looks_like(path)})") from error
+        raise ImageError(f"not a readable image ({_looks_like(path)})", path) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: more than {MAX_PIXELS} pixels: cut it into parts") from error
+        raise ImageError(f"more than {MAX_PIXELS} pixels: cut it into parts", path) from error
     except MemoryError as error:
-        raise ImageError(f"{path}: out of memory") from error
+        raise ImageError("out of memory", path) from error
     except Exception as error:  # decoders raise anything of bytes that they cannot make sense of
         if isinstance(error, OSError) and error.errno:
-            raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-        raise ImageError(f"{path}: unreadable or truncated image ({_one_line(error)})") from error
+            raise ImageError(f"cannot be read ({error.strerror})", path) from error
+        raise ImageError(f"unreadable or truncated image ({_one_line(error)})", path) from error
 
 
 def _open(stream: IO[bytes]) -> Image.Image:

@@ -97,12 +97,12 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> list[Path]:
         ImageError: `root` is no folder, holds no image, or has a subfolder that cannot be listed.
     """
     if not root.is_dir():
-        raise ImageError(f"{root}: expected a folder of images, found {'a file' if root.exists() else 'nothing'}")
+        raise ImageError(f"expected a folder of images, found {'a file' if root.exists() else 'nothing'}", root)
     passed = _Passed()
     found = sorted(_files_below(root, {*map(os.path.realpath, besides)}, passed), key=lambda path: _name(path, root))
     if not found:
         there = f"; found {passed}" if str(passed) else ""
-        raise ImageError(f"{root}: no images found (looked for {', '.join(SUFFIXES)}{there})")
+        raise ImageError(f"no images found (looked for {', '.join(SUFFIXES)}{there})", root)
     if str(passed) and speaks():
         say(f"{root}: not used: {passed}")
     return found
@@ -131,7 +131,7 @@ def refuse_shared_files(found: Sequence[ImageFiles]) -> None:
     for number, images in enumerate(found if len(found) > 1 else ()):
         for path in images.paths:
             if first.setdefault(os.path.realpath(path), number) != number:
-                raise SettingError(f"--hr: {path} is in two of the folders or lists that are given")
+                raise SettingError(f"{path} is in two of the folders or lists that are given", "`hr`")
 
 
 def _files_below(root: Path, besides: set[str], passed: _Passed) -> Iterator[Path]:
@@ -181,12 +181,12 @@ def _listed(file: Path) -> ImageFiles:
             continue
         path = Path(os.path.abspath(file.parent / Path(line.strip()).expanduser()))
         if path in lines:
-            raise ImageError(f"{file}: lines {lines[path]} and {number} name one image ({line.strip()})")
+            raise ImageError(f"lines {lines[path]} and {number} name one image ({line.strip()})", file)
         lines[path] = number
     if not lines:
-        raise ImageError(f"{file}: names no images; expected the path of one in each line")
+        raise ImageError("names no images; expected the path of one in each line", file)
     if not any(map(os.path.lexists, lines)):
-        raise ImageError(f"{file}: {_EXPECTED}, found a text without any: there is no {next(iter(lines))}")
+        raise ImageError(f"{_EXPECTED}, found a text without any: there is no {next(iter(lines))}", file)
     root = Path(os.path.commonpath([path.parent for path in lines]))
     return ImageFiles(root, tuple(sorted(lines, key=lambda path: _name(path, root))))
 
@@ -197,9 +197,9 @@ def _text(file: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no UTF-8 text") from error
+        raise ImageError(f"{_EXPECTED}, found a file that is no UTF-8 text", file) from error
     if "\0" in text:
-        raise ImageError(f"{file}: {_EXPECTED}, found a file that is no text")
+        raise ImageError(f"{_EXPECTED}, found a file that is no text", file)
     return text
 
 
@@ -208,4 +208,4 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _refuse(error: OSError) -> None:
-    raise ImageError(f"{error.filename}: folder cannot be listed ({error.strerror})") from error
+    raise ImageError(f"folder cannot be listed ({error.strerror})", error.filename) from error

@@ -27,8 +27,7 @@ class LrFolder:
     def __post_init__(self) -> None:
         if "{stem}" not in self.template or re.search("[{}]", re.sub(r"{stem}|{scale}", "", self.template)):
             raise SettingError(
-                f"--lr-template {self.template!r}: expected a name made of {{stem}} and {{scale}}, like "
-                "{stem}x{scale}"
+                "expected a name made of {stem} and {scale}, like {stem}x{scale}", f"`lr_template={self.template!r}`"
             )
 
     def find(self, name: PurePath, scale: int) -> Path:
@@ -52,7 +51,7 @@ class LrFolder:
             return found
         if not self.root.is_dir():
             raise SettingError(
-                f"{self.root}: expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}"
+                f"expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}", self.root
             )
         raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
 

@@ -81,7 +81,7 @@ def read_facts(path: Path) -> FileFacts:
         with path.open("rb") as stream:
             return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ImageError(f"cannot be read ({error.strerror})", path) from error
 
 
 def identify(
@@ -104,7 +104,7 @@ def identify(
     try:
         name.as_posix().encode()
     except UnicodeEncodeError as error:
-        raise ImageError(f"{path}: its name is not UTF-8: rename it") from error
+        raise ImageError("its name is not UTF-8: rename it", path) from error
     facts = facts_of(path)
     lr_path, lr_sha256 = lr.find(name, scale) if lr else None, ""
     if lr_path:
@@ -124,7 +124,7 @@ def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:
     for name, lr in lr_of:
         if lr is not None and names.setdefault(lr, name) != name:
             both = f"{names[lr]} and {name}"
-            raise ImageError(f"{lr}: would be the LR image of both {both}: rename one, or use subfolders")
+            raise ImageError(f"would be the LR image of both {both}: rename one, or use subfolders", lr)
 
 
 def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
@@ -138,7 +138,7 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
     try:
         hr_pixels = crop_to_scale(pixels, scale)
     except ImageError as error:
-        raise ImageError(f"{hr}: {error}") from None
+        raise error.about(hr) from None
     if lr is None:
         return Scene(hr_pixels, downscale(hr_pixels, scale))
     lr_pixels = read_rgb(lr)
@@ -146,7 +146,7 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
     if reason := mismatch(lr_pixels, hr_pixels):
         other = _neighbour_that_fits(lr, lr_pixels.shape, hr_pixels)
         hint = f"; {other.name} beside it is like it" if other else ""
-        raise ImageError(f"{lr}: does not show what {hr.name} shows: {reason}{hint}")
+        raise ImageError(f"does not show what {hr.name} shows: {reason}{hint}", lr)
     return Scene(hr_pixels, lr_pixels)
 
 
@@ -168,6 +168,7 @@ def _check_lr_size(lr: Path, found: tuple[int, ...], hr: Path, size: tuple[int, 
     if found != expected:
         guess = "turned by 90°" if found == expected[::-1] else "is the scale right"
         raise ImageError(
-            f"{lr}: expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
-            f"found {found[0]}×{found[1]}: {guess}?"
+            f"expected {expected[0]}×{expected[1]} pixels (1/{scale} of {hr.name}), "
+            f"found {found[0]}×{found[1]}: {guess}?",
+            lr,
         )

@@ -68,7 +68,7 @@ class Folder:
     def names(self, prefix: str = "") -> list[str]:
         """All files whose names begin with `prefix`, sorted."""
         if self.path.exists() and not self.path.is_dir():
-            raise CacheError(f"{self}: expected a folder, found a file")
+            raise CacheError("expected a folder, found a file", self)
         refuse_no_folder(self.path)
         folder, _, start = prefix.rpartition("/")
         found: list[str] = []

@@ -124,8 +124,9 @@ class ObjectLock:
         if self._store.create(_name(self._number), self._content):
             self._store.delete([_name(self._number)])
             raise PlaceError(
-                f"{self._store}: its server ignores conditions (If-None-Match), without which two builds could write "
-                "at once: a cache there can be read, not written"
+                "its server ignores conditions (If-None-Match), without which two builds could write "
+                "at once: a cache there can be read, not written",
+                self._store,
             )
         self._beats.start()
 
@@ -140,8 +141,9 @@ class ObjectLock:
         with self._counting:
             if not self._is_there():
                 raise CacheError(
-                    f"{self._store}: this build gave no sign of life for {self._owner.patience:.0f} s and another one "
-                    "took over; the same command goes on when that one has ended"
+                    f"this build gave no sign of life for {self._owner.patience:.0f} s and another one took over",
+                    self._store,
+                    cure="the same command goes on when that one has ended",
                 )
 
     def release(self) -> None:

@@ -112,7 +112,7 @@ class Objects:
         try:
             found = self._asked(folder, lambda store: store.find(self._path(folder)))
         except FileNotFoundError as error:  # of a folder without objects, stores say that it is empty
-            raise PlaceError(f"{self}: {_reason(error)}") from error
+            raise PlaceError(_reason(error), self) from error
         start = f"{self._root.rstrip('/')}/"
         names = (str(path).removeprefix(start) for path in found)
         return sorted(name for name in names if name.startswith(prefix) and name and not name.endswith("/"))
@@ -226,7 +226,7 @@ class Objects:
         try:
             self._changed(name, put)
         except FileNotFoundError as error:
-            raise PlaceError(f"{self.at(name)}: {_reason(error)}") from error
+            raise PlaceError(_reason(error), self.at(name)) from error
 
     def _changed(self, name: str, change: Callable[[Any], object]) -> None:
         """Ask for a change, if this process may still make it."""
@@ -246,7 +246,7 @@ class Objects:
                 if number == errno.ENOSPC:  # of this machine's disk
                     raise
                 if last or isinstance(error, _FINAL) or number == errno.EINVAL:
-                    raise PlaceError(f"{self.at(name).rstrip('/')}: {_reason(error)}") from error
+                    raise PlaceError(_reason(error), self.at(name).rstrip("/")) from error
                 time.sleep(_PAUSE_S)
         raise AssertionError("the last one was answered or raised")
 
@@ -254,8 +254,9 @@ class Objects:
         kind = self._address.partition("://")[0]
         if kind not in _WHOLE_OR_NOTHING:
             raise PlaceError(
-                f"{self._address}: a cache there can be read, not written: {kind}:// may leave half a file "
-                f"(valid: folders, {', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)})"
+                f"a cache there can be read, not written: {kind}:// may leave half a file "
+                f"(valid: folders, {', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)})",
+                self._address,
             )
 
 
@@ -268,17 +269,18 @@ def _opened(address: str) -> tuple[Any, str]:
     except ImportError as error:
         library = str(known_implementations.get(kind, {}).get("class", kind)).partition(".")[0]
         if importlib.util.find_spec(library) is not None:  # it needs another one, and says so
-            raise PlaceError(f"{address}: {_reason(error)}") from error
-        raise PlaceError(f'{address}: needs {library}: pip install "{_EXTRAS.get(library, library)}"') from error
+            raise PlaceError(_reason(error), address) from error
+        raise PlaceError(f'needs {library}: pip install "{_EXTRAS.get(library, library)}"', address) from error
     except ValueError as error:
         raise PlaceError(
-            f"{address}: unknown kind of address {kind}:// (valid: folders, "
-            f"{', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)}, and what fsspec {fsspec.__version__} reads)"
+            f"unknown kind of address {kind}:// (valid: folders, "
+            f"{', '.join(f'{each}://' for each in _WHOLE_OR_NOTHING)}, and what fsspec {fsspec.__version__} reads)",
+            address,
         ) from error
     except Exception as error:  # settings of the library that make no sense
-        raise PlaceError(f"{address}: {_reason(error)}") from error
+        raise PlaceError(_reason(error), address) from error
     if not str(path).strip("/") and kind != "memory":
-        raise PlaceError(f"{address}: expected {kind}://bucket/name")
+        raise PlaceError(f"expected {kind}://bucket/name", address)
     return store, str(path)
 
 

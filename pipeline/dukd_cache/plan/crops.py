@@ -151,9 +151,8 @@ def _check_size(image: SourceImage, spec: CropSpec) -> None:
     if view is None:
         return
     fits = min(image.width, image.height) // spec.scale * _unit(view, spec.scale) * view.input_side // view.box
-    is_patch = view.input_side == view.box == spec.patch
-    option = "--patch" if is_patch else f"--{view.name}-patch".replace("_", "-")
-    without = "a larger image" if view.input_side == view.box else f"--{view.name} 0".replace("_", "-")
-    remedy = f"{option} {fits} or less" if fits else without
+    patch = "patch" if view.input_side == view.box == spec.patch else f"views.{view.name}.patch"
+    without = "a larger image" if view.input_side == view.box else f"`views.{view.name}=0`"
+    remedy = f"`{patch}={fits}` or less" if fits else without
     lacks = shortfall(image.width, image.height, spec.scale, view)
-    raise ImageError(f"{image.path}: {lacks}: use {remedy}, or take the image out (--on-bad-image skip does)")
+    raise ImageError(f"{lacks}: use {remedy}, or take the image out (`on_bad_image=skip` does)", image.path)

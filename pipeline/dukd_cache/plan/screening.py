@@ -85,15 +85,13 @@ def screen(
         if isinstance(image, SkippedImage):
             skipped.append(image)
         elif image.lr and uses[image.lr] > 1:
-            reason = f"{image.lr}: would be the LR image of {uses[image.lr]} images"
-            skipped.append(candidate.skipped(reason))
+            shared = ImageError(f"would be the LR image of {uses[image.lr]} images", image.lr)
+            skipped.append(candidate.skipped(shared))
         else:
             images.append(image)
     if not images:
         first = skipped[0]
-        raise ImageError(
-            f"{sets[0].files.root}: none of {len(skipped)} images can be used; {first.name}: {first.reason}"
-        )
+        raise ImageError(f"none of {len(skipped)} images can be used; {first.name}: {first.reason}", sets[0].files.root)
     return Screened(tuple(images), tuple(skipped))
 
 
@@ -106,12 +104,12 @@ class _Candidate:
         image = identify(self.of.files.root, self.path, spec.scale, self.of.lr, facts_of)
         return replace(image, name=self.of.prefix + image.name)
 
-    def skipped(self, reason: str) -> SkippedImage:
+    def skipped(self, error: ImageError) -> SkippedImage:
         """Its reason is the same wherever the folders lie: equal images give an equal manifest."""
-        reason = reason.removeprefix(f"{self.path}: ")
-        reason = reason.removeprefix(f"{self.of.lr.root}{os.sep}") if self.of.lr else reason
+        where = f"{error.subject}: " if error.subject not in (None, str(self.path)) else ""
+        where = where.removeprefix(f"{self.of.lr.root}{os.sep}") if self.of.lr else where
         name = self.of.prefix + self.path.relative_to(self.of.files.root).as_posix()
-        return SkippedImage(name=printable(name), reason=reason)
+        return SkippedImage(name=printable(name), reason=where + error.reason)
 
 
 def _identified(
@@ -125,7 +123,8 @@ def _identified(
         try:
             images.append(candidate.identified(spec, facts_of))
         except ImageError as error:
-            raise ImageError(f"{error} (--on-bad-image skip leaves such images out)") from error
+            cure = "(`on_bad_image=skip` leaves such images out)"
+            raise ImageError(f"{error.reason} {cure}", error.subject) from error
         on_images(1)
     refuse_shared_lr((image.name, image.lr) for image in images)
     return images
@@ -144,7 +143,7 @@ def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[Source
             else:
                 read_rgb(image.path)
         except ImageError as error:
-            return candidate.skipped(str(error))
+            return candidate.skipped(error)
         return image
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

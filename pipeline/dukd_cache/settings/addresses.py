@@ -31,7 +31,7 @@ def parsed(text: str) -> Address:
         PlaceError: it is empty, an address with a slash too few, or a file of another machine; there is no such home.
     """
     if not text.strip() or "\0" in text:
-        raise PlaceError(f"{text!r}: expected a path or an address")
+        raise PlaceError("expected a path or an address", f"{text!r}")
     found = _KIND.fullmatch(text)
     kind, rest = (found[1].lower(), found[2]) if found else ("", "")
     if kind in _OF_THIS_MACHINE:
@@ -41,7 +41,7 @@ def parsed(text: str) -> Address:
     if "://" in text:  # of several kinds: `simplecache::s3://bucket/cache`
         return text
     if kind in _KINDS or rest.startswith("/"):
-        raise PlaceError(f"{text}: did you mean {kind}://{rest.lstrip('/')}?")
+        raise PlaceError(f"did you mean {kind}://{rest.lstrip('/')}?", text)
     return _at_home(text)
 
 
@@ -53,7 +53,7 @@ def local_path(text: str) -> Path:
     """
     found = parsed(text)
     if isinstance(found, str):
-        raise PlaceError(f"{text}: expected a file or folder of this machine: copy it here, and give its path")
+        raise PlaceError("expected a file or folder of this machine: copy it here, and give its path", text)
     return found
 
 
@@ -65,7 +65,7 @@ def refuse_squeezed(path: Path) -> None:
     """
     found = _KIND.fullmatch(str(path))
     if found and (found[2].startswith("/") or found[1] in _KINDS):
-        raise PlaceError(f"{path}: an address is given as text, not as a path: {found[1]}://{found[2].lstrip('/')}")
+        raise PlaceError(f"an address is given as text, not as a path: {found[1]}://{found[2].lstrip('/')}", path)
 
 
 def _path_of(text: str, rest: str) -> str:
@@ -73,10 +73,10 @@ def _path_of(text: str, rest: str) -> str:
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost") and not host.startswith("~"):
-            raise PlaceError(f"{text}: names a file of the machine {host!r}: expected file:///path, or a path")
+            raise PlaceError(f"names a file of the machine {host!r}: expected file:///path, or a path", text)
         rest = f"{host}{slash}{path}" if host.startswith("~") else f"/{path}"
     if not rest.strip("/"):
-        raise PlaceError(f"{text}: expected file:///path, or a path")
+        raise PlaceError("expected file:///path, or a path", text)
     return unquote(rest)
 
 
@@ -85,5 +85,5 @@ def _at_home(text: str) -> Path:
         return Path(text)
     path = os.path.expanduser(text)  # what is no home it leaves as it is
     if path == text and not os.path.lexists(text):
-        raise PlaceError(f"{text}: there is no home folder {text.partition('/')[0]}")
+        raise PlaceError(f"there is no home folder {text.partition('/')[0]}", text)
     return Path(path)

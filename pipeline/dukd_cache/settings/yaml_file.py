@@ -42,20 +42,20 @@ def read(path: Path, section: str | None, needed: Sequence[str]) -> dict[str, An
         SettingError: no such file or section, not YAML, a name twice, or no settings by name.
     """
     if path.suffix.lower() == ".toml":
-        raise SettingError(f"{path}: a TOML file; settings are written in YAML, see docs/settings.md")
+        raise SettingError("a TOML file; settings are written in YAML, see docs/settings.md", path)
     try:
         settings = _by_name(parse(path.read_bytes()), str(path))
     except FileNotFoundError as error:
-        raise SettingError(f"{path}: no such config file") from error
+        raise SettingError("no such config file", path) from error
     except OSError as error:
-        raise SettingError(f"{path}: not a YAML file ({error.strerror})") from error
+        raise SettingError(f"not a YAML file ({error.strerror})", path) from error
     except yaml.YAMLError as error:
-        raise SettingError(f"{path}: not a YAML file ({_explain(error)})") from error
+        raise SettingError(f"not a YAML file ({_explain(error)})", path) from error
     if section is None:
         _refuse_others(settings, path, needed)
         return settings
     if section not in settings:
-        raise SettingError(f"{path}: {unknown_name('section', section, settings)}")
+        raise SettingError(unknown_name("section", section, settings), path)
     return _by_name(settings[section], f"{path}: section {section}")
 
 
@@ -68,13 +68,13 @@ def change(settings: dict[str, Any], override: str, schema: Node) -> None:
     path, equals, value = override.partition("=")
     names = [name.strip() for name in path.split(".")]
     if not equals or not all(names):
-        raise SettingError(f"--set {override}: expected key=value, like optimizer.lr=2e-4")
+        raise SettingError("expected key=value, like optimizer.lr=2e-4", f"`overrides={override}`")
     try:
         put(settings, names, parse(value), schema)
     except yaml.YAMLError as error:
-        raise SettingError(f"--set {shown(override)}: {shown(value)!r} is not a YAML value") from error
+        raise SettingError(f"{shown(value)!r} is not a YAML value", f"`overrides={shown(override)}`") from error
     except SettingError as error:
-        raise SettingError(f"--set {override}: {error}") from error
+        raise error.about(f"`overrides={override}`") from error
 
 
 def put(settings: dict[str, Any], names: Sequence[str], value: object, schema: Node) -> None:
@@ -101,7 +101,7 @@ def put(settings: dict[str, Any], names: Sequence[str], value: object, schema: N
 
 
 def shown(text: str) -> str:
-    """A word of the command line as a line can hold it."""
+    """A word as a line can hold it."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
@@ -162,7 +162,7 @@ def parse(text: str | bytes) -> object:
 def _by_name(content: object, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
-        raise SettingError(f"{where}: expected settings by name, found {found}")
+        raise SettingError(f"expected settings by name, found {found}", where)
     return content
 
 
@@ -172,10 +172,10 @@ def _refuse_others(settings: dict[str, Any], path: Path, needed: Sequence[str]) 
     foreign = [name for name in _FOREIGN if name in groups]
     if len(foreign) > 1:
         message = f"an option file of BasicSR, neosr or traiNNer ({', '.join(foreign)})"
-        raise SettingError(f"{path}: {message}; docs/settings.md has what each option is called here")
+        raise SettingError(f"{message}; docs/settings.md has what each option is called here", path)
     parts = [name for name, group in groups.items() if _has(group, needed)]
     if parts and not _has(settings, needed):
-        raise SettingError(f"{path}: holds settings in {' and '.join(parts)}: give --section {parts[0]}")
+        raise SettingError(f"holds settings in {' and '.join(parts)}: give `section={parts[0]}`", path)
 
 
 def _has(settings: Mapping[str, Any], needed: Sequence[str]) -> bool:

@@ -13,13 +13,45 @@
 The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from copy import copy
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
 
 
 class DukdError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and mend. Its text is one line: `subject: reason; cure`.
+
+    Names of settings and parameters stand in backticks in all three, alone or with a value, as Python has them:
+    `on_bad_image=skip`. A command line prints its options instead.
+
+    Args:
+        subject: what it is about, as it begins the line: a path, an address, a setting. None: the reason says it.
+        cure: what helps, where that is known.
+    """
+
+    def __init__(self, reason: str, subject: object = None, cure: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.cure = reason, cure
+        self._beginning = None if subject is None else str(subject)
+
+    @property
+    def subject(self) -> str | None:
+        """A path, an address or the name of a setting, without backticks."""
+        return self._beginning and self._beginning.strip("`")
+
+    def about(self, subject: object) -> Self:
+        """The same error of this subject, for those who know what a function was busy with."""
+        same = copy(self)
+        if self._beginning is not None:
+            same.reason = f"{self._beginning}: {self.reason}"
+        same._beginning = str(subject)
+        return same
+
+    def __str__(self) -> str:
+        beginning = "" if self._beginning is None else f"{self._beginning}: "
+        ending = "" if self.cure is None else f"; {self.cure}"
+        return f"{beginning}{self.reason}{ending}"
 
 
 class ImageError(DukdError):
@@ -35,11 +67,13 @@ class SettingError(DukdError):
 
 
 class AnswerError(DukdError):
-    """A network's answer that is no picture. `places` says which of the images it was asked about."""
+    """A network's answer that is no picture. `indices` says which of the images it was asked about."""
 
-    def __init__(self, message: str, places: Sequence[int] = ()) -> None:
-        super().__init__(message)
-        self.places = tuple(places)
+    def __init__(
+        self, reason: str, subject: object = None, cure: str | None = None, indices: Iterable[int] = ()
+    ) -> None:
+        super().__init__(reason, subject, cure)
+        self.indices = tuple(indices)
 
 
 class PlaceError(DukdError):
@@ -52,8 +86,6 @@ class CacheError(DukdError):
 
 class NoSuchView(CacheError, KeyError):
     """A view that a cache lacks. A KeyError too, as a cache is like a dict of views."""
-
-    __str__ = Exception.__str__  # a KeyError's is the message in quotes
 
 
 class ShardCorrupt(CacheError):

@@ -137,7 +137,7 @@ def try_file(path: Path, make_parents: bool = False) -> None:
         OSError: it cannot be written, and names it.
     """
     if path.is_dir():
-        raise SettingError(f"{path}: expected a file, found a folder")
+        raise SettingError("expected a file, found a folder", path)
     if _is_stream(path):
         return
     _refuse_dangling(path)
@@ -155,7 +155,7 @@ def try_folder(folder: Path) -> None:
     """
     with _renamed_errors(folder):
         if folder.exists() and not folder.is_dir():
-            raise CacheError(f"{folder}: expected a folder, found a file")
+            raise CacheError("expected a folder, found a file", folder)
         refuse_no_folder(folder)
         _try(_nearest(folder))
 
@@ -205,12 +205,12 @@ def refuse_no_folder(folder: Path) -> None:
     place = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     _refuse_dangling(place)
     if not place.is_dir():
-        raise PlaceError(f"{place}: expected a folder, found a file")
+        raise PlaceError("expected a folder, found a file", place)
 
 
 def _refuse_dangling(place: Path) -> None:
     if place.is_symlink() and not place.exists():
-        raise PlaceError(f"{place}: a link to {place.readlink()}, which is not there: make it, or remove the link")
+        raise PlaceError(f"a link to {place.readlink()}, which is not there: make it, or remove the link", place)
 
 
 def make_folder(folder: Path) -> None:

@@ -30,7 +30,7 @@ def locked(folder: Path, name: str = LOCK, work: str = "build") -> Iterator[None
         PlaceError: there can be no such folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise CacheError(f"{folder}: expected a folder, found a file")
+        raise CacheError("expected a folder, found a file", folder)
     make_folder(folder)
     path = folder / name
     descriptor = _take(path, work)

@@ -316,7 +316,7 @@ def test_a_reuse_that_is_no_cache_is_named_before_anything_is_written(
     photos: Path, teacher_file: Path, tmp_path: Path
 ) -> None:
     wrong = build_job(photos, tmp_path / "cache", teacher_file, reuse=(photos,))
-    with pytest.raises(CacheError, match=f"--reuse {photos}: no cache here"):
+    with pytest.raises(CacheError, match=f"`reuse={photos}`: no cache here"):
         job.run(*wrong)
     assert not wrong.out.exists()
 

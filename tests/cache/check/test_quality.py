@@ -119,7 +119,7 @@ def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
     found = quality.measure(flat, ALL)
     assert found["base"].psnr == {}
     assert found["base"].equal == found["base"].sampled
-    assert "PSNR without records that hold equal pictures" in quality.table(found, flat)
+    assert "PSNR without records that hold equal pictures" in quality.table(found)
     json.dumps(quality.to_json(found), allow_nan=False)
 
 
@@ -146,9 +146,9 @@ def test_damage_is_not_measured(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_sample_is_refused(cache: Cache, teacher_file: Path) -> None:
-    with pytest.raises(SettingError, match="--sample must be positive, got 0"):
+    with pytest.raises(SettingError, match="`sample` must be positive, got 0"):
         quality.measure(cache, 0)
-    with pytest.raises(SettingError, match="--sample must be positive, got -1"):
+    with pytest.raises(SettingError, match="`sample` must be positive, got -1"):
         equivariance.measure(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), -1)
 
 
@@ -263,7 +263,7 @@ def test_both_tables_and_json_say_the_same(cache: Cache, teacher_file: Path) -> 
 def test_sample_0_measures_nothing(cache: Cache, teacher_file: Path) -> None:
     nothing = measured(cache, 0, None, "cpu")
     assert (nothing.facts, nothing.tables) == ({}, ())
-    with pytest.raises(SettingError, match="--sample 0: with --teacher, expected at least 1"):
+    with pytest.raises(SettingError, match="`sample=0`: with `teacher`, expected at least 1"):
         measured(cache, 0, teacher_file, "cpu")
 
 

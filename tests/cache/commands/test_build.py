@@ -117,7 +117,7 @@ def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"scale": None}, "--teacher WEIGHTS, or --scale N"),
+        ({"scale": None}, "`teacher=WEIGHTS`, or `scale=N`"),
         ({"scale": 5}, "setting scale: .* from 2 to 4 or null, got 5"),
         ({"zoom_in": 3}, "holds pairs only"),
         ({"base": 0}, "no view left"),
@@ -134,13 +134,13 @@ def test_impossible_settings_are_named(photos: Path, tmp_path: Path, changes: di
 
 
 def test_a_scale_that_is_not_the_teachers_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"--scale 4: .*tiny_x2\.safetensors is a teacher of scale 2"):
+    with pytest.raises(SettingError, match=r"`scale=4`: .*tiny_x2\.safetensors is a teacher of scale 2"):
         job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=4))
     job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=2))
 
 
 def test_half_precision_on_a_cpu_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="--precision fp16: a CPU computes in fp32 or bf16"):
+    with pytest.raises(SettingError, match="`precision=fp16`: a CPU computes in fp32 or bf16"):
         job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
 
 

@@ -74,7 +74,7 @@ def test_a_file_says_what_was_written_into_it(tmp_path: Path) -> None:
         ),
         ({"hr": "x", "codec": "jpg"}, "unknown codec 'jpg': did you mean 'png'? (valid: blosc, png, raw, webp)"),
         ({"hr": "x", "device": "tpu"}, "unknown device 'tpu': did you mean 'cpu'? (valid: auto, cpu, cuda)"),
-        ({"hr": "x", "lr_template": "x"}, "--lr-template 'x': expected a name made of {stem} and {scale}"),
+        ({"hr": "x", "lr_template": "x"}, "`lr_template='x'`: expected a name made of {stem} and {scale}"),
     ],
 )
 def test_mistakes_are_one_line_wherever_they_are_made(given: dict[str, Any], says: str) -> None:

@@ -131,7 +131,7 @@ def test_what_a_build_would_refuse_is_refused(photos: Path, teacher_file: Path, 
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=1, zoom_in=0, zoom_out=0)
     with pytest.raises(CacheError, match="holds something that is no cache"):
         job.forecast(*asked.but(out=photos))
-    with pytest.raises(ImageError, match="--patch 25 or less"):
+    with pytest.raises(ImageError, match="`patch=25` or less"):
         job.forecast(*asked.but(patch=90))
     job.run(*asked)
     with pytest.raises(CacheError, match=r"patch = 12, asked for 10"):

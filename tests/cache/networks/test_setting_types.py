@@ -90,4 +90,4 @@ def test_settings_of_another_architecture(name: str, settings: dict[str, Any], b
     with pytest.raises(SettingError) as caught:
         networks.build(name, 2, settings)
     assert str(caught.value).startswith(begin)
-    assert ": --set student.settings={} drops what a file has (valid: " in str(caught.value)
+    assert ": `student.settings={}` drops what a file has (valid: " in str(caught.value)

@@ -535,10 +535,10 @@ class TestBuild:
         hr = self.hr(tmp_path)
         (hr / "cut.jpg").unlink()
         for name, says in (("empty.png", "empty"), ("gone.png", "a link"), ("sub/float.tif", "floating")):
-            with pytest.raises(ImageError, match=rf"{name}: .*{says}.*--on-bad-image skip"):
+            with pytest.raises(ImageError, match=rf"{name}: .*{says}.*`on_bad_image=skip`"):
                 job.run(*build_job(hr, tmp_path / "cache", None))
             (hr / name).unlink()
-        with pytest.raises(ImageError, match=r"small\.png: 20×50 .*--patch 10 or less.*--on-bad-image skip"):
+        with pytest.raises(ImageError, match=r"small\.png: 20×50 .*`patch=10` or less.*`on_bad_image=skip`"):
             job.run(*build_job(hr, tmp_path / "cache", None))
         assert not (tmp_path / "cache").exists(), "headers are read before anything is written"
 

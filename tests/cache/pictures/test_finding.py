@@ -150,7 +150,7 @@ def test_several_folders_are_one_data_set(tmp_path: Path) -> None:
     for hr, folders, says in (
         ((one, one), (), "is in two of the folders"),
         ((one, one.parent), (), "is in two of the folders"),
-        ((one, other, one), lr, "--lr: 2 folders for 3 of --hr; expected one, or one for each"),
+        ((one, other, one), lr, "`lr`: 2 folders for 3 of `hr`; expected one, or one for each"),
     ):
         with pytest.raises(SettingError, match=says):
             job.run(*several(tmp_path / "x", *hr, lr=folders))

@@ -311,5 +311,5 @@ def test_two_images_of_one_lr_file_are_refused() -> None:
     ],
 )
 def test_impossible_template_is_a_setting_error(tmp_path: Path, template: str) -> None:
-    with pytest.raises(SettingError, match=r"--lr-template .*expected a name made of {stem} and {scale}"):
+    with pytest.raises(SettingError, match=r"`lr_template=.*expected a name made of {stem} and {scale}"):
         LrFolder(tmp_path, template).find(Path("a.png"), 2)

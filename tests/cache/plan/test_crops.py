@@ -158,11 +158,11 @@ def test_a_window_of_the_stream_equals_a_slice_of_it(view: str) -> None:
 
 def followed(asked: Asked, message: str, default_zoom_out: bool) -> Asked | None:
     """`asked` after doing what the message advises; None where it advises another image."""
-    if found := re.search(r"use --patch (\d+) or less", message):
+    if found := re.search(r"use `patch=(\d+)` or less", message):
         return asked | {"patch": int(found[1])} | ({"zoom_out_patch": None} if default_zoom_out else {})
-    if found := re.search(r"use --zoom-out-patch (\d+) or less", message):
+    if found := re.search(r"use `views.zoom_out.patch=(\d+)` or less", message):
         return asked | {"zoom_out_patch": int(found[1])}
-    if "use --zoom-out 0," in message:
+    if "use `views.zoom_out=0`," in message:
         return asked | {"zoom_out": 0}
     assert "use a larger image," in message
     return None
@@ -180,9 +180,9 @@ def refusal(spec: CropSpec, *images: SourceImage) -> str:
 @pytest.mark.parametrize(
     ("view", "counts", "remedy"),
     [
-        ("base", {}, "--patch 24 or less"),
-        ("zoom_in", {"base": 0, "zoom_out": 0}, "--patch 96 or less"),
-        ("zoom_out", {"base": 0, "zoom_in": 0}, "--zoom-out-patch 6 or less"),
+        ("base", {}, "`patch=24` or less"),
+        ("zoom_in", {"base": 0, "zoom_out": 0}, "`patch=96` or less"),
+        ("zoom_out", {"base": 0, "zoom_in": 0}, "`views.zoom_out.patch=6` or less"),
     ],
 )
 def test_one_step_of_the_remedy_is_enough_and_no_larger_patch_would_be(

@@ -132,7 +132,7 @@ def test_unusable_files_are_one_line(tmp_path: Path, text: str | bytes, message:
 def test_a_forgotten_section(tmp_path: Path) -> None:
     with pytest.raises(SettingError) as caught:
         read(tmp_path, "cache: {patch: 32}\nlarge: {cache: c}\nnote: x\nsmall: {cache: c}")
-    assert str(caught.value) == f"{tmp_path / 'c.yaml'}: holds settings in large and small: give --section large"
+    assert str(caught.value) == f"{tmp_path / 'c.yaml'}: holds settings in large and small: give `section=large`"
 
 
 def test_no_file_a_folder_and_toml(tmp_path: Path) -> None:
@@ -214,12 +214,12 @@ def test_set_refuses(override: str, message: str) -> None:
     settings = {"steps": 5, "loss": {"kd": 1}, "betas": [1]}
     with pytest.raises(SettingError) as caught:
         yaml_file.change(settings, override, {})
-    assert str(caught.value) == f"--set {override}: {message}"
+    assert str(caught.value) == f"`overrides={override}`: {message}"
 
 
 @pytest.mark.parametrize("brackets", ["[" * 3000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
 def test_thousands_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"--set loss=.* is not a YAML value$") as caught:
+    with pytest.raises(SettingError, match=r"`overrides=loss=.* is not a YAML value$") as caught:
         yaml_file.change({}, f"loss={brackets}", {})
     assert len(str(caught.value)) < 250
     with pytest.raises(SettingError, match=r"not a YAML file .brackets or groups within each other, hundreds deep"):

@@ -289,7 +289,7 @@ def test_fewer_steps_than_are_done(settings_of: Settings, tmp_path: Path) -> Non
             run(settings_of(**MULTISTEP), out)
     with pytest.raises(RunError) as caught:
         run(settings_of(**MULTISTEP, steps=5), out)
-    assert str(caught.value) == f"{out}: holds a run of 6 steps already, asked for 5; choose another --out"
+    assert str(caught.value) == f"{out}: holds a run of 6 steps already, asked for 5; choose another `out`"
     run(settings_of(**MULTISTEP, steps=7), out)
     run(settings_of(**MULTISTEP, steps=7), tmp_path / "straight")
     assert_same_run(out, tmp_path / "straight")
@@ -304,7 +304,7 @@ def test_a_cosine_depends_on_its_length(settings_of: Settings, tmp_path: Path, a
     else:
         with pytest.raises(RunError) as caught:
             run(settings_of(steps=6), out)
-        message = f"{out}: holds a run with steps = 4, asked for 6; choose another --out, or go on with --allow-changes"
+        message = f"{out}: holds a run with steps = 4, asked for 6; choose another `out`, or go on with --allow-changes"
         assert str(caught.value) == message
         assert json.loads((out / "run.json").read_text())["steps"] == 4
 
@@ -338,7 +338,7 @@ def test_losses_by_another_measure_have_no_share_in_a_mean(settings_of: Settings
         in_step(9, interrupt, patch)
         with pytest.raises(KeyboardInterrupt):
             run(asked, out)
-    message = r"holds a run with loss.rec.by = l1, asked for mse; choose another --out, or go on with --allow-changes"
+    message = r"holds a run with loss.rec.by = l1, asked for mse; choose another `out`, or go on with --allow-changes"
     with pytest.raises(RunError, match=message):
         run(other, out)
     rows: list[Row] = []
@@ -359,7 +359,7 @@ def test_changes_that_are_allowed_stay_on_record(settings_of: Settings, tmp_path
             with pytest.raises(KeyboardInterrupt):
                 run(settings_of(checkpoint_every=3, optimizer={"lr": rate}), out, allow_changes=True)
     last = settings_of(checkpoint_every=3, optimizer={"lr": 1e-5, "kind": "adamw"}, method="kd", batch=2)
-    with pytest.raises(RunError, match=r"run with method = dukd, asked for kd; choose another --out, or go on with"):
+    with pytest.raises(RunError, match=r"run with method = dukd, asked for kd; choose another `out`, or go on with"):
         run(last, out)
     run(last, out, allow_changes=True)
     comments = [line for line in (out / "config.yaml").read_text().splitlines() if line.startswith("#")]
@@ -382,7 +382,7 @@ def test_another_student_is_never_gone_on_with(settings_of: Settings, tmp_path: 
         with pytest.raises(KeyboardInterrupt):
             run(asked, tmp_path / "run")
     other = settings_of(method="scratch", steps=4, student={"settings": {"channels": 6, "blocks": 1}})
-    with pytest.raises(RunError, match=r"student.settings.channels = 8, asked for 6; choose another --out$"):
+    with pytest.raises(RunError, match=r"student.settings.channels = 8, asked for 6; choose another `out`$"):
         run(other, tmp_path / "run", allow_changes=True)
 
 
@@ -401,7 +401,7 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     assert command(bad, out, "--allow-changes") == 2
     line = capfd.readouterr().err.splitlines()[-1]
     assert line.startswith(f"dukd-train: {out}: step 6: the loss is not finite (rec = ")
-    assert line.endswith("; try an optimizer.lr below 1e+38 or optimizer.clip=1, with --allow-changes or another --out")
+    assert line.endswith("; try an optimizer.lr below 1e+38 or optimizer.clip=1, with `allow_changes` or another `out`")
     found = checkpoint.newest(out)
     assert found is not None
     assert found.checkpoint.step == 4

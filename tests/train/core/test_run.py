@@ -225,11 +225,11 @@ def test_missing_views_are_named_with_the_option_that_makes_them(
 ) -> None:
     out = tmp_path / "run"
     assert refusal(settings_of(cache=base_folder), out) == (
-        f"method dukd: {base_folder} has no view zoom_in; build it with --zoom-in N, or set loss.zoom_in=0"
+        f"method dukd: {base_folder} has no view zoom_in; build it with `views.zoom_in=N`, or set loss.zoom_in=0"
     )
     only_in = build_cache(zoom_out=0)
     assert refusal(settings_of(cache=only_in), out) == (
-        f"method dukd: {only_in} has no view zoom_out; build it with --zoom-out N, or set loss.zoom_out_rec=0"
+        f"method dukd: {only_in} has no view zoom_out; build it with `views.zoom_out=N`, or set loss.zoom_out_rec=0"
     )
     run(settings_of(cache=only_in, steps=1, loss={"zoom_out_rec": 0, "zoom_out_kd": 0}), out)
     run(settings_of(method="kd", cache=base_folder, steps=1), tmp_path / "kd")

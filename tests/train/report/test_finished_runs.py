@@ -95,10 +95,10 @@ def test_validation_sets_are_joined(tmp_path: Path) -> None:
 
 def test_unclear_validation_sets_are_refused(tmp_path: Path) -> None:
     none = make_run(tmp_path / "none")
-    with pytest.raises(SettingError, match="no run has a validation set in its settings; give --hr"):
+    with pytest.raises(SettingError, match="no run has a validation set in its settings; give `hr`"):
         validation_sets(load_runs([none]))
     folders = [none, make_run(tmp_path / "a", sets={"S": "s"}), make_run(tmp_path / "b", sets={"S": "other"})]
-    with pytest.raises(SettingError, match=r"validation set S differs between .*a and .*b; give --hr"):
+    with pytest.raises(SettingError, match=r"validation set S differs between .*a and .*b; give `hr`"):
         validation_sets(load_runs(folders))
 
 

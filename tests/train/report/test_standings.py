@@ -105,7 +105,7 @@ def test_which_baseline(groups: list[Group]) -> None:
     assert choose_baseline(None, groups[1:], ["bicubic"]) == "bicubic"
     assert choose_baseline("dukd", groups, ["bicubic"]) == "dukd"
     assert choose_baseline("dukd-s1", groups, ["bicubic", "dukd-s1"]) == "dukd-s1"
-    with pytest.raises(SettingError, match=r"--baseline: unknown run or group 'dukt': did you mean 'dukd'\?"):
+    with pytest.raises(SettingError, match=r"`baseline`: unknown run or group 'dukt': did you mean 'dukd'\?"):
         choose_baseline("dukt", groups, ["bicubic"])
 
 

@@ -32,14 +32,14 @@ def test_paths_are_read_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         "c": Path("/home/someone/c"),
         "e": Path("/d/e"),
     }
-    with pytest.raises(SettingError, match="--hr: s3://b/hr: expected a file or folder of this machine"):
+    with pytest.raises(SettingError, match="`hr`: s3://b/hr: expected a file or folder of this machine"):
         named_sets(["s3://b/hr"])
-    with pytest.raises(SettingError, match=r"--lr: s3:/b: did you mean s3://b\?"):
+    with pytest.raises(SettingError, match=r"`lr`: s3:/b: did you mean s3://b\?"):
         lr_folders(["a=s3:/b"], ["a"], "{stem}")
 
 
 def test_a_name_stands_for_one_set() -> None:
-    with pytest.raises(SettingError, match=r"there is another set Set5 \(a/Set5\); give names: --hr NAME=b/Set5"):
+    with pytest.raises(SettingError, match=r"there is another set Set5 \(a/Set5\); give names: `hr=NAME=b/Set5`"):
         named_sets(["a/Set5", "b/Set5"])
 
 
@@ -52,9 +52,9 @@ def test_lr_folders_go_with_their_sets() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["low"], "--lr low: say which set's LR images these are: --lr a=low"),
-        (["c=low"], "--lr c=low: no set is called 'c' (there are: a, b)"),
-        (["a=low", "a=lower"], "--lr a=lower: set a has the LR folder low already"),
+        (["low"], "`lr=low`: say which set's LR images these are: `lr=a=low`"),
+        (["c=low"], "`lr=c=low`: no set is called 'c' (there are: a, b)"),
+        (["a=low", "a=lower"], "`lr=a=lower`: set a has the LR folder low already"),
     ],
 )
 def test_other_lr_folders_are_refused(words: list[str], message: str) -> None:

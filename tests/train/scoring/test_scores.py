@@ -43,10 +43,10 @@ def test_each_name_stands_for_its_metric() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("psnr_x", "unknown --metrics 'psnr_x': did you mean 'psnr_y'?"),
-        ("", "unknown --metrics ''"),
-        ("psnr,", "unknown --metrics ''"),
-        ("psnr,ssim,psnr", "--metrics: psnr is given twice"),
+        ("psnr_x", "unknown `metrics` 'psnr_x': did you mean 'psnr_y'?"),
+        ("", "unknown `metrics` ''"),
+        ("psnr,", "unknown `metrics` ''"),
+        ("psnr,ssim,psnr", "`metrics`: psnr is given twice"),
     ],
 )
 def test_other_names_are_refused(text: str, message: str) -> None:

@@ -35,11 +35,11 @@ def test_an_axis(word: str, key: str, values: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("seed", "--grid seed: expected key=a,b,c"),
-        ("=1", "--grid =1: expected key=a,b,c"),
-        ("seed=", "--grid seed=: a value is empty"),
+        ("seed", "`grid=seed`: expected key=a,b,c"),
+        ("=1", "`grid==1`: expected key=a,b,c"),
+        ("seed=", "`grid=seed=`: a value is empty"),
         ("seed=1,,2", "a value is empty"),
-        ("seed=1,2,1", "--grid seed=1,2,1: 1 is there twice"),
+        ("seed=1,2,1", "`grid=seed=1,2,1`: 1 is there twice"),
         ("seed=[1, 2", "is not a YAML list"),
         ("seed=[]", "no value"),
     ],
@@ -88,15 +88,15 @@ def test_keys_that_end_alike_are_written_out(file: Path) -> None:
         (["method=kd,dukt"], "method=dukt: "),
         (["seed=0,-1"], "seed=-1: "),
         (["sead=0"], "sead=0: unknown setting 'sead': did you mean 'seed'?"),
-        ([f"seed={'[' * 3000}"], f"--grid seed={'[' * 74}…: '{'[' * 79}…' is not a YAML list"),
-        (["seed=0,1", "seed=2"], "--grid seed: given twice"),
+        ([f"seed={'[' * 3000}"], f"`grid=seed={'[' * 74}…`: '{'[' * 79}…' is not a YAML list"),
+        (["seed=0,1", "seed=2"], "`grid=seed`: given twice"),
         (
             ["optimizer.lr=1e-4,0.0001"],
-            "--grid: lr=1e-4 and lr=0.0001 are one run: their settings are equal",
+            "`grid`: lr=1e-4 and lr=0.0001 are one run: their settings are equal",
         ),
-        (["batch=[4, 4.0]"], "--grid: batch=4 and batch=4.0 are one run: their settings are equal"),
-        (["cache=a/b,a-b"], "--grid: two values make the same name, cache=a-b"),
-        ([f"cache={'x' * 300}"], "--grid: too long"),
+        (["batch=[4, 4.0]"], "`grid`: batch=4 and batch=4.0 are one run: their settings are equal"),
+        (["cache=a/b,a-b"], "`grid`: two values make the same name, cache=a-b"),
+        ([f"cache={'x' * 300}"], "`grid`: too long"),
     ],
 )
 def test_every_point_is_validated(file: Path, grid: list[str], message: str) -> None:

@@ -86,7 +86,7 @@ def newest(run: Path) -> Found | None:
         except RunError as error:
             damaged.append(str(error))
     if damaged:
-        raise RunError(f"{run}: {'; '.join(damaged)}; remove them to start again")
+        raise RunError("; ".join(damaged), run, cure="remove them to start again")
     return None
 
 

@@ -118,7 +118,7 @@ def train(
                 else:
                     tell()
     except DivergedError as error:
-        raise DivergedError(f"{out}: {error}; {_advice(config)}") from None
+        raise DivergedError(str(error), out, cure=_advice(config)) from None
     finally:
         observers.ended(done)
 
@@ -148,7 +148,7 @@ def _advice(config: TrainConfig) -> str:
     """What to change in a training that diverged."""
     finer = "" if config.precision == "fp32" else "precision=fp32 or "
     clip = "" if config.optimizer.clip else " or optimizer.clip=1"
-    return f"try {finer}an optimizer.lr below {config.optimizer.lr:g}{clip}, with --allow-changes or another --out"
+    return f"try {finer}an optimizer.lr below {config.optimizer.lr:g}{clip}, with `allow_changes` or another `out`"
 
 
 def _reseed(world: World, seed: int) -> None:

@@ -147,14 +147,14 @@ def joined(device: str) -> Generator[World, None, None]:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
     except ValueError as error:  # of the address, which torch reads itself
-        raise SettingError(f"WORLD_SIZE={size}: {one_line(error)}; start it with torchrun") from error
+        raise SettingError(f"WORLD_SIZE={size}: {one_line(error)}", cure="start it with torchrun") from error
     try:
         yield World(place, rank, size, here)
     except RuntimeError as error:
         if not _is_loss(error):
             raise
         ended = f"process {rank} of {size}: another process of this training ended"
-        raise LostError(f"{ended}; the same command goes on from the last checkpoint") from error
+        raise LostError(f"{ended}", cure="the same command goes on from the last checkpoint") from error
     finally:
         dist.destroy_process_group()
 
@@ -164,7 +164,7 @@ def _of_torchrun(name: str) -> int:
     text = os.environ.get(name, "")
     if not text.isdecimal():
         found = f"{name}={text}" if text else f"{name} is not set, but WORLD_SIZE={os.environ['WORLD_SIZE']}"
-        raise SettingError(f"{found}: expected a whole number, as torchrun sets it")
+        raise SettingError("expected a whole number, as torchrun sets it", found)
     return int(text)
 
 

@@ -174,7 +174,9 @@ def _take_up(
     found = checkpoint.newest(out)
     done = found.checkpoint.step if found else 0
     if done > config.steps:
-        raise RunError(f"{out}: holds a run of {done} steps already, asked for {config.steps}; choose another --out")
+        raise RunError(
+            f"holds a run of {done} steps already, asked for {config.steps}", out, cure="choose another `out`"
+        )
     if found and not allow_changes:
         _refuse_other_cache(out, config, found.checkpoint.cache_digest, cache.digest)
     (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
@@ -189,7 +191,7 @@ def _take_up(
 
 def _refuse_other_cache(out: Path, config: TrainConfig, trained_on: str, found: str) -> None:
     if trained_on != found:
-        raise RunError(f"{out}: trained on another cache than {config.cache} holds now; choose another --out")
+        raise RunError(f"trained on another cache than {config.cache} holds now", out, cure="choose another `out`")
 
 
 def _tell(out: Path, what: str) -> None:
@@ -230,14 +232,14 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
     everywhere = {array for of_view in targets.values() for array in of_view}
     off = f"loss.{name}=0"
     if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
-        raise SettingError(f"method {method}: {cache.root} holds pairs without a teacher; use method scratch")
+        raise SettingError(f"method {method}: {cache.root} holds pairs without a teacher", cure="use method scratch")
     if term.to not in everywhere:
         raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('array', term.to, everywhere)}")
     if term.view not in targets and term.view not in {each.view for each in KNOWN.values()}:
         raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('view', term.view, targets)}")
     if term.view not in targets:
-        option = f"build it with --{term.view.replace('_', '-')} N"
-        raise SettingError(f"method {method}: {cache.root} has no view {term.view}; {option}, or set {off}")
+        cure = f"build it with `views.{term.view}=N`, or set {off}"
+        raise SettingError(f"method {method}: {cache.root} has no view {term.view}", cure=cure)
     if term.to not in targets[term.view]:
         there = " and ".join(targets[term.view])
         raise SettingError(f"loss.{name}: records of {term.view} have no {term.to}, only {there}; set {off}")

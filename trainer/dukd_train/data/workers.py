@@ -31,7 +31,9 @@ def read_ahead(
     try:
         yield from in_order(pool, _read, steps, 2 * workers)
     except BrokenProcessPool as error:
-        raise RunError("a process that reads data was killed (out of memory?); try fewer data.workers") from error
+        raise RunError(
+            "a process that reads data was killed (out of memory?)", cure="try fewer data.workers"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

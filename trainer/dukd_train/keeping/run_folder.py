@@ -52,7 +52,7 @@ def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
         return None
     for change in _changes(out, config):
         if not within(change.name, with_role(FREE)):
-            raise RunError(f"{out}: holds a finished run with {change}; choose another --out")
+            raise RunError(f"holds a finished run with {change}", out, cure="choose another `out`")
     return facts
 
 
@@ -69,9 +69,11 @@ def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
     free = (*with_role(FREE), *(["steps"] if config.schedule.kind == "multistep" else []))
     for change in found:
         if within(change.name, with_role(FIXED)):
-            raise RunError(f"{out}: holds a run with {change}; choose another --out")
+            raise RunError(f"holds a run with {change}", out, cure="choose another `out`")
         if not allow and not within(change.name, free):
-            raise RunError(f"{out}: holds a run with {change}; choose another --out, or go on with --allow-changes")
+            raise RunError(
+                f"holds a run with {change}", out, cure="choose another `out`, or go on with `allow_changes`"
+            )
     return found
 
 
@@ -92,7 +94,7 @@ class Possession(Observer):
                 return
         except FileNotFoundError:
             pass
-        raise RunError(f"{self._lock.parent}: was removed or taken by another training; this one ended at step {step}")
+        raise RunError(f"was removed or taken by another training; this one ended at step {step}", self._lock.parent)
 
 
 def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> None:
@@ -115,5 +117,5 @@ def _changes(out: Path, config: TrainConfig) -> list[Change]:
         names_of_both = (name for name in found | asked if found.get(name) != asked.get(name))
         return [Change(name, found.get(name), asked.get(name)) for name in names_of_both]
     for name in names(out):
-        raise RunError(f"{out}: holds something that is no run ({name}); choose another --out")
+        raise RunError(f"holds something that is no run ({name})", out, cure="choose another `out`")
     return []

@@ -122,7 +122,7 @@ def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
         try:
             pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
         except ImageError as error:
-            raise ImageError(f"setting validation.sets.{name}: {error}") from error
+            raise error.about(f"setting validation.sets.{name}") from error
     return pairs
 
 

@@ -167,11 +167,11 @@ def check_out(out: Path) -> None:
         OSError: it, or the folder it lies in, cannot be written to.
     """
     if out.exists() and not out.is_dir():
-        raise SettingError(f"{out}: expected a folder for the report, found a file")
+        raise SettingError("expected a folder for the report, found a file", out)
     names = sorted(path.name for path in out.glob("*") if not is_systems(path.name))
     foreign = [name for name in names if name not in FILES or PAGE not in names]
     if foreign:
-        raise SettingError(f"{out}: expected an empty folder or an earlier report, found {foreign[0]}")
+        raise SettingError(f"expected an empty folder or an earlier report, found {foreign[0]}", out)
     for folder in (out, out.parent):  # it is made beside itself
         try_folder(folder)
 
@@ -186,7 +186,7 @@ def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: tor
     loaded = {name: networks.load(path).to(device) for name, path in files.items()}
     for name, network in loaded.items():
         if network.scale != scale:
-            raise WeightsError(f"{files[name]}: expected a network of scale {scale}, found scale {network.scale}")
+            raise WeightsError(f"expected a network of scale {scale}, found scale {network.scale}", files[name])
     return loaded
 
 

@@ -104,7 +104,7 @@ def _by_title(run: Run) -> dict[tuple[str, str], Curve]:
     terms = run.config.loss.root
     found: dict[tuple[str, str], Curve] = {}
     for name, curve in run.loss().items():
-        term = terms.get(name)  # none of those that `--allow-changes` took away
+        term = terms.get(name)  # none of those that `allow_changes` took away
         found[(f"{name}: {term}", term.by) if term else (_TOTAL if name == "total" else name, "loss")] = curve
     return found
 

@@ -82,11 +82,11 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
     places = [folder.resolve() for folder in folders]
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
-            raise RunError(f"{folder}: this run is given twice")
+            raise RunError("this run is given twice", folder)
     runs = [_load(folder, name) for folder, name in zip(folders, _names(places, taken), strict=True)]
     for run in runs:
         if run.scale != runs[0].scale:
-            raise RunError(f"{run.folder}: scale {run.scale}, but {runs[0].folder} has scale {runs[0].scale}")
+            raise RunError(f"scale {run.scale}, but {runs[0].folder} has scale {runs[0].scale}", run.folder)
     return runs
 
 
@@ -101,27 +101,29 @@ def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:
         for name, images in run.config.validation.sets.items():
             first, known = sets.setdefault(name, (run, images))
             if known != images:
-                raise SettingError(f"validation set {name} differs between {first.folder} and {run.folder}; give --hr")
+                raise SettingError(
+                    f"validation set {name} differs between {first.folder} and {run.folder}", cure="give `hr`"
+                )
     if not sets:
-        raise SettingError("no run has a validation set in its settings; give --hr")
+        raise SettingError("no run has a validation set in its settings", cure="give `hr`")
     return {name: images for name, (_, images) in sets.items()}
 
 
 def _load(folder: Path, name: str) -> Run:
     for file in (CONFIG, FACTS, WEIGHTS):
         if not (folder / file).is_file():
-            raise RunError(f"{folder}: expected a finished run, found no {file}")
+            raise RunError(f"expected a finished run, found no {file}", folder)
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{folder / FACTS}: not JSON ({error})") from error
+        raise RunError(f"not JSON ({error})", folder / FACTS) from error
     missing = [key for key in _NEEDED if key not in facts] if isinstance(facts, dict) else _NEEDED
     if missing:
-        raise RunError(f"{folder / FACTS}: expected {', '.join(_NEEDED)}, found no {missing[0]}")
+        raise RunError(f"expected {', '.join(_NEEDED)}, found no {missing[0]}", folder / FACTS)
     try:
         return Run(name, folder, TrainConfig.load(folder / CONFIG), facts)
     except SettingError as error:
-        raise RunError(f"{folder / CONFIG}: {error}") from error
+        raise RunError(str(error), folder / CONFIG) from error
 
 
 def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
@@ -148,4 +150,4 @@ def _point(path: Path, row: dict[str, str], column: str) -> tuple[int, float]:
     try:
         return int(row["step"]), float(row[column])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: expected a step and {column} in every row, found {row}") from error
+        raise RunError(f"expected a step and {column} in every row, found {row}", path) from error

@@ -97,7 +97,7 @@ def choose_baseline(name: str | None, groups: Sequence[Group], contenders: Seque
     valid = [*(group.name for group in groups), *contenders]
     if name is not None:
         if name not in valid:
-            raise SettingError(f"--baseline: {unknown_name('run or group', name, dict.fromkeys(valid))}")
+            raise SettingError(unknown_name("run or group", name, dict.fromkeys(valid)), "`baseline`")
         return name
     if len(groups) == 1:
         return BICUBIC

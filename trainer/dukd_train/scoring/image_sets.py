@@ -16,10 +16,12 @@ def named_sets(hr: Sequence[str]) -> dict[str, Path]:
     """
     sets: dict[str, Path] = {}
     for word in hr:
-        name, path = _parts("--hr", word)
+        name, path = _parts("hr", word)
         name = name or set_name(path)
         if name in sets:
-            raise SettingError(f"--hr {word}: there is another set {name} ({sets[name]}); give names: --hr NAME={path}")
+            raise SettingError(
+                f"there is another set {name} ({sets[name]})", f"`hr={word}`", cure=f"give names: `hr=NAME={path}`"
+            )
         sets[name] = path
     return sets
 
@@ -32,14 +34,14 @@ def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[st
     """
     folders: dict[str, LrFolder] = {}
     for word in lr:
-        name, path = _parts("--lr", word)
+        name, path = _parts("lr", word)
         if not name and len(sets) > 1:
-            raise SettingError(f"--lr {word}: say which set's LR images these are: --lr {sets[0]}={path}")
+            raise SettingError(f"say which set's LR images these are: `lr={sets[0]}={path}`", f"`lr={word}`")
         name = name or sets[0]
         if name not in sets:
-            raise SettingError(f"--lr {word}: no set is called {name!r} (there are: {', '.join(sets)})")
+            raise SettingError(f"no set is called {name!r} (there are: {', '.join(sets)})", f"`lr={word}`")
         if name in folders:
-            raise SettingError(f"--lr {word}: set {name} has the LR folder {folders[name].root} already")
+            raise SettingError(f"set {name} has the LR folder {folders[name].root} already", f"`lr={word}`")
         folders[name] = LrFolder(path, template)
     return folders
 
@@ -58,4 +60,4 @@ def _parts(option: str, word: str) -> tuple[str, Path]:
     try:
         return name, local_path(path)
     except PlaceError as error:
-        raise SettingError(f"{option}: {error}") from error
+        raise SettingError(str(error), f"`{option}`") from error

@@ -96,7 +96,9 @@ def prepared(network: Network, how: Inference) -> SuperResolver:
     """
     autocast(device_of(network), how.precision)
     if how.precision == "fp16" and not network.descriptor.supports_half:
-        raise SettingError(f"precision fp16: numbers in {network.architecture} may become too large; use bf16 or fp32")
+        raise SettingError(
+            f"precision fp16: numbers in {network.architecture} may become too large", cure="use bf16 or fp32"
+        )
     placed = _Placed(network, how.precision)
     asked = SelfEnsemble(placed) if how.self_ensemble else placed
     return Tiled(asked, how.tile, how.tile_overlap, network.window, flipped=how.self_ensemble)

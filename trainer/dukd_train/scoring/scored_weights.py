@@ -70,7 +70,7 @@ def score_weights(
     score = scorer(metrics, where)
     network = networks.load(weights).to(where)
     if scale not in (None, network.scale):
-        raise WeightsError(f"{weights}: expected a network of scale {scale}, found one of scale {network.scale}")
+        raise WeightsError(f"expected a network of scale {scale}, found one of scale {network.scale}", weights)
     found = score_network(network, sets, lr, score, how, skip=True)
     return Scored(found, _made(weights, network, sets, lr, how), how)
 

@@ -112,9 +112,9 @@ def metric_names(text: str) -> tuple[MetricName, ...]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if part not in known:
-            raise SettingError(unknown_name("--metrics", part, known))
+            raise SettingError(unknown_name("`metrics`", part, known))
         if parts.count(part) > 1:
-            raise SettingError(f"--metrics: {part} is given twice")
+            raise SettingError(f"{part} is given twice", "`metrics`")
     return tuple(known[part] for part in parts)
 
 

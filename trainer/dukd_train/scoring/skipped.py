@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from dukd_cache.system.errors import AnswerError, DukdError, ImageError
@@ -21,13 +22,13 @@ def image_errors(path: Path, other: Path | None = None) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise ImageError(f"{path}: out of memory") from error
+        raise ImageError("out of memory", path) from error
     except OSError as error:
-        raise ImageError(f"{error.filename or path}: {error.strerror or error}") from error
+        raise ImageError(str(error.strerror or error), error.filename or path) from error
     except (ImageError, AnswerError) as error:
-        if str(error).startswith((str(path), str(other or path))):
+        if error.subject in (str(path), str(other or path)):
             raise
-        raise ImageError(f"{path}: {error}") from error
+        raise ImageError(str(error), path) from error
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def skipping(name: str, skipped: Skipped | None) -> Iterator[None]:
 
 def without_memory(error: DukdError) -> DukdError:
     """The same error, to be kept: one that was raised holds all that its functions held, images as well."""
-    return type(error)(str(error))
+    return copy(error)
 
 
 def conclude(skipped: Iterable[DukdError], total: int, done: str) -> None:

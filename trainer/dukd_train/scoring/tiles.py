@@ -40,7 +40,7 @@ def tile_side(text: str) -> Tile:
     if text == "auto":
         return "auto"
     if not text.isdecimal():
-        raise SettingError(f"--tile {text}: expected auto, 0 (the whole image) or a number of pixels")
+        raise SettingError("expected auto, 0 (the whole image) or a number of pixels", f"`tile={text}`")
     return int(text)
 
 

@@ -46,7 +46,7 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
 
     Args:
         path: YAML file of settings; `section` is the part of it that holds them, if it holds others too.
-        changes: `key=value` for all runs, as of `dukd-train run --set`.
+        changes: `key=value` for all runs.
         grid: `key=a,b,c` for each axis.
 
     Raises:
@@ -55,7 +55,7 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
     axes = [parse_axis(word) for word in grid]
     for axis in axes:
         if [other.key for other in axes].count(axis.key) > 1:
-            raise SettingError(f"--grid {axis.key}: given twice")
+            raise SettingError("given twice", f"`grid={axis.key}`")
     labels = _labels([axis.key for axis in axes])
     found: list[Point] = []
     for values in product(*(axis.values for axis in axes)):
@@ -64,15 +64,15 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
         try:
             found.append(Point(name, TrainConfig.load(path, section, [*changes, *overrides])))
         except SettingError as error:
-            raise SettingError(f"{name}: {error}") from error
+            raise error.about(name) from error
     alike: dict[str, str] = {}
     for point in found:
         if (other_name := alike.setdefault(point.config.model_dump_json(), point.name)) != point.name:
-            raise SettingError(f"--grid: {other_name} and {point.name} are one run: their settings are equal")
+            raise SettingError(f"{other_name} and {point.name} are one run: their settings are equal", "`grid`")
         if [other.name for other in found].count(point.name) > 1:
-            raise SettingError(f"--grid: two values make the same name, {point.name}")
+            raise SettingError(f"two values make the same name, {point.name}", "`grid`")
         if len(point.name) > _LONGEST_NAME:
-            raise SettingError(f"--grid: too long for the name of a folder: {point.name}")
+            raise SettingError(f"too long for the name of a folder: {point.name}", "`grid`")
     return found
 
 
@@ -84,15 +84,15 @@ def parse_axis(word: str) -> Axis:
     """
     key, equals, text = (part.strip() for part in word.partition("="))
     if not equals or not key:
-        raise SettingError(f"--grid {word}: expected key=a,b,c, like method=scratch,kd,dukd")
+        raise SettingError("expected key=a,b,c, like method=scratch,kd,dukd", f"`grid={word}`")
     values = _listed(word, text) if text.startswith("[") else [part.strip() for part in text.split(",")]
     if not values:
-        raise SettingError(f"--grid {word}: no value")
+        raise SettingError("no value", f"`grid={word}`")
     if not all(values):
-        raise SettingError(f"--grid {word}: a value is empty")
+        raise SettingError("a value is empty", f"`grid={word}`")
     for value in values:
         if values.count(value) > 1:
-            raise SettingError(f"--grid {word}: {value} is there twice")
+            raise SettingError(f"{value} is there twice", f"`grid={word}`")
     return Axis(key, tuple(values))
 
 
@@ -100,9 +100,9 @@ def _listed(word: str, text: str) -> list[str]:
     try:
         values = yaml_file.parse(text)
     except yaml.YAMLError as error:
-        raise SettingError(f"--grid {shown(word)}: {shown(text)!r} is not a YAML list") from error
+        raise SettingError(f"{shown(text)!r} is not a YAML list", f"`grid={shown(word)}`") from error
     if not isinstance(values, list):
-        raise SettingError(f"--grid {shown(word)}: expected one list in brackets, found {shown(text)!r}")
+        raise SettingError(f"expected one list in brackets, found {shown(text)!r}", f"`grid={shown(word)}`")
     return [json.dumps(value, ensure_ascii=False) for value in values]
 
 

@@ -67,15 +67,15 @@ def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
         try:
             scales.add(check(point.config, out / point.name, known))
         except DukdError as error:
-            raise SettingError(f"{point.name}: {error}") from error
+            raise SettingError(str(error), point.name) from error
     if len(scales) > 1:
-        raise SettingError(f"--grid: caches of scales {', '.join(map(str, sorted(scales)))} in one sweep")
+        raise SettingError(f"caches of scales {', '.join(map(str, sorted(scales)))} in one sweep", "`grid`")
     (scale,) = scales
     check_out(out / REPORT)
     for folder in (wanted.hr or {}).values():
         check_pairs(pair_images(folder, scale))
     if wanted.teacher and (found := networks.load(wanted.teacher).scale) != scale:
-        raise WeightsError(f"{wanted.teacher}: expected a network of scale {scale}, found scale {found}")
+        raise WeightsError(f"expected a network of scale {scale}, found scale {found}", wanted.teacher)
     return bool(wanted.hr) or any(point.config.validation.sets for point in points)
 
 
@@ -101,7 +101,7 @@ def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) 
     table, compared = "", None
     finished = [job.folder for job in jobs if job.state is State.FINISHED]
     if not sets:
-        say("sweep: no report: the settings have no validation set; give --hr")
+        say("sweep: no report: no validation set in the settings, no HR images given")
     elif finished:
         compared = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
         table = f"{compared.table}\n{out / REPORT / PAGE}"

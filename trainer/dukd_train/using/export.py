@@ -54,7 +54,7 @@ def format_name(text: str) -> FormatName:
     """
     known: dict[str, FormatName] = {name: name for name in get_args(FormatName)}
     if text not in known:
-        raise SettingError(unknown_name("--to", text, known))
+        raise SettingError(unknown_name("`to`", text, known))
     return known[text]
 
 
@@ -78,9 +78,9 @@ def run(job: ExportJob) -> Exported:
         except (DukdError, OSError):  # the system's: a full disk
             raise
         except Exception as error:  # an exporter can fail in any way, and its files when they run
-            raise SettingError(f"{what}: cannot be exported for all sizes ({one_line(error)})") from error
+            raise SettingError(f"cannot be exported for all sizes ({one_line(error)})", what) from error
     if not difference <= TOLERANCE:
-        raise SettingError(f"{what}: its answers differ from the network's by {difference:.1e}, at most {TOLERANCE:g}")
+        raise SettingError(f"its answers differ from the network's by {difference:.1e}, at most {TOLERANCE:g}", what)
     write_atomically(out, content)
     return Exported(out, difference)
 
@@ -95,13 +95,13 @@ def target_of(job: ExportJob) -> Path:
     out = job.out or weights.with_name(weights.stem + suffix)
     ending = f".{suffix.rpartition('.')[2]}"
     if out.suffix != ending:
-        raise SettingError(f"{out}: expected a name that ends in {ending}, for {job.format}")
+        raise SettingError(f"expected a name that ends in {ending}, for {job.format}", out)
     if out.resolve() == weights.resolve():
-        raise SettingError(f"{out}: is the weights file itself; choose another --out")
+        raise SettingError("is the weights file itself", out, cure="choose another `out`")
     if out.is_dir():
-        raise SettingError(f"{out}: expected a file, found a folder")
+        raise SettingError("expected a file, found a folder", out)
     if out.exists() and not job.overwrite:
-        raise SettingError(f"{out}: exists already; --overwrite makes it anew")
+        raise SettingError("exists already", out, cure="`overwrite` makes it anew")
     return out
 
 

@@ -57,7 +57,7 @@ def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
     pixels, extras = read_rgb(source), read_extras(source)
     kind = FORMATS[target.suffix.lower()]
     if extras.alpha is not None and kind in _WITHOUT_ALPHA:
-        raise ImageError(f"{source}: {kind} holds no transparency; choose another format")
+        raise ImageError(f"{kind} holds no transparency", source, cure="choose another format")
     if extras.alpha is not None:
         pixels = with_seen_colours(pixels, extras.alpha)
     picture = Image.fromarray(super_resolve(network, pixels))
@@ -70,7 +70,7 @@ def upscale_file(network: SuperResolver, source: Path, target: Path) -> None:
         picture.save(content, kind, icc_profile=extras.icc_profile, **_OPTIONS[kind])
     except (OSError, ValueError) as error:
         size = f"{picture.width}×{picture.height}"
-        raise ImageError(f"{target}: {kind} cannot hold {size} pixels in mode {picture.mode} ({error})") from error
+        raise ImageError(f"{kind} cannot hold {size} pixels in mode {picture.mode} ({error})", target) from error
     write_atomically(target, content.getbuffer())
 
 

@@ -62,7 +62,7 @@ def run(job: UpscaleJob) -> Upscaled:
     targets = targets_of(job.source, job.out, job.format)
     wanted = {source: target for source, target in targets.items() if job.overwrite or not target.exists()}
     if not wanted and not job.source.is_dir():
-        raise SettingError(f"{job.out}: exists already; --overwrite makes it anew")
+        raise SettingError("exists already", job.out, cure="`overwrite` makes it anew")
     if wanted:  # a subfolder that cannot be made costs its own images only
         try_folder(job.out.parent if job.out in wanted.values() else job.out)
     network = networks.load(job.weights).to(choose_device(job.device))
@@ -94,25 +94,25 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
         ImageError: there is no image.
     """
     if suffix not in (None, SAME) and f".{suffix}" not in FORMATS:
-        raise SettingError(unknown_name("--format", str(suffix), [*(name[1:] for name in FORMATS), SAME]))
+        raise SettingError(unknown_name("`suffix`", str(suffix), [*(name[1:] for name in FORMATS), SAME]))
     is_file = out.suffix.lower() in FORMATS and not out.is_dir()
     if source.is_dir():
         if is_file or out.is_file():
-            raise SettingError(f"{out}: expected a folder, as {source} is one")
+            raise SettingError(f"expected a folder, as {source} is one", out)
         place = out.resolve()
         if place == source.resolve():
-            raise SettingError(f"{out}: the folder of the inputs; choose another for the outputs")
+            raise SettingError("the folder of the inputs", out, cure="choose another for the outputs")
         sources = [path for path in find_images(source) if place not in path.resolve().parents]
         targets = {path: out / _named(path.relative_to(source), suffix) for path in sources}
     elif not source.exists():
-        raise ImageError(f"{source}: no such image or folder")
+        raise ImageError("no such image or folder", source)
     elif is_file:
         if suffix not in (None, SAME, out.suffix[1:].lower()):
-            raise SettingError(f"{out}: its name says another format than --format {suffix}")
+            raise SettingError(f"its name says another format than `suffix={suffix}`", out)
         targets = {source: out}
     else:
         if out.suffix and not out.is_dir():
-            raise SettingError(f"{out}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
+            raise SettingError(f"expected a folder, or a file that ends in {', '.join(FORMATS)}", out)
         targets = {source: out / _named(Path(source.name), suffix)}
     _refuse_clashes(targets)
     return targets
@@ -121,7 +121,7 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
 def _named(name: Path, suffix: str | None) -> Path:
     if suffix == SAME:
         if name.suffix.lower() not in FORMATS:
-            raise SettingError(f"{name}: --format {SAME} needs a name that ends in {', '.join(FORMATS)}")
+            raise SettingError(f"`suffix={SAME}` needs a name that ends in {', '.join(FORMATS)}", name)
         return name
     return name.with_suffix(f".{suffix or 'png'}")
 
@@ -131,9 +131,11 @@ def _refuse_clashes(targets: Mapping[Path, Path]) -> None:
     first: dict[Path, Path] = {}
     for source, target in targets.items():
         if target.resolve() in inputs:
-            raise SettingError(f"{target}: would overwrite the input {inputs[target.resolve()]}; choose another output")
+            raise SettingError(
+                f"would overwrite the input {inputs[target.resolve()]}", target, cure="choose another output"
+            )
         if (other := first.setdefault(target, source)) != source:
-            raise SettingError(f"{other} and {source} would both become {target}: rename one, or use --format {SAME}")
+            raise SettingError(f"{other} and {source} would both become {target}: rename one, or use `suffix={SAME}`")
 
 
 def _enlarge(network: Network, job: UpscaleJob, targets: Mapping[Path, Path]) -> tuple[int, list[DukdError]]:
