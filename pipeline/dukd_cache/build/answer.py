@@ -50,7 +50,7 @@ class _Piece:
 class _Question:
     """What a teacher was asked."""
 
-    places: list[int]
+    indices: list[int]
     """Which pieces of the group it is about."""
     wait: Callable[[], Pixels]
     """Waits for the answers to them; what fills the batch up is last."""
@@ -74,10 +74,10 @@ class _Group:
             try:
                 found = question.wait()
             except AnswerError as error:
-                first = self.pieces[question.places[error.indices[0] % len(question.places)]].cut.crop
+                first = self.pieces[question.indices[error.indices[0] % len(question.indices)]].cut.crop
                 raise error.about(first) from error
-            for place, answer in zip(question.places, found, strict=False):
-                answers[place][name] = answer
+            for index, answer in zip(question.indices, found, strict=False):
+                answers[index][name] = answer
         both = zip(self.pieces, answers, strict=True)
         return [_record(piece.info, {**piece.cut.arrays, **given}, columns) for piece, given in both]
 
@@ -110,7 +110,7 @@ def answered(
         closing(_asking(teachers, groups, header, batch_size)) as asked,
     ):
         for group in asked:
-            new = sum(len(question.places) for question in group.asked.values())
+            new = sum(len(question.indices) for question in group.asked.values())
             tally.asked += new
             tally.reused += len(group.pieces) * len(teachers) - new
             yield group.records(header.columns)
@@ -170,10 +170,10 @@ def _asked(teachers: Teachers, pieces: list[_Piece], header: Header, batch_size:
     """
     asked: dict[str, _Question] = {}
     for name, teacher in teachers.items():
-        missing = [place for place, piece in enumerate(pieces) if name not in piece.answers]
+        missing = [index for index, piece in enumerate(pieces) if name not in piece.answers]
         if missing:
-            filled = [missing[place % len(missing)] for place in range(batch_size)]
-            inputs = np.stack([pieces[place].cut.arrays[header.answers[name].of] for place in filled])
+            filled = [missing[index % len(missing)] for index in range(batch_size)]
+            inputs = np.stack([pieces[index].cut.arrays[header.answers[name].of] for index in filled])
             asked[name] = _Question(missing, teacher.ask(inputs, header.dtype_of(name)))
     return _Group(pieces, asked)
 

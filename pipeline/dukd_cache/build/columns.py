@@ -1,4 +1,4 @@
-"""Numbers that a cache can keep of each record, beside its place and fingerprints. A new one is a line of `COLUMNS`."""
+"""Numbers that a cache can keep of each record, beside position and fingerprints. A new one is a line of `COLUMNS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -82,5 +82,5 @@ def _claim(out: Place, header: Header) -> None:
 
 
 def _recoded(source: Cache, writer: ShardWriter, view: str) -> Callable[[int], Packed]:
-    """From the place of a record in `view` to the record decoded and encoded anew."""
+    """From the position of a record in `view` to the record decoded and encoded anew."""
     return lambda position: writer.encode(source.read(view, position))

@@ -140,16 +140,16 @@ def _asked(teacher: Teacher, cuts: list[Cut], dtype: Dtype, batch: int) -> tuple
         seconds = time.perf_counter() - started
         if seconds > _SLOW_BATCH_S and not teacher.compiled:
             break
-    return [answers[place % batch] for place in range(len(cuts))], seconds / batch
+    return [answers[index % batch] for index in range(len(cuts))], seconds / batch
 
 
 def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, list[Pixels]]) -> tuple[float, float]:
     """Core seconds to encode a record, and bytes that it takes with its share of the index; in a temporary folder."""
     keys = dict.fromkeys(answers, "0" * 64)
     records = []
-    for place, piece in enumerate(cuts):
-        arrays = {**piece.arrays, **{name: found[place] for name, found in answers.items()}}
-        info = info_of(piece.crop, place, keys).model_copy(update={"columns": columns_of(header.columns, arrays)})
+    for index, piece in enumerate(cuts):
+        arrays = {**piece.arrays, **{name: found[index] for name, found in answers.items()}}
+        info = info_of(piece.crop, index, keys).model_copy(update={"columns": columns_of(header.columns, arrays)})
         records.append(Record(info, arrays))
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
         writer = ShardWriter(Folder(Path(folder)), header)

@@ -3,7 +3,7 @@
 A stored answer may serve a coarser dtype, never a finer one. An answer is taken only together with a stored input that
 equals, pixel by pixel, the one that is asked about.
 
-A plan compares records by where they are cut (hash of the image file, view and place), without reading a pixel. That
+A plan compares records by where they are cut (hash of the image file, view and position), without reading a pixel. That
 tells the same, except that LR files of the user's own may have changed unseen: then it is the most that can be reused.
 """
 
@@ -115,8 +115,8 @@ class Answers:
             keys.append(_first_8(rows, f"fingerprint.{source.name}"))
         together = np.concatenate(keys)
         self._starts = np.asarray(starts)
-        self._places = np.argsort(together, kind="stable")
-        self._keys = together[self._places]
+        self._order = np.argsort(together, kind="stable")
+        self._keys = together[self._order]
 
     def __len__(self) -> int:
         """Records, also those of equal fingerprints."""
@@ -126,10 +126,10 @@ class Answers:
         """The answer `name` [q,q,3] to what has that fingerprint; None where no readable one is stored."""
         key, dtype = np.uint64(int(fingerprint[:16], 16)), self._asked.dtype_of(name)
         first, last = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
-        for place in self._places[first:last]:
-            number = int(np.searchsorted(self._starts, place, "right")) - 1
+        for position in self._order[first:last]:
+            number = int(np.searchsorted(self._starts, position, "right")) - 1
             there = self._sources[number]
-            record = self._read(number, int(place - self._starts[number]))
+            record = self._read(number, int(position - self._starts[number]))
             if (
                 record is not None
                 and _as_fine(there.header.dtype_of(there.name), dtype)
@@ -214,7 +214,7 @@ def existing(plan: Plan, header: Header, out: Place, others: Iterable[Place]) ->
 
 
 def _cut_alike(there: Header, asked: Header, name: str) -> bool:
-    """Equal places of equal images hold equal pixels."""
+    """Equal squares of equal images hold equal pixels."""
     one, other = there.view(name), asked.view(name)
     squares = [(view.source, view.box, view.input_side) for view in (one, other)]
     return (
@@ -231,6 +231,6 @@ def _first_8(rows: Rows, column: str) -> U64:
 
 
 def _mixed(image: U64, x: U64, y: U64) -> U64:
-    """One number for a place of an image; another place has another one, but for about 1 in 10¹¹ among a million."""
+    """One number for a position in an image; another has another one, but for about 1 in 10¹¹ among a million."""
     mixed: U64 = image ^ (x * _ODD[0] + np.uint64(1)) ^ ((y + np.uint64(1)) * _ODD[1])
     return mixed

@@ -48,11 +48,11 @@ def ask_again(
 
 
 def _drawn(cache: Cache, name: str, sample: int) -> dict[str, list[int]]:
-    places = [(view.name, cache.count(view.name)) for view in cache.manifest.views if name in view.arrays]
-    total = sum(count for _, count in places)
-    drawn: dict[str, list[int]] = {view: [] for view, _ in places}
+    counts = [(view.name, cache.count(view.name)) for view in cache.manifest.views if name in view.arrays]
+    total = sum(count for _, count in counts)
+    drawn: dict[str, list[int]] = {view: [] for view, _ in counts}
     for position in sorted(random.Random(cache.digest).sample(range(total), min(sample, total))):
-        for view, count in places:
+        for view, count in counts:
             if position < count:
                 drawn[view].append(position)
                 break

@@ -1,4 +1,4 @@
-"""The teacher of a cache, loaded again from its weights: the one place that compares the two."""
+"""The teacher of a cache, loaded again from its weights: all that compares the two."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -37,9 +37,9 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
 
 
 def _record_tiles(index: int, record: Record) -> list[Tile]:
-    place = f"{record.info.image} ({record.info.x}, {record.info.y})"
+    position = f"{record.info.image} ({record.info.x}, {record.info.y})"
     return [
-        Tile(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{place}" * (name == "input"))
+        Tile(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
         for name, pixels in record.items()
     ]
 

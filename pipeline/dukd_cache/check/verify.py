@@ -149,7 +149,9 @@ def _whole_shard(
     try:
         length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
     except OSError as error:
-        if error.errno != errno.EIO:  # a bad place on the disk; others may pass, and no shard is to be dropped for them
+        if (
+            error.errno != errno.EIO
+        ):  # a bad sector of the disk; others may pass, and no shard is to be dropped for them
             raise
         yield Problem(f"{error.filename}: cannot be read ({error.strerror})", shard)
         on_records(shard.records)

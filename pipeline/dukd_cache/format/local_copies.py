@@ -192,7 +192,7 @@ def shard_cache() -> ShardCache | None:
     except ValueError:
         limit = -1.0
     if not 0 <= limit < float("inf"):
-        raise SettingError(f"{LIMIT}={text}: expected a number of gigabytes, 0 for none")
+        raise SettingError("expected a number of gigabytes, 0 for none", f"{LIMIT}={text}")
     return ShardCache(user_folder() / "shards", int(limit * 1e9)) if limit else None
 
 

@@ -20,9 +20,9 @@ def choose_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name not in ("auto", "cpu", "cuda"):
-        raise SettingError(f"device {name!r}: expected auto, cpu or cuda")
+        raise SettingError("expected auto, cpu or cuda", f"device {name!r}")
     if name == "cuda" and not available:
-        raise SettingError("device cuda: torch finds no GPU here (use auto or cpu)")
+        raise SettingError("torch finds no GPU here (use auto or cpu)", "device cuda")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
@@ -50,6 +50,6 @@ def compile_in_place(module: nn.Module, device: torch.device) -> None:
     except Exception as error:  # whatever is missing, it shows in some error of torch's compiler
         why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingError(
-            f"compile: torch.compile does not work here ({why})", cure="install a C++ compiler, or do not ask for it"
+            f"torch.compile does not work here ({why})", "compile", cure="install a C++ compiler, or do not ask for it"
         ) from error
     module.compile(dynamic=False)  # there are few sizes of inputs: each is compiled on its own

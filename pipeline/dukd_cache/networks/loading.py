@@ -163,8 +163,8 @@ def _detect(content: Mapping[str, Any], file: Path, metadata: dict[str, str]) ->
     averaged = [candidate for candidate in found if candidate.averaged]
     chosen, descriptor = _the_one(averaged or found)
     if averaged and len(found) > len(averaged):
-        metadata[TAKEN] = chosen.place
-        _tell(f"{file}: holds raw and averaged weights; took the averaged ones, {chosen.place}")
+        metadata[TAKEN] = chosen.path
+        _tell(f"{file}: holds raw and averaged weights; took the averaged ones, {chosen.path}")
     name = {constructor: name for name, (_, constructor) in constructors.constructors().items()}.get(
         type(descriptor.model), str(descriptor.architecture.id)
     )
@@ -195,7 +195,7 @@ def _the_one(found: Sequence[Candidate]) -> tuple[Candidate, ImageModelDescripto
         elif not any(_same(candidate.tensors, other.tensors) for other, _ in fit):
             fit.append((candidate, descriptor))
     if len(fit) > 1:
-        names = ", ".join(f"{each.place} ({descriptor.architecture.name})" for each, descriptor in fit)
+        names = ", ".join(f"{each.path} ({descriptor.architecture.name})" for each, descriptor in fit)
         raise WeightsError(f"holds several networks, {names}: save the one that is meant in a file of its own")
     if not fit:
         raise WeightsError(unfit[0])

@@ -52,11 +52,11 @@ _SHOWN = 6
 class Candidate:
     """Tensors that are a network's, without what was around them."""
 
-    place: str
+    path: str
     """Where in the file they were: `params_ema`, `state_dict.generator`. Empty: the file is nothing else."""
     tensors: State
     averaged: bool
-    """Means over training, by their place's name."""
+    """Means over training, by the name of their path."""
 
 
 def located(path: Path) -> Path:
@@ -118,7 +118,7 @@ def candidates(content: Mapping[str, Any], known: Callable[[State], bool]) -> li
     if content.keys() >= _OWN_CHECKPOINT:
         message = f"a checkpoint of a training (step {content['step']}), not a network"
         raise WeightsError(f"the end of the training writes {STUDENT} beside it", message)
-    found = [_judged(place, tensors, content) for place, tensors in _opened(content, (), known)]
+    found = [_judged(path, tensors, content) for path, tensors in _opened(content, (), known)]
     if not found:
         raise WeightsError(f"its tensors fit no architecture that spandrel knows, nor EDSR: {_described(content)}")
     return found
@@ -167,24 +167,24 @@ def _unpickled(path: Path) -> dict[str, Any]:
 
 
 def _opened(
-    content: Mapping[str, Any], place: tuple[str, ...], known: Callable[[State], bool]
+    content: Mapping[str, Any], path: tuple[str, ...], known: Callable[[State], bool]
 ) -> Iterator[tuple[tuple[str, ...], State]]:
     """Known networks among the tensors of `content` and in the mappings within."""
     named = {name: value for name, value in content.items() if isinstance(name, str)}
     tensors = {_WITHIN.sub("", name): value for name, value in named.items() if isinstance(value, Tensor)}
-    yield from _alike(tensors, place, known)
-    if len(place) < _DEEPEST:
+    yield from _alike(tensors, path, known)
+    if len(path) < _DEEPEST:
         for name, value in named.items():
             if isinstance(value, Mapping):
-                yield from _opened(value, (*place, name), known)
+                yield from _opened(value, (*path, name), known)
 
 
 def _alike(
-    tensors: State, place: tuple[str, ...], known: Callable[[State], bool]
+    tensors: State, path: tuple[str, ...], known: Callable[[State], bool]
 ) -> Iterator[tuple[tuple[str, ...], State]]:
     """Known networks among tensors: all of them together, or those whose names begin alike."""
     if tensors and known(tensors):
-        yield place, tensors
+        yield path, tensors
         return
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -192,17 +192,17 @@ def _alike(
         groups.setdefault(first, {})[rest] = tensor
     for first, group in groups.items():
         is_prefix = len(groups) == 1 or first in _PREFIXES or _AVERAGED.search(first)
-        if is_prefix and "" not in group and len(place) < _DEEPEST:
-            yield from _alike(group, (*place, first), known)
+        if is_prefix and "" not in group and len(path) < _DEEPEST:
+            yield from _alike(group, (*path, first), known)
 
 
-def _judged(place: tuple[str, ...], tensors: State, content: Mapping[str, Any]) -> Candidate:
+def _judged(path: tuple[str, ...], tensors: State, content: Mapping[str, Any]) -> Candidate:
     """The innermost name that tells raw weights from averaged ones decides."""
-    says = next((name for name in reversed(place) if _AVERAGED.search(name) or _RAW.search(name)), "")
+    says = next((name for name in reversed(path) if _AVERAGED.search(name) or _RAW.search(name)), "")
     averaged = bool(says) and not _RAW.search(says)
-    if place and _averages_were_put_in_place(content):
-        averaged = place[0] == "state_dict"
-    return Candidate(".".join(place), tensors, averaged)
+    if path and _averages_were_put_in_place(content):
+        averaged = path[0] == "state_dict"
+    return Candidate(".".join(path), tensors, averaged)
 
 
 def _averages_were_put_in_place(content: Mapping[str, Any]) -> bool:

@@ -113,12 +113,12 @@ def prefixes(roots: Sequence[Path]) -> list[str]:
 
     Else as many of the last parts of their paths as tell them apart: `DIV2K/HR/` and `Flickr2K/HR/`.
     """
-    places = [Path(os.path.abspath(root)).parts for root in roots]
-    if len({*places}) < 2:
+    folders = [Path(os.path.abspath(root)).parts for root in roots]
+    if len({*folders}) < 2:
         return [""] * len(roots)
-    longest = max(map(len, places))
-    parts = next(n for n in range(1, longest + 1) if len({place[-n:] for place in places}) == len({*places}))
-    return ["/".join(place[-parts:]).lstrip("/") + "/" for place in places]
+    longest = max(map(len, folders))
+    parts = next(n for n in range(1, longest + 1) if len({folder[-n:] for folder in folders}) == len({*folders}))
+    return ["/".join(folder[-parts:]).lstrip("/") + "/" for folder in folders]
 
 
 def refuse_shared_files(found: Sequence[ImageFiles]) -> None:

@@ -64,11 +64,11 @@ def _size(content: bytes) -> tuple[int, int]:
 
 def _codestream(content: bytes) -> bytes:
     """Its beginning."""
-    place = 0 if content.startswith(_CONTAINER) else len(content)
-    while len(head := content[place : place + 16]) >= 8:
+    offset = 0 if content.startswith(_CONTAINER) else len(content)
+    while len(head := content[offset : offset + 16]) >= 8:
         length, kind = int.from_bytes(head[:4]), head[4:8]
-        start = place + (16 if length == 1 else 8)
+        start = offset + (16 if length == 1 else 8)
         if kind in (b"jxlc", b"jxlp"):
             return content[start + 4 * (kind == b"jxlp") :][:32]
-        place += {0: len(content), 1: int.from_bytes(head[8:])}.get(length, max(length, 8))
+        offset += {0: len(content), 1: int.from_bytes(head[8:])}.get(length, max(length, 8))
     return content[:32]

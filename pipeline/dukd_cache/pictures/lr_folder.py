@@ -53,7 +53,7 @@ class LrFolder:
             raise SettingError(
                 f"expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}", self.root
             )
-        raise ImageError(f"{self.root / name.parent / stem}.*: no LR image for {name.name}")
+        raise ImageError(f"no LR image for {name.name}", f"{self.root / name.parent / stem}.*")
 
     def _spelled_otherwise(self, below: PurePath, stem: str) -> Path | None:
         folder = self.root

@@ -153,8 +153,8 @@ def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
 def _neighbour_that_fits(lr: Path, shape: tuple[int, ...], hr: U8) -> Path | None:
     """The file before or after `lr` in its folder, if it is of this shape and of `hr`: names are shifted by one."""
     there = sorted(path for path in lr.parent.iterdir() if path.suffix.lower() in SUFFIXES)
-    place = there.index(lr)
-    for path in (*there[max(place - 1, 0) : place], *there[place + 1 : place + 2]):
+    index = there.index(lr)
+    for path in (*there[max(index - 1, 0) : index], *there[index + 1 : index + 2]):
         with suppress(ImageError):
             pixels = read_rgb(path)
             if pixels.shape == shape and fits(pixels, hr):

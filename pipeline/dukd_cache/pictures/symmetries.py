@@ -125,9 +125,9 @@ def _select_in_kernel(chosen_N: Tensor, change: Callable[[Tensor], Tensor], x_NC
 def _one_by_one(steps: Sequence[tuple[list[bool], Callable[[Tensor], Tensor]]], x_NCHH: Tensor) -> Tensor:
     """Only what is chosen is computed, one record at a time while it is in the processor's cache: best on a CPU."""
     changed: list[Tensor] = []
-    for place, x_CHH in enumerate(x_NCHH):
+    for index, x_CHH in enumerate(x_NCHH):
         for chosen, change in steps:
-            if chosen[place]:
+            if chosen[index]:
                 x_CHH = change(x_CHH)
         changed.append(x_CHH.permute(1, 2, 0))
     return torch.stack(changed).permute(0, 3, 1, 2)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths, required_in
-from dukd_cache.system.errors import unknown_name, wanted
+from dukd_cache.system.errors import SettingError, unknown_name, wanted
 
 Location = Sequence[str | int]
 
@@ -17,31 +17,30 @@ _LONGEST = 80
 """Characters of a value that a line shows."""
 
 
-def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ...], str]) -> str:
-    """The line for the first thing that is wrong; `options` are names of options by the settings that they gave."""
+def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ...], str]) -> SettingError:
+    """The first thing that is wrong; `options` are names of options by the settings that they gave."""
     mistakes = error.errors()
     # A misspelt name comes before the setting that is missing for it.
     first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
     location, kind, given = first["loc"], first["type"], first["input"]
     if kind == "extra_forbidden" or location[-1:] == ("[key]",):
-        return _unknown([part for part in location if part != "[key]"], schema)
+        return SettingError(_unknown([part for part in location if part != "[key]"], schema))
     option = next((name for path, name in options.items() if location[: len(path)] == path), None)
     if option and kind == "missing":
-        return f"{option} is missing: {(node_at(schema, location) or {}).get('description')}"
+        return SettingError(f"{option} is missing: {(node_at(schema, location) or {}).get('description')}")
     if option and kind != "value_error":
-        return refused(option, first, _words(location, schema))
+        return SettingError(refused(option, first, _words(location, schema)))
     if kind == "value_error":  # raised by a check of the model
-        message = str(first["ctx"]["error"])
-        if option:
-            return f"{option}: {message}"
-        return f"setting {_dotted(location)}: {message}" if location else message
+        return SettingError(
+            str(first["ctx"]["error"]), option or (f"setting {_dotted(location)}" if location else None)
+        )
     if kind == "missing" and not isinstance(location[-1], int):
-        return f"setting {_dotted(location)} is missing: expected {_allowed(location, schema)}"
+        return SettingError(f"setting {_dotted(location)} is missing: expected {_allowed(location, schema)}")
     if kind == "literal_error" and isinstance(given, str) and (words := _words(location, schema)):
-        return unknown_name(_dotted(location), given, words)
+        return SettingError(unknown_name(_dotted(location), given, words))
     if kind == "missing":  # an item of a list: `given` is the list
         location = location[:-1]
-    return f"setting {_dotted(location)}: expected {_allowed(location, schema)}, got {_shown(given)}"
+    return SettingError(f"expected {_allowed(location, schema)}, got {_shown(given)}", f"setting {_dotted(location)}")
 
 
 def refused(option: str, detail: Mapping[str, Any], words: Sequence[str]) -> str:

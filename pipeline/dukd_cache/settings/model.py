@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from dukd_cache.settings import mistakes, yaml_file
 from dukd_cache.settings.addresses import Address, local_path, parsed
 from dukd_cache.settings.schema import schema_of
-from dukd_cache.system.errors import PlaceError, SettingError
+from dukd_cache.system.errors import PlaceError
 
 
 def _no_truth_value(given: object) -> object:
@@ -83,7 +83,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise SettingError(mistakes.explain(error, schema_of(type(self)), {})) from error
+            raise mistakes.explain(error, schema_of(type(self)), {}) from error
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # so that groups within groups do not end there
 
@@ -146,7 +146,7 @@ def validated(
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise SettingError(mistakes.explain(error, schema_of(model), options)) from error
+        raise mistakes.explain(error, schema_of(model), options) from error
 
 
 def dump(settings: Settings) -> str:

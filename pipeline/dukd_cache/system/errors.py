@@ -37,8 +37,8 @@ class DukdError(Exception):
 
     @property
     def subject(self) -> str | None:
-        """A path, an address or the name of a setting, without backticks."""
-        return self._beginning and self._beginning.strip("`")
+        """A path, an address or the name of a setting, and nothing around it."""
+        return self._beginning and self._beginning.strip("`").removeprefix("setting ")
 
     def about(self, subject: object) -> Self:
         """The same error of this subject, for those who know what a function was busy with."""

@@ -168,13 +168,13 @@ def _try(folder: Path) -> None:
 
 def _nearest(folder: Path) -> Path:
     """`folder`, or the first one above it that exists."""
-    for place in (folder, *folder.parents):
+    for path in (folder, *folder.parents):
         try:
-            place.stat()
+            path.stat()
         except FileNotFoundError:
             continue
         break
-    return place
+    return path
 
 
 @contextmanager
@@ -202,15 +202,15 @@ def refuse_no_folder(folder: Path) -> None:
     Raises:
         PlaceError: `folder`, or one above it, is a link to nothing, or a file.
     """
-    place = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    _refuse_dangling(place)
-    if not place.is_dir():
-        raise PlaceError("expected a folder, found a file", place)
+    path = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    _refuse_dangling(path)
+    if not path.is_dir():
+        raise PlaceError("expected a folder, found a file", path)
 
 
-def _refuse_dangling(place: Path) -> None:
-    if place.is_symlink() and not place.exists():
-        raise PlaceError(f"a link to {place.readlink()}, which is not there: make it, or remove the link", place)
+def _refuse_dangling(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise PlaceError(f"a link to {path.readlink()}, which is not there: make it, or remove the link", path)
 
 
 def make_folder(folder: Path) -> None:
@@ -220,10 +220,10 @@ def make_folder(folder: Path) -> None:
         PlaceError: there can be none, see `refuse_no_folder`.
     """
     refuse_no_folder(folder)
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        place.mkdir(exist_ok=True)
-        sync_folder(place.parent)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def still_at(descriptor: int, path: Path) -> bool:

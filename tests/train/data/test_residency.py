@@ -91,7 +91,7 @@ FOUR = Data(workers=4)
 )
 def test_choices(needed: int, data: Data, free: Free, place: str, shared: bool, line: str) -> None:
     found = choose(needed, data, free)
-    assert (found.place, found.shared, found.line) == (place, shared, f"data: {line}")
+    assert (found.where, found.shared, found.line) == (place, shared, f"data: {line}")
 
 
 @pytest.mark.parametrize(

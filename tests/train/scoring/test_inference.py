@@ -95,7 +95,7 @@ def test_tiles_and_ensembles_can_be_had_together(edsr: networks.Network) -> None
 def test_lower_precision_is_near_but_not_equal(edsr: networks.Network) -> None:
     difference = np.abs(levels(prepared(edsr, Inference(precision="bf16"))) - levels(edsr))
     assert 0 < difference.max() < 8
-    with pytest.raises(SettingError, match="fp16: a CPU computes in fp32 or bf16"):
+    with pytest.raises(SettingError, match="`precision=fp16`: a CPU computes in fp32 or bf16"):
         prepared(edsr, Inference(precision="fp16"))
 
 

@@ -67,10 +67,10 @@ def start_from(file: Path, student: Network) -> Start:
     source = networks.load(file)
     if source.architecture != student.architecture:
         message = f"expected weights of {student.architecture}, the student, found {source.architecture}"
-        raise SettingError(f"student.init: {file}: {message}")
+        raise SettingError(f"{file}: {message}", "student.init")
     wanted, found = _shapes(_of_scale(student, source.scale)), _shapes(source)
     if found != wanted:
-        raise SettingError(f"student.init: {file}: not of the student's settings: {_difference(wanted, found)}")
+        raise SettingError(f"{file}: not of the student's settings: {_difference(wanted, found)}", "student.init")
     own, given = student.module.state_dict(), source.module.state_dict()
     taken = {name: given[name] for name, tensor in own.items() if name in given and given[name].shape == tensor.shape}
     with torch.no_grad():

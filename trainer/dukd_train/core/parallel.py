@@ -124,7 +124,7 @@ class Agreement:
 
 @contextmanager
 def joined(device: str) -> Generator[World, None, None]:
-    """This process's place in its world, on its device, until the block ends.
+    """This process in its world, on its device, until the block ends.
 
     Raises:
         SettingError: there is no such device, there are fewer GPUs than processes, or torchrun's variables say nothing.
@@ -134,22 +134,22 @@ def joined(device: str) -> Generator[World, None, None]:
         yield World(choose_device(device))
         return
     size, here, rank, local = (_of_torchrun(name) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"))
-    place = choose_device(device)
-    if place.type == "cuda":
+    own = choose_device(device)
+    if own.type == "cuda":
         if here > torch.cuda.device_count():
             raise SettingError(
                 f"torchrun started {here} processes here, expected at most one a GPU, found "
                 f"{torch.cuda.device_count()} GPUs"
             )
-        place = torch.device("cuda", local)
-        torch.cuda.set_device(place)
+        own = torch.device("cuda", local)
+        torch.cuda.set_device(own)
     # Small things that the processor needs go through gloo, also where gradients go through nccl.
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
     except ValueError as error:  # of the address, which torch reads itself
-        raise SettingError(f"WORLD_SIZE={size}: {one_line(error)}", cure="start it with torchrun") from error
+        raise SettingError(one_line(error), f"WORLD_SIZE={size}", cure="start it with torchrun") from error
     try:
-        yield World(place, rank, size, here)
+        yield World(own, rank, size, here)
     except RuntimeError as error:
         if not _is_loss(error):
             raise

@@ -216,13 +216,13 @@ def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
     """The terms of the loss, all of which the cache can serve."""
     terms = config.loss.of(config.method)
     if not terms:
-        raise SettingError(f"method {config.method}: every part of its loss has weight 0")
+        raise SettingError("every part of its loss has weight 0", f"method {config.method}")
     for name, term in terms.items():
         _refuse_missing(config.method, cache, name, term)
     if config.scale not in (None, cache.manifest.scale):
-        raise SettingError(f"scale {config.scale}: {cache.root} has scale {cache.manifest.scale}")
+        raise SettingError(f"{cache.root} has scale {cache.manifest.scale}", f"scale {config.scale}")
     if config.patch and config.patch > cache.manifest.patch:
-        raise SettingError(f"patch {config.patch}: the cache's patches have {cache.manifest.patch} pixels")
+        raise SettingError(f"the cache's patches have {cache.manifest.patch} pixels", f"patch {config.patch}")
     return terms
 
 
@@ -232,17 +232,17 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
     everywhere = {array for of_view in targets.values() for array in of_view}
     off = f"loss.{name}=0"
     if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
-        raise SettingError(f"method {method}: {cache.root} holds pairs without a teacher", cure="use method scratch")
+        raise SettingError(f"{cache.root} holds pairs without a teacher", f"method {method}", cure="use method scratch")
     if term.to not in everywhere:
-        raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('array', term.to, everywhere)}")
+        raise SettingError(f"{cache.root}: {unknown_name('array', term.to, everywhere)}", f"loss.{name}")
     if term.view not in targets and term.view not in {each.view for each in KNOWN.values()}:
-        raise SettingError(f"loss.{name}: {cache.root}: {unknown_name('view', term.view, targets)}")
+        raise SettingError(f"{cache.root}: {unknown_name('view', term.view, targets)}", f"loss.{name}")
     if term.view not in targets:
         cure = f"build it with `views.{term.view}=N`, or set {off}"
-        raise SettingError(f"method {method}: {cache.root} has no view {term.view}", cure=cure)
+        raise SettingError(f"{cache.root} has no view {term.view}", f"method {method}", cure=cure)
     if term.to not in targets[term.view]:
         there = " and ".join(targets[term.view])
-        raise SettingError(f"loss.{name}: records of {term.view} have no {term.to}, only {there}; set {off}")
+        raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
 
 
 def _targets(terms: Mapping[str, Term]) -> dict[str, list[str]]:

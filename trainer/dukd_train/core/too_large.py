@@ -51,7 +51,7 @@ def refuse_too_large(batch: int, student: Network, sides: Sequence[int], *, part
     if one * batch > free:
         held = f"a step holds at least {one * batch / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory can be had"
         most = int(free / one)
-        raise SettingError(f"setting batch: {batch} is too many: {held}: expected at most {most}, or a smaller patch")
+        raise SettingError(f"{batch} is too many: {held}: expected at most {most}, or a smaller patch", "setting batch")
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Order:
     def __post_init__(self) -> None:
         if self.batch % self.world:
             # Each process takes the mean over its own share, and gradients are the mean of those.
-            raise SettingError(f"batch {self.batch}: cannot be shared evenly among {self.world} processes")
+            raise SettingError(f"cannot be shared evenly among {self.world} processes", f"batch {self.batch}")
 
     @property
     def mine(self) -> slice:
@@ -72,7 +72,7 @@ class Order:
         side = cached * self.patch // self.cache.patch if self.patch else cached
         if side == 0:
             least = -(-self.cache.patch // cached)
-            raise SettingError(f"patch {self.patch}: leaves nothing of the inputs of {view}, take at least {least}")
+            raise SettingError(f"leaves nothing of the inputs of {view}, take at least {least}", f"patch {self.patch}")
         return side
 
     def draw(self, view: str, step: int, count: int) -> tuple[Picks, np.random.Generator]:
@@ -91,9 +91,12 @@ class Order:
 def positions(seed: int, stream: int, step: int, batch: int, count: int) -> npt.NDArray[np.int64]:
     """Which of `count` records `step` reads, int64 [batch]: every epoch is a new permutation of all of them."""
     wanted = np.arange(step * batch, (step + 1) * batch)
-    epochs, places = np.divmod(wanted, count)
+    epochs, positions = np.divmod(wanted, count)
     return np.array(
-        [_permutation(seed, stream, int(epoch), count)[place] for epoch, place in zip(epochs, places, strict=True)]
+        [
+            _permutation(seed, stream, int(epoch), count)[position]
+            for epoch, position in zip(epochs, positions, strict=True)
+        ]
     )
 
 

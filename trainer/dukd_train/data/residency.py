@@ -36,7 +36,7 @@ class Free:
 class Choice:
     """Where records are kept."""
 
-    place: Literal["device", "memory", "no"]
+    where: Literal["device", "memory", "no"]
     shared: bool
     """Decoded into shared memory (from which they go on to a GPU), else into this process's own."""
     line: str
@@ -69,7 +69,7 @@ def choose(needed: int, data: Data, free: Free) -> Choice:
             return Choice("memory", False, f"data: {_size(needed)} resident in this process's memory ({why})")
     why = f"{_size(needed)} do not fit in {_size(limit)}"
     if data.resident != "auto":
-        raise SettingError(f"data.resident={data.resident}: {why} (data.memory_limit sets another limit)")
+        raise SettingError(f"{why} (data.memory_limit sets another limit)", f"data.resident={data.resident}")
     return Choice("no", False, f"{_streamed(data, free.processes)}: {why}")
 
 
@@ -93,9 +93,9 @@ def open_rows(
     arrays = {view: decoded(cache, view, names) for view, names in targets.items()}
     memory = shared_memory()
     choice = choose(sum(each.nbytes for each in arrays.values()), data, _free(arrays, memory, device, processes))
-    if choice.place == "no":
+    if choice.where == "no":
         return {view: StreamedRows(cache, view, each.targets) for view, each in arrays.items()}, choice.line
-    where = device if choice.place == "device" else torch.device("cpu")
+    where = device if choice.where == "device" else torch.device("cpu")
     rows: dict[str, Rows] = {}
     for view, each in arrays.items():  # one view after another: what goes on to a GPU lies here once at a time
         rows[view] = each.rows(each.block(memory if choice.shared else None), where)

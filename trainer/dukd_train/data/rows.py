@@ -51,9 +51,9 @@ class ResidentRows:
         if picks.corners is None:
             return rows_NHWC.index_select(0, torch.from_numpy(picks.indices).to(rows_NHWC.device))
         factor = rows_NHWC.shape[1] // self.input.shape[1]
-        places = zip(picks.indices.tolist(), (picks.corners * factor).tolist(), strict=True)
+        corners = zip(picks.indices.tolist(), (picks.corners * factor).tolist(), strict=True)
         side = picks.side * factor
-        return torch.stack([rows_NHWC[index, y : y + side, x : x + side] for index, (y, x) in places])
+        return torch.stack([rows_NHWC[index, y : y + side, x : x + side] for index, (y, x) in corners])
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class StreamedRows:
         factor = self.cache.manifest.scale
         inputs: list[np.ndarray] = []
         targets: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
-        for place, index in enumerate(picks.indices.tolist()):
+        for number, index in enumerate(picks.indices.tolist()):
             record = self.cache.read(self.view, index, ("input", *self.wanted))
-            y, x = (0, 0) if picks.corners is None else picks.corners[place]
+            y, x = (0, 0) if picks.corners is None else picks.corners[number]
             inputs.append(_cut(record.input, y, x, picks.side))
             for name in self.wanted:
                 targets[name].append(_cut(record[name], y * factor, x * factor, picks.side * factor))

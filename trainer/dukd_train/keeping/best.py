@@ -39,7 +39,7 @@ def criterion(validation: Validation) -> Criterion | None:
         return Criterion(name, validation.metrics[0]) if name is not None else None
     known = {f"{name}/{metric}": Criterion(name, metric) for name in validation.sets for metric in validation.metrics}
     if validation.best not in known:
-        raise SettingError(f"setting validation.best: {unknown_name('score', validation.best, known)}")
+        raise SettingError(unknown_name("score", validation.best, known), "setting validation.best")
     return known[validation.best]
 
 

@@ -1,4 +1,4 @@
-"""The spare copy of an unfinished run, in a place where DVC does not remove it.
+"""The spare copy of an unfinished run, in a folder where DVC does not remove it.
 
 DVC removes what a stage made before it runs its command, and the whole workspace of a queued experiment after it. So a
 training that is a stage of DVC keeps its newest checkpoint, with the files that belong to it, in the project's folder,
@@ -42,28 +42,28 @@ def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> P
     return folder / "tmp" / "dukd" / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def take_up(place: Path, out: Path) -> bool:
+def take_up(copies_in: Path, out: Path) -> bool:
     """Put the newest copy into the run folder `out`, where there is none yet; return whether there was one."""
-    copies = sorted((path for path in _ours(place) if path.name.isdigit()), key=lambda path: int(path.name))
+    copies = sorted((path for path in _ours(copies_in) if path.name.isdigit()), key=lambda path: int(path.name))
     if not copies or run_folder.names(out):
         return False
     shutil.copytree(copies[-1], out, copy_function=_copy, dirs_exist_ok=True)
     return True
 
 
-def remove(place: Path) -> None:
+def remove(folder: Path) -> None:
     """Of a run that is finished: its copies, and their folder if it holds nothing else."""
-    for copy in _ours(place):
+    for copy in _ours(folder):
         shutil.rmtree(copy, ignore_errors=True)
     with suppress(OSError):
-        place.rmdir()
+        folder.rmdir()
 
 
 class SpareCopy(Observer):
     """Keeps the newest copy of a run up to date."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, copies_in: Path) -> None:
+        self._copies_in = copies_in
         self._folder: Path
 
     def started(self, start: Start) -> None:
@@ -72,23 +72,25 @@ class SpareCopy(Observer):
     def saved(self, step: int) -> None:
         """Copy the run folder. What fails here costs no training: it is told."""
         try:
-            self._place.mkdir(parents=True, exist_ok=True)
-            made, target = Path(mkdtemp(dir=self._place, prefix=_BEGUN)), self._place / f"{step:06d}"
+            self._copies_in.mkdir(parents=True, exist_ok=True)
+            made, target = Path(mkdtemp(dir=self._copies_in, prefix=_BEGUN)), self._copies_in / f"{step:06d}"
             unneeded = shutil.ignore_patterns(run_folder.LOCK, f"*{PARTIAL}")
             shutil.copytree(self._folder, made, copy_function=_copy, ignore=unneeded, dirs_exist_ok=True)
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
-            for other in _ours(self._place):
+            for other in _ours(self._copies_in):
                 if other != target:
                     shutil.rmtree(other)
         except OSError as error:
-            say(f"{self._place}: no spare copy of step {step}: {error}")
+            say(f"{self._copies_in}: no spare copy of step {step}: {error}")
 
 
-def _ours(place: Path) -> list[Path]:
+def _ours(folder: Path) -> list[Path]:
     """Copies, whole or begun; what else lies there is not ours."""
-    return [path for path in place.glob("*") if path.is_dir() and (path.name.isdigit() or path.name.startswith(_BEGUN))]
+    return [
+        path for path in folder.glob("*") if path.is_dir() and (path.name.isdigit() or path.name.startswith(_BEGUN))
+    ]
 
 
 def _copy(source: str, target: str) -> None:

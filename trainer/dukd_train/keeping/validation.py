@@ -39,7 +39,7 @@ class Validator:
 
     def __init__(self, validation: Validation, scale: int, device: torch.device) -> None:
         if _SHOWN not in validation.metrics:
-            raise SettingError(f"setting validation.metrics: expected {_SHOWN} among them, as curves show it")
+            raise SettingError(f"expected {_SHOWN} among them, as curves show it", "setting validation.metrics")
         self.scale = scale
         self._how, self._metrics = inference(validation), validation.metrics
         self._score = scorer(validation.metrics, device)

@@ -23,13 +23,13 @@ def score_chart(standings: Sequence[Standing], set_name: str) -> str:
     looks = styles(names)
     figure = new_figure(_WIDTH, 0.9 + 0.32 * len(names))
     axes = figure.subplots()
-    for place, standing in enumerate(standings):
+    for height, standing in enumerate(standings):
         spread, color = standing.scores[set_name]["psnr_y"], looks[standing.group.name]["color"]
         runs = [value for value in spread.values if math.isfinite(value)]
-        axes.plot(runs, [place] * len(runs), "o", color=color, alpha=0.55, markersize=6, markeredgewidth=0)
+        axes.plot(runs, [height] * len(runs), "o", color=color, alpha=0.55, markersize=6, markeredgewidth=0)
         if math.isfinite(spread.mean):
-            axes.errorbar(spread.mean, place, xerr=spread.deviation, color=color, capsize=4, linewidth=1.6)
-            axes.plot(spread.mean, place, "|", color=color, markersize=14, markeredgewidth=2)
+            axes.errorbar(spread.mean, height, xerr=spread.deviation, color=color, capsize=4, linewidth=1.6)
+            axes.plot(spread.mean, height, "|", color=color, markersize=14, markeredgewidth=2)
     axes.set_yticks(range(len(names)), [literal(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_title(literal(f"{set_name}: PSNR-Y, dB"), fontsize=11)

@@ -117,10 +117,10 @@ def compare(
     sets = {name: ImageSet(hr=folder) for name, folder in hr.items()} if hr else validation_sets(loaded)
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
-    place = choose_device(device)
-    contenders = _networks(loaded, teacher, scale, place)
+    chosen = choose_device(device)
+    contenders = _networks(loaded, teacher, scale, chosen)
     students = [group.runs[0].name for group in shown]
-    scores = scorer([*dict.fromkeys((*USUAL, *metrics))], place)
+    scores = scorer([*dict.fromkeys((*USUAL, *metrics))], chosen)
     asked = {name: prepared(network, how) for name, network in contenders.items()}
     comparison = compare_networks(asked, students, pairs, scores, pictures)
     skipped = {f"{name}/{image}": error for name in sets for image, error in unpaired[name].items()}
@@ -132,7 +132,7 @@ def compare(
         **_provenance(loaded, contenders, teacher, sets, comparison),
         "how": str(how),
         **how.facts(),
-        "device": device_name(place),
+        "device": device_name(chosen),
         "skipped": {name: str(error) for name, error in skipped.items()},
     }
     drawn = panels(shown)
@@ -158,7 +158,7 @@ def compare(
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place that holds anything but an earlier report, or a part of one whose page is not there.
+    """Refuse a folder that holds anything but an earlier report, or a part of one whose page is not there.
 
     Hidden files (like DVC's) and those that systems drop may lie there.
 

@@ -79,11 +79,11 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
     """
     if not folders:
         raise RunError("no run folders given")
-    places = [folder.resolve() for folder in folders]
-    for folder, place in zip(folders, places, strict=True):
-        if places.count(place) > 1:
+    paths = [folder.resolve() for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        if paths.count(path) > 1:
             raise RunError("this run is given twice", folder)
-    runs = [_load(folder, name) for folder, name in zip(folders, _names(places, taken), strict=True)]
+    runs = [_load(folder, name) for folder, name in zip(folders, _names(paths, taken), strict=True)]
     for run in runs:
         if run.scale != runs[0].scale:
             raise RunError(f"scale {run.scale}, but {runs[0].folder} has scale {runs[0].scale}", run.folder)
@@ -126,11 +126,11 @@ def _load(folder: Path, name: str) -> Run:
         raise RunError(str(error), folder / CONFIG) from error
 
 
-def _names(places: Sequence[Path], taken: Sequence[str]) -> list[str]:
+def _names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
     """The shortest ends of the paths that are unique: `a/x`, `b/x`, and `y` for c/y."""
-    depths = [1] * len(places)
+    depths = [1] * len(paths)
     while True:
-        names = [printable("/".join(place.parts[-depth:])) for place, depth in zip(places, depths, strict=True)]
+        names = [printable("/".join(path.parts[-depth:])) for path, depth in zip(paths, depths, strict=True)]
         clashing = [at for at, name in enumerate(names) if names.count(name) > 1 or name in taken]
         if not clashing:
             return names

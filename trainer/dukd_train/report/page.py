@@ -47,7 +47,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class CropFigure:
-    """A place in a picture, and everyone's answer."""
+    """A square of a picture, and everyone's answer."""
 
     crop: Crop
     context: str
@@ -190,8 +190,8 @@ def _score(value: float, metric: str, more: int = 0) -> str:
     return shown(metric, value, digits(metric) + more)
 
 
-def _signed(value: float, places: int) -> str:
-    return MISSING if math.isnan(value) else f"{value:+.{places}f}".replace("-", MINUS)
+def _signed(value: float, decimals: int) -> str:
+    return MISSING if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
 def _duration(seconds: float) -> str:

@@ -48,8 +48,8 @@ def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[st
 
 def set_name(hr: Path) -> str:
     """Set5 for Set5, and for Set5/HR."""
-    place = hr.resolve()
-    return printable(place.parent.name if place.name.lower() in ("hr", "gt", "original") else place.name)
+    folder = hr.resolve()
+    return printable(folder.parent.name if folder.name.lower() in ("hr", "gt", "original") else folder.name)
 
 
 def _parts(option: str, word: str) -> tuple[str, Path]:

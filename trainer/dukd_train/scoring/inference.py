@@ -97,7 +97,7 @@ def prepared(network: Network, how: Inference) -> SuperResolver:
     autocast(device_of(network), how.precision)
     if how.precision == "fp16" and not network.descriptor.supports_half:
         raise SettingError(
-            f"precision fp16: numbers in {network.architecture} may become too large", cure="use bf16 or fp32"
+            f"numbers in {network.architecture} may become too large", "precision fp16", cure="use bf16 or fp32"
         )
     placed = _Placed(network, how.precision)
     asked = SelfEnsemble(placed) if how.self_ensemble else placed
@@ -129,7 +129,7 @@ def super_resolve(network: SuperResolver, lr: U8) -> U8:
     """The answer to one LR image u8 [H,W,3], clamped and rounded: u8 [scale·H,scale·W,3].
 
     Runs on the device of the network's parameters, without gradients. Of tiles no more than one is held in floating
-    point: each becomes bytes at its place in the answer.
+    point: each becomes bytes at its position in the answer.
 
     Raises:
         ImageError: memory cannot hold it.

@@ -123,13 +123,13 @@ def _ssim(image: U8, truth: U8, plane: Callable[[U8], F64]) -> float:
 
 
 def _strips(height: int, window: int) -> Iterator[slice]:
-    """Rows that hold each place of a window of so many rows once."""
+    """Rows that hold each position of a window of so many rows once."""
     for top in range(0, height - window + 1, _STRIP):
         yield slice(top, min(top + _STRIP + window - 1, height))
 
 
 def _likeness(image_HW: F64, truth_HW: F64) -> F64:
-    """SSIM at each place of the window."""
+    """SSIM at each position of the window."""
     image_mean, truth_mean = _smooth(image_HW), _smooth(truth_HW)
     image_variance = _smooth(image_HW**2) - image_mean**2
     truth_variance = _smooth(truth_HW**2) - truth_mean**2
@@ -141,7 +141,7 @@ def _likeness(image_HW: F64, truth_HW: F64) -> F64:
 
 
 def _smooth(plane: F64) -> F64:
-    """The Gaussian window at every place where it lies wholly inside: [H,W] → [H−10,W−10]."""
+    """The Gaussian window at every position where it lies wholly inside: [H,W] → [H−10,W−10]."""
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
     weights /= weights.sum()

@@ -65,7 +65,7 @@ def _network(name: LearnedName) -> nn.Module:
         from torchmetrics.functional.image.dists import DISTSNetwork
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     except ModuleNotFoundError as error:
-        raise SettingError(f'metric {name}: needs torchmetrics: pip install "dukd[perceptual]"') from error
+        raise SettingError('needs torchmetrics: pip install "dukd[perceptual]"', f"metric {name}") from error
     try:
         with torch.random.fork_rng(devices=[]):  # it is initialised randomly before it gets its tensors
             if name == "lpips":
@@ -74,8 +74,9 @@ def _network(name: LearnedName) -> nn.Module:
     except Exception as error:  # no network, no permission, a damaged file: each fails in a way of its own
         problem = "damaged" if file.is_file() else "missing and cannot be downloaded"
         raise SettingError(
-            f"metric {name}: {file.name} is {problem} ({' '.join(str(error).split())[:120]}); "
-            f"torch looks for it in {file.parent} (TORCH_HOME moves that)"
+            f"{file.name} is {problem} ({' '.join(str(error).split())[:120]}); "
+            f"torch looks for it in {file.parent} (TORCH_HOME moves that)",
+            f"metric {name}",
         ) from error
 
 

@@ -36,17 +36,17 @@ class JobSlots:
     """As `CUDA_VISIBLE_DEVICES` names them, where there are several to share out."""
 
     def environment(self, slot: int) -> dict[str, str]:
-        """Variables for the training in place `slot`."""
+        """Variables for the training in slot `slot`."""
         threads = dict.fromkeys(_THREADS, str(self.threads))
         return threads | ({"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {})
 
 
 def choose_slots(jobs: int | None, runs: int, device: torch.device, cache: Cache) -> JobSlots:
-    """`jobs` places, or as many as the machine has room for; their threads share its cores.
+    """`jobs` slots, or as many as the machine has room for; their threads share its cores.
 
     Args:
         jobs: asked for by the user; none: to be decided.
-        runs: there are; more places would stay empty.
+        runs: there are; more slots would stay empty.
         device: where the trainings compute.
         cache: what they read.
     """

@@ -56,8 +56,8 @@ class Portable(nn.Module):
 def _mirrored(image_NCHW: Tensor, axis: int, wanted: int) -> Tensor:
     """Padded at the end of `axis` to `wanted` pixels: mirrored as far as that goes, then the first pixel repeated."""
     last = image_NCHW.shape[axis] - 1
-    places = torch.arange(wanted)
-    return image_NCHW.index_select(axis, (last - (places - last).abs()).clamp(min=0))
+    indices = torch.arange(wanted)
+    return image_NCHW.index_select(axis, (last - (indices - last).abs()).clamp(min=0))
 
 
 def _larger(one: int, other: int) -> int:

@@ -99,10 +99,10 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
     if source.is_dir():
         if is_file or out.is_file():
             raise SettingError(f"expected a folder, as {source} is one", out)
-        place = out.resolve()
-        if place == source.resolve():
+        folder = out.resolve()
+        if folder == source.resolve():
             raise SettingError("the folder of the inputs", out, cure="choose another for the outputs")
-        sources = [path for path in find_images(source) if place not in path.resolve().parents]
+        sources = [path for path in find_images(source) if folder not in path.resolve().parents]
         targets = {path: out / _named(path.relative_to(source), suffix) for path in sources}
     elif not source.exists():
         raise ImageError("no such image or folder", source)

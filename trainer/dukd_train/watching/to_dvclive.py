@@ -32,7 +32,7 @@ class DvcLive(Observer):
         try:
             from dvclive.live import Live
         except ImportError as error:
-            raise SettingError(f"logging.dvclive: pip install 'dukd[dvc]' ({error})") from error
+            raise SettingError(f"pip install 'dukd[dvc]' ({error})", "logging.dvclive") from error
         self._open = Live
         self._ended = ExitStack()
 

@@ -26,7 +26,7 @@ class TensorBoard(Observer):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise SettingError(f"logging.tensorboard: pip install tensorboard ({error})") from error
+            raise SettingError(f"pip install tensorboard ({error})", "logging.tensorboard") from error
         self._open = SummaryWriter
         self._ended = ExitStack()
 
