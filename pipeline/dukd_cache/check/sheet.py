@@ -8,7 +8,7 @@ from PIL import Image
 
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record
-from dukd_cache.pictures.drawing import Tile, displayable, sheet
+from dukd_cache.pictures.drawing import Panel, displayable, sheet
 from dukd_cache.system.errors import SettingError
 
 _TILES_PER_ROW = 6
@@ -24,7 +24,7 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
     """
     if records_per_view < 1:
         raise SettingError(f"records per view must be positive, got {records_per_view}")
-    rows: list[tuple[str, Sequence[Tile]]] = []
+    rows: list[tuple[str, Sequence[Panel]]] = []
     for view in cache.views:
         count = cache.count(view)
         picks = evenly(count, records_per_view)
@@ -36,10 +36,10 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
     return sheet(rows, f"{cache.place.title}: ×{cache.manifest.scale}, digest {cache.digest[:12]}")
 
 
-def _record_tiles(index: int, record: Record) -> list[Tile]:
+def _record_tiles(index: int, record: Record) -> list[Panel]:
     position = f"{record.info.image} ({record.info.x}, {record.info.y})"
     return [
-        Tile(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
+        Panel(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
         for name, pixels in record.items()
     ]
 

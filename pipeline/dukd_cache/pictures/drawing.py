@@ -32,7 +32,7 @@ _GROUND, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (60, 60, 60)
 
 
 @dataclass(frozen=True)
-class Tile:
+class Panel:
     """A picture and the text under it."""
 
     image: U8
@@ -63,7 +63,7 @@ class _Row:
         return max((picture.height for picture in self.pictures), default=0)
 
 
-def sheet(rows: Sequence[tuple[str, Sequence[Tile]]], title: str) -> Image.Image:
+def sheet(rows: Sequence[tuple[str, Sequence[Panel]]], title: str) -> Image.Image:
     """Rows of tiles, each with a label above it and captions below, under a title; dark on white, RGB.
 
     All tiles get the same height where whole factors allow it, else those of one row; columns are aligned.

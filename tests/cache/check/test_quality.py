@@ -236,7 +236,7 @@ def test_a_cache_of_pairs_takes_any_teacher_of_its_scale(photos: Path, teacher_f
         job.run(*build_job(photos, tmp_path / f"{scale}", None, scale=scale))
     pairs = Cache(tmp_path / "2")
     assert set(equivariance.measure(pairs, equivariance.load_teacher(teacher_file, pairs, "cpu"), 1)) == {"base"}
-    with pytest.raises(SettingError, match=r"tiny_x2\.safetensors: scale 2, but .* is of 3"):
+    with pytest.raises(SettingError, match=r"tiny_x2\.safetensors`: scale 2, but .* is of 3"):
         equivariance.load_teacher(teacher_file, Cache(tmp_path / "3"), "cpu")
 
 

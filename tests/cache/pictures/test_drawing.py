@@ -12,7 +12,7 @@ from PIL import Image
 from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record, RecordInfo
-from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Tile, displayable, sheet
+from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, displayable, sheet
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import SettingError
 
@@ -40,9 +40,9 @@ def dark_rows(picture: Image.Image, top: int, bottom: int) -> int:
 
 def test_tiles_of_a_row_are_enlarged_by_whole_factors_to_one_height() -> None:
     row = [
-        Tile(plain(RED, 12, 10), "small"),
-        Tile(plain(GREEN, 48, 40), "larger"),
-        Tile(plain(BLUE, 96, 60), ""),
+        Panel(plain(RED, 12, 10), "small"),
+        Panel(plain(GREEN, 48, 40), "larger"),
+        Panel(plain(BLUE, 96, 60), ""),
     ]
     picture = sheet([("sizes", row)], "title")
     assert picture.mode == "RGB"
@@ -59,7 +59,7 @@ def test_enlargement_keeps_every_pixel() -> None:
     image = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     image[0, :] = image[-1, :] = image[:, 0] = image[:, -1] = RED
     left = 16
-    pixels = np.asarray(sheet([("", [Tile(image, "")])], ""))
+    pixels = np.asarray(sheet([("", [Panel(image, "")])], ""))
     top = int(np.flatnonzero(np.all(pixels[:, left] == RED, axis=1))[0])
     shown = pixels[top : top + MIN_HEIGHT, left : left + MIN_HEIGHT].reshape(16, 12, 16, 12, 3)
     assert (shown == image[:, None, :, None]).all()
@@ -67,8 +67,8 @@ def test_enlargement_keeps_every_pixel() -> None:
 
 def test_columns_are_aligned_over_rows() -> None:
     rows = [
-        ("first", [Tile(plain(RED, 20, 30), "a"), Tile(plain(GREEN, 20, 20), "b")]),
-        ("second", [Tile(plain((9, 9, 9), 20, 10), "c"), Tile(plain(BLUE, 20, 20), "d")]),
+        ("first", [Panel(plain(RED, 20, 30), "a"), Panel(plain(GREEN, 20, 20), "b")]),
+        ("second", [Panel(plain((9, 9, 9), 20, 10), "c"), Panel(plain(BLUE, 20, 20), "d")]),
     ]
     picture = sheet(rows, "title")
     assert box_of(picture, GREEN)[0] == box_of(picture, BLUE)[0]
@@ -76,15 +76,15 @@ def test_columns_are_aligned_over_rows() -> None:
 
 
 def test_heights_without_a_common_multiple_still_fit() -> None:
-    picture = sheet([("odd", [Tile(plain(RED, 191, 50), ""), Tile(plain(GREEN, 97, 50), "")])], "")
+    picture = sheet([("odd", [Panel(plain(RED, 191, 50), ""), Panel(plain(GREEN, 97, 50), "")])], "")
     assert box_of(picture, RED)[2:] == (50, 191)
     assert box_of(picture, GREEN)[2:] == (50, 97)
 
 
 @pytest.mark.parametrize(("caption", "lines"), [("short", 1), ("word " * 20, 4), ("x" * 60, 3), ("one\ntwo", 2)])
 def test_captions_are_broken_and_never_cut(caption: str, lines: int) -> None:
-    shallow = sheet([("", [Tile(plain(RED, 192, 192), "")])], "")
-    picture = sheet([("", [Tile(plain(RED, 192, 192), caption)])], "")
+    shallow = sheet([("", [Panel(plain(RED, 192, 192), "")])], "")
+    picture = sheet([("", [Panel(plain(RED, 192, 192), caption)])], "")
     assert picture.width == shallow.width
     assert (picture.height - shallow.height) == 17 * lines
     below = box_of(picture, RED)[1] + 192
@@ -93,8 +93,8 @@ def test_captions_are_broken_and_never_cut(caption: str, lines: int) -> None:
 
 
 def test_a_long_title_widens_the_sheet() -> None:
-    narrow = sheet([("", [Tile(plain(RED, 64, 64), "")])], "t")
-    wide = sheet([("", [Tile(plain(RED, 64, 64), "")])], "a title " * 10)
+    narrow = sheet([("", [Panel(plain(RED, 64, 64), "")])], "t")
+    wide = sheet([("", [Panel(plain(RED, 64, 64), "")])], "a title " * 10)
     assert wide.width > narrow.width
     assert (np.asarray(wide)[:, -8:] == 255).all()
 

@@ -5,7 +5,7 @@ import io
 import json
 import math
 
-from dukd_train.report.tables import Row, comma_separated, markdown, scores_json
+from dukd_train.report.tables import Contender, comma_separated, markdown, scores_json
 from dukd_train.scoring.scores import USUAL, Score
 
 
@@ -14,10 +14,10 @@ def luma(psnr: float, ssim: float) -> Score:
 
 
 ROWS = [
-    Row("bicubic", "bicubic", {"A": luma(30.0, 0.8), "B": luma(29.0, 0.7)}),
-    Row("x|y", "kd", {"A": luma(31.004, 0.9), "B": luma(28.0, 0.65)}, "EDSR", 1234567, 5000, 0, True),
-    Row("z", "dukd", {"A": luma(31.001, 0.91), "B": luma(28.5, 0.66)}, "EDSR", 1234567, 5000, 1, True),
-    Row("teacher", "teacher", {"A": luma(33.0, 0.95), "B": luma(math.inf, 1.0)}, "HAT", 20),
+    Contender("bicubic", "bicubic", {"A": luma(30.0, 0.8), "B": luma(29.0, 0.7)}),
+    Contender("x|y", "kd", {"A": luma(31.004, 0.9), "B": luma(28.0, 0.65)}, "EDSR", 1234567, 5000, 0, True),
+    Contender("z", "dukd", {"A": luma(31.001, 0.91), "B": luma(28.5, 0.66)}, "EDSR", 1234567, 5000, 1, True),
+    Contender("teacher", "teacher", {"A": luma(33.0, 0.95), "B": luma(math.inf, 1.0)}, "HAT", 20),
 ]
 
 
@@ -39,7 +39,7 @@ def test_markdown_marks_the_best_student_and_nobody_else() -> None:
 
 
 def test_equal_students_are_both_marked() -> None:
-    twins = [Row(name, "kd", {"A": luma(30.0, 0.8)}, competes=True) for name in "ab"]
+    twins = [Contender(name, "kd", {"A": luma(30.0, 0.8)}, competes=True) for name in "ab"]
     assert markdown(twins, ["A"], USUAL).count("**30.00**") == 2
 
 

@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Start:
+class Inherited:
     """What a student was given."""
 
     file: Path
@@ -56,7 +56,7 @@ class Start:
         return "; ".join(parts)
 
 
-def start_from(file: Path, student: Network) -> Start:
+def start_from(file: Path, student: Network) -> Inherited:
     """Give `student`, which is on the CPU, the tensors of the network in `file`.
 
     Settings that leave no trace in the tensors (`res_scale` of EDSR, `drop_path_rate` of SwinIR) need not agree.
@@ -77,7 +77,7 @@ def start_from(file: Path, student: Network) -> Start:
         for name, tensor in taken.items():
             own[name].copy_(tensor)
     new = tuple(name for name in own if name not in taken)
-    return Start(file, networks.fingerprint(source), source.scale, tuple(taken), new, _differing(student, source))
+    return Inherited(file, networks.fingerprint(source), source.scale, tuple(taken), new, _differing(student, source))
 
 
 def _of_scale(student: Network, scale: int) -> Network:

@@ -25,7 +25,7 @@ from dukd_train.report.groups import apart, group_runs
 from dukd_train.report.page import render
 from dukd_train.report.standings import Standing, choose_baseline, standings
 from dukd_train.report.tables import (
-    Row,
+    Contender,
     comma_separated,
     gains_markdown,
     images_csv,
@@ -190,14 +190,14 @@ def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: tor
     return loaded
 
 
-def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Comparison) -> list[Row]:
+def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Comparison) -> list[Contender]:
     def means(name: str) -> dict[str, Score]:
         return {at: comparison.mean(name, at) for at in comparison.images}
 
-    rows = [Row(BICUBIC, BICUBIC, means(BICUBIC))]
+    rows = [Contender(BICUBIC, BICUBIC, means(BICUBIC))]
     for run in runs:
         rows.append(
-            Row(
+            Contender(
                 name=run.name,
                 method=str(run.facts["method"]),
                 scores=means(run.name),
@@ -209,12 +209,12 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Co
             )
         )
     if network := contenders.get(TEACHER):
-        rows.append(Row(TEACHER, TEACHER, means(TEACHER), network.architecture, network.parameters_count))
+        rows.append(Contender(TEACHER, TEACHER, means(TEACHER), network.architecture, network.parameters_count))
     return rows
 
 
 def _table(
-    rows: Sequence[Row], standing: Sequence[Standing], comparison: Comparison, scale: int, how: Inference
+    rows: Sequence[Contender], standing: Sequence[Standing], comparison: Comparison, scale: int, how: Inference
 ) -> str:
     sets = [*comparison.images]
     images = ", ".join(f"{name} ({len(of_set)})" for name, of_set in comparison.images.items())

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.system.terminal import progress
-from dukd_train.report.crops import Crop, most_different_crop
+from dukd_train.report.crops import ComparedCrop, most_different_crop
 from dukd_train.scoring.evaluate import ImagePair
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8
@@ -27,7 +27,7 @@ class Comparison:
     """Names of the images of each set."""
     scores: Mapping[str, Mapping[str, tuple[Score, ...]]]
     """By contender and set: a score for each of `images`."""
-    crops: tuple[Crop, ...]
+    crops: tuple[ComparedCrop, ...]
     """Those at which the shown students differ most come first."""
 
     skipped: Skipped = field(default_factory=dict)
@@ -77,7 +77,7 @@ def compare_networks(
         name: {set_name: [] for set_name in pairs} for name in (BICUBIC, *contenders)
     }
     images: dict[str, list[str]] = {set_name: [] for set_name in pairs}
-    crops: list[Crop] = []
+    crops: list[ComparedCrop] = []
     skipped: Skipped = {}
     with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
         for set_name, set_pairs in pairs.items():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dukd_cache.pictures.drawing import MIN_HEIGHT, Tile, sheet
+from dukd_cache.pictures.drawing import MIN_HEIGHT, Panel, sheet
 from dukd_train.scoring.metrics import U8, luma, psnr_y
 from dukd_train.scoring.scores import decibels
 
@@ -27,7 +27,7 @@ _MARK, _MARK_EDGE = (255, 230, 0), (0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Crop:
+class ComparedCrop:
     """The same square of a picture as everyone sees it."""
 
     picture: str
@@ -47,7 +47,7 @@ class Crop:
 
 def most_different_crop(
     picture: str, answers: Mapping[str, U8], students: Sequence[str], truth: U8, border: int
-) -> Crop:
+) -> ComparedCrop:
     """Where the students' answers to a picture differ most from one another; a single one's, from bicubic.
 
     A difference in mean brightness over the crop does not count: structure is what the eye is to compare.
@@ -72,7 +72,7 @@ def most_different_crop(
     )
     top, left = top + border, left + border
     inside = np.s_[top : top + side, left : left + side]
-    return Crop(
+    return ComparedCrop(
         picture=picture,
         left=left,
         top=top,
@@ -83,15 +83,15 @@ def most_different_crop(
     )
 
 
-def crops_sheet(crops: Sequence[Crop], title: str) -> Image.Image:
+def crops_sheet(crops: Sequence[ComparedCrop], title: str) -> Image.Image:
     """A row for each crop: where it is, every answer with its PSNR-Y on the crop, and the truth."""
-    rows: list[tuple[str, Sequence[Tile]]] = []
+    rows: list[tuple[str, Sequence[Panel]]] = []
     for crop in crops:
-        tiles = [Tile(crop.context, f"at ({crop.left}, {crop.top})")]
+        tiles = [Panel(crop.context, f"at ({crop.left}, {crop.top})")]
         tiles += [
-            Tile(image, f"{name}\n{decibels(psnr_y(image, crop.truth, 0))}") for name, image in crop.answers.items()
+            Panel(image, f"{name}\n{decibels(psnr_y(image, crop.truth, 0))}") for name, image in crop.answers.items()
         ]
-        rows.append((crop.picture, [*tiles, Tile(crop.truth, "truth")]))
+        rows.append((crop.picture, [*tiles, Panel(crop.truth, "truth")]))
     return sheet(rows, title)
 
 

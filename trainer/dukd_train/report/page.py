@@ -13,7 +13,7 @@ from PIL import Image
 from dukd_cache.settings.model import dump
 from dukd_train.report import charts
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
-from dukd_train.report.crops import Crop
+from dukd_train.report.crops import ComparedCrop
 from dukd_train.report.curves import Panel, curve_pictures
 from dukd_train.report.groups import BASELINES, Group, apart, differing_settings
 from dukd_train.report.plotting import data_uri, styles
@@ -26,13 +26,13 @@ from dukd_train.report.standings import (
     image_differences,
     image_means,
 )
-from dukd_train.report.tables import Row, digits
+from dukd_train.report.tables import Contender, digits
 from dukd_train.scoring.metrics import U8, psnr_y
 from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
 
 
 @dataclass(frozen=True)
-class Tile:
+class SeenCrop:
     """A crop as one contender sees it."""
 
     name: str
@@ -49,9 +49,9 @@ class Tile:
 class CropFigure:
     """A square of a picture, and everyone's answer."""
 
-    crop: Crop
+    crop: ComparedCrop
     context: str
-    tiles: list[Tile]
+    tiles: list[SeenCrop]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SetDifferences:
 
 
 def render(
-    rows: Sequence[Row],
+    rows: Sequence[Contender],
     standings: Sequence[Standing],
     comparison: Comparison,
     panels: Sequence[Panel],
@@ -165,7 +165,7 @@ def _greatest_gain_first(row: ImageRow) -> tuple[bool, float]:
     return (True, 0.0) if math.isnan(gain) else (False, -gain)
 
 
-def _crop_figure(crop: Crop, groups: Sequence[Group]) -> CropFigure:
+def _crop_figure(crop: ComparedCrop, groups: Sequence[Group]) -> CropFigure:
     owners = {run.name: (group, run) for group in groups for run in group.runs}
     psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items()}
     students = [psnrs[name] for name in crop.answers if name not in (BICUBIC, TEACHER)]
@@ -175,8 +175,8 @@ def _crop_figure(crop: Crop, groups: Sequence[Group]) -> CropFigure:
         group, run = owners.get(name, (None, None))
         several = group is not None and run is not None and len(group.runs) > 1 and len(groups) > 1
         label, note = (group.name, f"seed {run.config.seed}") if group and run and several else (name, "")
-        tiles.append(Tile(label, note, _png(answer), psnrs[name], name in owners and psnrs[name] == best))
-    tiles.append(Tile("truth", "", _png(crop.truth), None, False))
+        tiles.append(SeenCrop(label, note, _png(answer), psnrs[name], name in owners and psnrs[name] == best))
+    tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
     return CropFigure(crop, _png(crop.context), tiles)
 
 

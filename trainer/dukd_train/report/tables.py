@@ -15,7 +15,7 @@ from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, is_better
 
 
 @dataclass(frozen=True)
-class Row:
+class Contender:
     """What a table says of one network, or of bicubic enlargement."""
 
     name: str
@@ -36,7 +36,7 @@ def digits(metric: str) -> int:
     return 2 if metric in ENDLESS else 4
 
 
-def markdown(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
+def markdown(rows: Sequence[Contender], sets: Sequence[str], metrics: Sequence[str]) -> str:
     """A Markdown table, the best student's scores in bold."""
     headings = ["name", "method", "student", "parameters", "steps", "seed"]
     lines = [[*headings, *_score_headings(sets, metrics)]]
@@ -73,7 +73,7 @@ def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
     return _aligned(lines, left=1)
 
 
-def comma_separated(rows: Sequence[Row], sets: Sequence[str], metrics: Sequence[str]) -> str:
+def comma_separated(rows: Sequence[Contender], sets: Sequence[str], metrics: Sequence[str]) -> str:
     """The same as CSV, unrounded but for a few digits; what does not apply is empty."""
     lines: list[list[object]] = [["name", "method", "student", "parameters", "steps", "seed"]]
     lines[0] += [f"{name} {metric}" for name, metric in product(sets, metrics)]
@@ -95,7 +95,7 @@ def images_csv(comparison: Comparison) -> str:
     return _csv(lines)
 
 
-def scores_json(rows: Sequence[Row]) -> str:
+def scores_json(rows: Sequence[Contender]) -> str:
     """`{name: {set: {"psnr_y": …, "ssim_y": …}}}`, a metrics file for `dvc metrics`."""
     scores = {row.name: {name: plain_score(score) for name, score in row.scores.items()} for row in rows}
     return json.dumps(scores, indent=2, ensure_ascii=False) + "\n"
@@ -105,7 +105,7 @@ def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
     return [f"{name} {LABELS[metric]}" for name, metric in product(sets, metrics)]
 
 
-def _best(rows: Sequence[Row], name: str, metric: str) -> float:
+def _best(rows: Sequence[Contender], name: str, metric: str) -> float:
     """The score of the students that no other is better than; NaN where there is none."""
     best = math.nan
     for row in rows:

@@ -16,7 +16,7 @@ from dukd_cache import __version__, networks
 from dukd_cache.networks import Network
 from dukd_cache.system.errors import DukdError, SettingError, one_line, unknown_name
 from dukd_cache.system.files import try_file, write_atomically
-from dukd_train.using.export_formats import FORMATS, Answer, FormatName
+from dukd_train.using.export_formats import FORMATS, FormatName, Forward
 
 TOLERANCE = 1e-4
 """The largest difference that is let pass, of values in [0,1]: a fortieth of a level of 255."""
@@ -116,7 +116,7 @@ def facts_of(network: Network) -> dict[str, str]:
     }
 
 
-def _difference(network: Network, answer: Answer, shape: tuple[int, ...]) -> float:
+def _difference(network: Network, answer: Forward, shape: tuple[int, ...]) -> float:
     """The largest one, of noise of `shape`; infinite where the answer has another shape or no numbers."""
     image_NCHW = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     expected_NCHW = network(image_NCHW)

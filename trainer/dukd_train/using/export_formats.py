@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FormatName = Literal["onnx", "torchscript", "pt2", "safetensors", "pth"]
 
-Answer = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], Tensor]
 """[N,3,H,W] float32 in [0,1] → [N,3,sH,sW] in [0,1]."""
 
 FACTS_FILE = "dukd.json"
@@ -47,7 +47,7 @@ class Format:
     suffix: str
     written: Callable[[Network, Mapping[str, str]], bytes]
     """The file's content, from a network and facts about it. Fails in whatever way the exporter does."""
-    read: Callable[[bytes], Answer]
+    read: Callable[[bytes], Forward]
     """As the software that the format is for runs it, on the CPU."""
 
 
@@ -65,7 +65,7 @@ def _onnx_written(network: Network, facts: Mapping[str, str]) -> bytes:
     return content
 
 
-def _onnx_read(content: bytes) -> Answer:
+def _onnx_read(content: bytes) -> Forward:
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -87,8 +87,8 @@ def _torchscript_written(network: Network, facts: Mapping[str, str]) -> bytes:
     return content.getvalue()
 
 
-def _torchscript_read(content: bytes) -> Answer:
-    module: Answer = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+def _torchscript_read(content: bytes) -> Forward:
+    module: Forward = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
     return module
 
 
@@ -98,8 +98,8 @@ def _pt2_written(network: Network, facts: Mapping[str, str]) -> bytes:
     return content.getvalue()
 
 
-def _pt2_read(content: bytes) -> Answer:
-    module: Answer = torch.export.load(io.BytesIO(content)).module()
+def _pt2_read(content: bytes) -> Forward:
+    module: Forward = torch.export.load(io.BytesIO(content)).module()
     return module
 
 
@@ -118,7 +118,7 @@ def _pth_written(network: Network, facts: Mapping[str, str]) -> bytes:
     return content.getvalue()
 
 
-def _weights_read(content: bytes) -> Answer:
+def _weights_read(content: bytes) -> Forward:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"
         path.write_bytes(content)
