@@ -36,7 +36,7 @@ def figures() -> Iterator[Figure]:
         yield efficiency(light, folder / "light", f"{teacher_name}, {images}", Goal(at_most=1.05))
         yield size(folder / "light", f"{teacher_name}, {images}")
         large, images = photographs(folder / "large", 8, LARGE)
-        job.run(cache_config(large, weights), folder / "of-large")
+        job.build_cache(cache_config(large, weights), folder / "of-large")
         yield size(folder / "of-large", f"{teacher_name}, {images}")
         edsr = network_file(folder / "edsr.safetensors", "EDSR", {"channels": 256, "blocks": 32})
         few, images = photographs(folder / "few", 1)
@@ -54,7 +54,7 @@ def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int 
 
     def whole() -> None:
         shutil.rmtree(out)
-        job.run(asked, out)
+        job.build_cache(asked, out)
 
     def bare() -> None:
         for input_NCpp in inputs:

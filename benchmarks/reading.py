@@ -38,7 +38,9 @@ def figures() -> Iterator[Figure]:
         folder = Path(name)
         hr, images = photographs(folder / "hr", _RECORDS // 16)
         weights, teacher_name = teacher()
-        job.run(cache_config(hr, weights, patch=32, views={"base": 16, "zoom_in": 0, "zoom_out": 0}), folder / "cache")
+        job.build_cache(
+            cache_config(hr, weights, patch=32, views={"base": 16, "zoom_in": 0, "zoom_out": 0}), folder / "cache"
+        )
         cache = Cache(folder / "cache")
         alternatives = {"dukd": lambda order: [_arrays(cache, index) for index in order]}
         alternatives |= readers.open_all(cache, folder)

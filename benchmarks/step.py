@@ -51,7 +51,7 @@ def small_cache(out: Path, patch: int) -> None:
     """A cache with all views at `out`; what the teacher says in it does not matter."""
     hr, _ = photographs(out.with_name("hr"), 8)
     weights = network_file(out.with_name("tiny.safetensors"), "EDSR", {"channels": 8, "blocks": 1})
-    job.run(cache_config(hr, weights, patch=patch, views={"base": 16}), out)
+    job.build_cache(cache_config(hr, weights, patch=patch, views={"base": 16}), out)
 
 
 def training(cache: Path, student: dict[str, Any], steps: int, **changes: Any) -> TrainConfig:

@@ -71,7 +71,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _build(hr: Path, weights: Path, out: Path) -> None:
-    job.run(cache_config(hr, weights, patch=_PATCH, views={"base": _CROPS}, device="cpu"), out)
+    job.build_cache(cache_config(hr, weights, patch=_PATCH, views={"base": _CROPS}, device="cpu"), out)
 
 
 def _student(cache: Cache, config: TrainConfig) -> Network:

@@ -106,9 +106,9 @@ def build(config: "CacheConfig", out: str | Path) -> "Cache":
     Raises:
         DukdError: what the user can mend.
     """
-    from dukd_cache.commands.build import run
+    from dukd_cache.commands.build import build_cache
 
-    run(config, out)
+    build_cache(config, out)
     return open(out)
 
 
@@ -134,10 +134,10 @@ def verify(
     Raises:
         DukdError: there is no finished cache, or `teacher` is not the one of the cache.
     """
-    from dukd_cache.commands.verify import run
+    from dukd_cache.commands.verify import verify_cache
     from dukd_cache.settings.addresses import local_path
 
-    return run(root, None if teacher is None else local_path(str(teacher)), sample, device)
+    return verify_cache(root, None if teacher is None else local_path(str(teacher)), sample, device)
 
 
 def convert(
@@ -153,9 +153,9 @@ def convert(
     Raises:
         DukdError: `source` is no finished cache or is damaged, `out` holds something else, the store has no such codec.
     """
-    from dukd_cache.commands.convert import run
+    from dukd_cache.commands.convert import convert_cache
 
-    run(source, out, store, codec, shard_size)
+    convert_cache(source, out, store, codec, shard_size)
     return open(out)
 
 

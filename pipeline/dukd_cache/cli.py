@@ -53,10 +53,10 @@ def build(config: CacheConfig, out: OutAddress) -> None:
     """
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands import build as job
-    from dukd_cache.commands.inspection import summary
+    from dukd_cache.commands.inspect import summary
 
     tally = Tally()
-    manifest = job.run(config, out, tally)
+    manifest = job.build_cache(config, out, tally)
     counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
     print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
 
@@ -102,8 +102,7 @@ def inspect(
     device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = "auto",
 ) -> None:
     """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
-    from dukd_cache.commands import inspection
-    from dukd_cache.commands.measuring import measured
+    from dukd_cache.commands.inspect import facts, measured, save_picture, table
     from dukd_cache.format.reader import Cache
     from dukd_cache.system.files import try_file
 
@@ -112,11 +111,11 @@ def inspect(
         try_file(picture)
     numbers = measured(opened, sample, teacher, device)
     if as_json:
-        print(json.dumps({**inspection.facts(opened), **numbers.facts}, indent=1))
+        print(json.dumps({**facts(opened), **numbers.facts}, indent=1))
     else:
-        print("\n\n".join([inspection.table(opened), *numbers.tables]))
+        print("\n\n".join([table(opened), *numbers.tables]))
     if picture:
-        inspection.save_picture(opened, picture)
+        save_picture(opened, picture)
 
 
 @app.command(epilog="Example: `dukd-cache verify cache --teacher SwinIR_x4.pth`")
@@ -138,9 +137,9 @@ def verify(
     """
     from dukd_cache.check.verify import other_files
     from dukd_cache.check.verify import repair as mend
-    from dukd_cache.commands import verify as verification
+    from dukd_cache.commands.verify import verify_cache
 
-    problems = verification.run(cache, teacher, sample, device)
+    problems = verify_cache(cache, teacher, sample, device)
     for problem in problems:
         print(" ".join(problem.message.split()))
     if repair and problems:
@@ -170,10 +169,10 @@ def convert(
 
     A conversion that was stopped goes on when the same command is given again.
     """
-    from dukd_cache.commands import convert as conversion
-    from dukd_cache.commands.inspection import summary
+    from dukd_cache.commands.convert import convert_cache
+    from dukd_cache.commands.inspect import summary
 
-    manifest = conversion.run(source, out, store, codec, shard_size)
+    manifest = convert_cache(source, out, store, codec, shard_size)
     print(f"{out}: {summary(manifest)}")
 
 

@@ -9,7 +9,7 @@ from tests.cache.samples import build_job, save_photos, with_shards
 
 from dukd_cache import networks
 from dukd_cache.build.convert import convert, converted_header
-from dukd_cache.commands.build import run
+from dukd_cache.commands.build import build_cache
 from dukd_cache.format.codecs import CODECS, Store
 from dukd_cache.format.reader import Cache
 
@@ -42,7 +42,7 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_cache(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cache of `photos` and `teacher_file` with all three views. Not to be written to."""
     out = tmp_path_factory.mktemp("cache") / "small"
-    run(*build_job(photos, out, teacher_file))
+    build_cache(*build_job(photos, out, teacher_file))
     return out
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from dukd_cache.build.reuse import Tally
-from dukd_cache.commands.build import run
+from dukd_cache.commands.build import build_cache
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.codecs import Store
 from dukd_cache.format.index import Rows, index_name
@@ -160,5 +160,5 @@ def build_alone(asked: Asked, tally_file: Path, environment: Mapping[str, str] |
     os.environ.update(environment or {})
     torch.set_num_threads(1)
     tally = Tally()
-    run(*asked, tally)
+    build_cache(*asked, tally)
     tally_file.write_text(json.dumps(asdict(tally)))

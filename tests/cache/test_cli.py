@@ -15,7 +15,7 @@ from tests.cache.samples import files_of, photo, save_photos
 
 from dukd_cache import cli, networks
 from dukd_cache.commands import build as job
-from dukd_cache.commands import measuring
+from dukd_cache.commands import inspect
 from dukd_cache.format.manifest import MANIFEST
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.bicubic import downscale
@@ -411,7 +411,7 @@ def test_a_picture_that_cannot_be_written(dukd_cache: Command, small_cache: Path
 def test_a_picture_is_tried_before_anything_is_measured(
     dukd_cache: Command, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "measured", lambda *_args: pytest.fail("measured"))
+    monkeypatch.setattr(inspect, "measured", lambda *_args: pytest.fail("measured"))
     refused(dukd_cache("inspect", small_cache, "--picture", tmp_path), f"{tmp_path}: expected a file, found a folder")
     missing = tmp_path / "missing/sheet.png"
     refused(dukd_cache("inspect", small_cache, "--picture", missing), f"{missing}: No such file or directory")

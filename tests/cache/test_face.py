@@ -7,7 +7,7 @@ import pytest
 from tests.cache.samples import Asked, build_job, everything, files_of, same
 
 import dukd_cache
-from dukd_cache.commands.build import run
+from dukd_cache.commands.build import build_cache
 from dukd_cache.format.reader import Cache
 from dukd_cache.system import errors
 
@@ -46,7 +46,7 @@ def test_a_cache_is_planned_built_opened_and_verified(
     assert not asked.out.exists()
     cache = dukd_cache.build(*asked)
     assert {view: len(cache[view]) for view in cache} == {"base": 6, "zoom_in": 3}
-    run(*asked.but(out=tmp_path / "same"))
+    build_cache(*asked.but(out=tmp_path / "same"))
     assert files_of(asked.out) == files_of(tmp_path / "same")
     opened = dukd_cache.open(str(asked.out))
     assert isinstance(opened["base"][0], dukd_cache.Record)

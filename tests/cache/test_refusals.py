@@ -85,7 +85,7 @@ def test_without_locks_a_build_goes_on_and_says_so_once(
     without_locks(monkeypatch, answer)
     asked = build_job(photos, tmp_path / "c", None, base=1)
     for changed in (1, 2):
-        job.run(*build_job(photos, asked.out, None, base=changed))  # type: ignore[arg-type]
+        job.build_cache(*build_job(photos, asked.out, None, base=changed))  # type: ignore[arg-type]
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert told == [f"note: {asked.out}: this file system keeps no locks: let no second build write here"]
     assert verify(asked.out) == []
@@ -104,7 +104,7 @@ def test_where_no_folder_is_synced_a_build_goes_on_and_says_so_once(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Store
 ) -> None:
     without_syncing_folders(monkeypatch)
-    job.run(*build_job(photos, tmp_path / "c", None, base=1, store=store, codec=None))
+    job.build_cache(*build_job(photos, tmp_path / "c", None, base=1, store=store, codec=None))
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert len(told) == 1
     assert "this file system syncs no folders (Invalid argument): after a power cut the newest files may be" in told[0]
@@ -143,7 +143,7 @@ def test_an_image_whose_bytes_cannot_be_read_is_named(tmp_path: Path) -> None:
 @needs_bad_file
 def test_a_file_of_a_cache_that_cannot_be_read_is_named(dukd_cache: Command, photos: Path, tmp_path: Path) -> None:
     root = tmp_path / "c"
-    job.run(*build_job(photos, root, None, base=1))
+    job.build_cache(*build_job(photos, root, None, base=1))
     for name, says in (("manifest.json", "check the disk, or the network to it"), ("building.json", "check the disk")):
         (root / name).unlink(missing_ok=True)
         (root / name).symlink_to("/proc/self/mem")

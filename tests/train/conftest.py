@@ -106,7 +106,7 @@ def build_cache(hr_folder: Path, teacher_file: Path, tmp_path_factory: pytest.Te
         views = dict.fromkeys(VIEWS, 3)
         hr = changes.pop("hr", hr_folder)
         asked = build_job(hr, out, weights, **{"patch": 16, "codec": "png", "batch_size": 8, **views, **changes})
-        job.run(*asked)
+        job.build_cache(*asked)
         return out
 
     return build

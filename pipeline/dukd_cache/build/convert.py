@@ -15,7 +15,7 @@ from dukd_cache.format.shards import LIBRARIES, ShardWriter, software, write_sha
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.system.errors import CacheError
-from dukd_cache.system.threads import spread, told
+from dukd_cache.system.threads import in_threads, told
 
 
 def convert(
@@ -41,7 +41,7 @@ def convert(
             for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records)):
                 done = writer.finished(view.name, number, len(positions))
                 if done is None:
-                    with closing(spread(_recoded(source, writer, view.name), positions)) as encoded:
+                    with closing(in_threads(_recoded(source, writer, view.name), positions)) as encoded:
                         done = writer.write(view.name, number, told(encoded, on_records))
                 else:
                     on_records(done.records)

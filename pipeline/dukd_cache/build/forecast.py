@@ -95,7 +95,7 @@ class Forecast:
         return max(*stages.values(), 0 if self.on_gpu else shared)
 
 
-def measure(
+def measure_sample(
     plan: Plan,
     header: Header,
     teachers: Teachers,

@@ -8,7 +8,7 @@ tells the same, except that LR files of the user's own may have changed unseen: 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,19 +61,22 @@ class Source:
         return open_copying_reader(self.place, self.header)
 
 
-def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
-    """Places of shards to take answers from: what `out` held before, and the caches `others`, finished or not.
+def check_reusable(others: Iterable[Place]) -> None:
+    """Refuse what answers cannot be taken from.
 
     Raises:
-        CacheError: one of `others` is no cache.
+        CacheError: one of `others` is no cache, finished or not.
     """
-    found = sources(out)
     for other in others:
         if header_of(other) is None and not sources(other):
             raise CacheError("no cache here, finished or not", f"`reuse={other}`")
-        if other.canonical != out.canonical:
-            found += [other, *sources(other)]
-    return found
+
+
+def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
+    """Places of shards to take answers from: what `out` held before, and the caches `others`, finished or not."""
+    return sources(out) + [
+        place for other in others if other.canonical != out.canonical for place in (other, *sources(other))
+    ]
 
 
 def useful(places: Iterable[Place], asked: Header) -> Iterator[tuple[Source, Rows]]:
@@ -192,8 +195,13 @@ class Existing:
         return _mixed(hashes[:, None], corners[..., 0], corners[..., 1]).reshape(-1)
 
 
-def existing(plan: Plan, header: Header, out: Place, others: Iterable[Place]) -> Existing:
-    """What `out` and the caches `others` hold of the cache that `header` describes."""
+def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) -> Existing:
+    """What `out` and the caches `others` hold of the cache that `header` describes.
+
+    Raises:
+        CacheError: one of `others` is no cache.
+    """
+    check_reusable(others)
     places, same, writer = all_sources(out, others), header_of(out) == header, ShardWriter(out, header)
     kept = {
         view.name: np.array(

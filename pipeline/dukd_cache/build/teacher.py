@@ -16,7 +16,7 @@ from dukd_cache import networks
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
-from dukd_cache.networks.devices import autocast, compile_in_place
+from dukd_cache.networks.devices import autocast, check_precision, compile_in_place
 from dukd_cache.settings.choices import Precision
 
 
@@ -94,7 +94,7 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
         WeightsError: the file holds no SR network.
         SettingError: the device cannot compute in `precision`, or nothing can be compiled here.
     """
-    autocast(device, precision)
+    check_precision(device, precision)
     network = networks.load(weights)
     network.module.requires_grad_(False).eval()
     window = network.window

@@ -22,7 +22,7 @@ from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.files import FULL
-from dukd_cache.system.threads import spread, spread_in_turns, told
+from dukd_cache.system.threads import in_threads, in_threads_by_turns, told
 
 
 def build(
@@ -89,8 +89,8 @@ def shards_of(header: Header) -> list[Shard]:
 
 def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teachers) -> Generator[Packed, None, None]:
     if take_all_cores(teachers):
-        return spread_in_turns(writer.encode, groups)
-    return spread(writer.encode, chain.from_iterable(groups))
+        return in_threads_by_turns(writer.encode, groups)
+    return in_threads(writer.encode, chain.from_iterable(groups))
 
 
 class _Reusable:
@@ -98,7 +98,6 @@ class _Reusable:
 
     def __init__(self, out: Place, header: Header, others: Iterable[Place]) -> None:
         self._out, self._header, self._others = out, header, tuple(others)
-        all_sources(out, self._others)  # a wrong `reuse` is told at once
 
     @cached_property
     def answers(self) -> Answers | None:

@@ -62,7 +62,7 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
     return found
 
 
-def measure(
+def measure_gaps(
     cache: Cache, asked: Teacher, sample: int, on_answers: Callable[[int], None] = lambda _count: None
 ) -> dict[str, dict[str, Gap]]:
     """The gap of each element of the group on at most `sample` inputs of each view.

@@ -6,7 +6,7 @@ from pathlib import Path
 from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.manifest import Header
-from dukd_cache.networks.devices import autocast, choose_device
+from dukd_cache.networks.devices import check_precision, choose_device
 from dukd_cache.places import Address
 from dukd_cache.system.errors import CacheError
 
@@ -24,7 +24,7 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
     found = teacher.load(weights, choose_device(device), "fp32")
     for name, known in cache.answers.items():
         if known.fingerprint == found.info.fingerprint:
-            autocast(found.device, known.precision)
+            check_precision(found.device, known.precision)
             return name, replace(found, info=found.info.model_copy(update={"precision": known.precision}))
     there = " or ".join(known.fingerprint[:12] for known in cache.answers.values())
     raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

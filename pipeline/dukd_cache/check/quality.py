@@ -51,7 +51,7 @@ class ViewQuality:
     """In the store, of `input`, `teacher` and `truth`, those that the view has."""
 
 
-def measure(
+def measure_quality(
     cache: Cache, sample: int, on_records: Callable[[int], None] = lambda _count: None
 ) -> dict[str, ViewQuality]:
     """Measure at most `sample` records of each view.

@@ -13,8 +13,8 @@ from dukd_cache import __version__
 from dukd_cache.build import teacher
 from dukd_cache.build.answer import take_all_cores
 from dukd_cache.build.columns import COLUMNS
-from dukd_cache.build.forecast import Forecast, measure
-from dukd_cache.build.reuse import Tally, all_sources, existing
+from dukd_cache.build.forecast import Forecast, measure_sample
+from dukd_cache.build.reuse import Tally, check_reusable, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
 from dukd_cache.build.write import build
 from dukd_cache.commands.config import CacheConfig
@@ -62,7 +62,7 @@ class Prepared:
     """By the names of their answers."""
 
 
-def run(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manifest:
+def build_cache(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manifest:
     """Build the cache that `config` asks for at `out`; `tally` counts what becomes of the records.
 
     Raises:
@@ -70,7 +70,7 @@ def run(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manife
     """
     place, reuse = place_at(out), [place_at(other) for other in config.reuse]
     place.refuse_if_locked()
-    all_sources(place, reuse)  # refuses what is no cache, before the teacher is asked anything
+    check_reusable(reuse)
     made = prepare(config, out)
     check(place, made.header)
     is_finished = place.size(MANIFEST) is not None and header_of(place) == made.header
@@ -110,10 +110,10 @@ def prepare(config: CacheConfig, out: Address) -> Prepared:
 
 
 def forecast(config: CacheConfig, out: Address) -> Forecast:
-    """What `run` would do, from a measured sample. Writes nothing to the cache.
+    """What `build_cache` would do, from a measured sample. Writes nothing to the cache.
 
     Raises:
-        DukdError: what `run` would raise before its first record.
+        DukdError: what `build_cache` would raise before its first record.
     """
     place, reuse = place_at(out), [place_at(other) for other in config.reuse]
     if isinstance(place, Folder):
@@ -122,7 +122,7 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     check(place, made.header)
     found = existing(made.plan, made.header, place, reuse)
     tallies = {view.name: found.tally(view) for view in made.header.views}
-    sample = measure(made.plan, made.header, made.teachers, place, config.batch_size)
+    sample = measure_sample(made.plan, made.header, made.teachers, place, config.batch_size)
     on_gpu = bool(made.teachers) and not take_all_cores(made.teachers)
     records = {view.name: made.header.total(view) for view in made.header.views}
     windows = [line for each in made.teachers.values() for line in between_windows(config, each.info.window)]

@@ -8,7 +8,7 @@ from dukd_cache.places import Address
 from dukd_cache.system.terminal import progress
 
 
-def run(source: Address, out: Address, store: Store, codec: str | None, shard_size: int | None) -> Manifest:
+def convert_cache(source: Address, out: Address, store: Store, codec: str | None, shard_size: int | None) -> Manifest:
     """Write the cache at `source` to `out`; see `converted_header` for the rest.
 
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dukd_cache.build.teacher import Teacher
 
 
-def run(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
+def verify_cache(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
     """All that is wrong with the cache at `root`; with `weights`, also what that teacher answers otherwise.
 
     Raises:

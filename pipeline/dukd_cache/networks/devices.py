@@ -27,16 +27,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Networks called in the block compute in `precision`.
+    """Networks called in the block compute in `precision`, which `check_precision` allows."""
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, AUTOCAST[precision])
+
+
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Refuse what `device` cannot compute in.
 
     Raises:
         SettingError: fp16 on a CPU.
     """
-    if precision == "fp32":
-        return nullcontext()
     if precision == "fp16" and device.type == "cpu":
         raise SettingError("a CPU computes in fp32 or bf16", "`precision=fp16`")
-    return torch.autocast(device.type, AUTOCAST[precision])
 
 
 def compile_in_place(module: nn.Module, device: torch.device) -> None:

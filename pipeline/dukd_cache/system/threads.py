@@ -79,14 +79,14 @@ def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
         yield from items
 
 
-def spread(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """`function` of every item, computed on all cores; in order, a bounded number of them ahead."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         yield from in_order(pool, function, items, 4 * workers)
 
 
-def spread_in_turns(function: Callable[[T], R], groups: Iterable[Iterable[T]]) -> Generator[R, None, None]:
+def in_threads_by_turns(function: Callable[[T], R], groups: Iterable[Iterable[T]]) -> Generator[R, None, None]:
     """`function` of every item of `groups`, computed on all cores; in order, a group being done before the next comes.
 
     For groups whose making keeps all cores busy: both at the same time would only disturb each other.

@@ -43,10 +43,10 @@ def converted(source: Path, out: Path, store: Store, codec: str | None = None, s
 def originals(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("originals")
     few = {"base": 3, "zoom_in": 2, "zoom_out": 2}
-    job.run(*build_job(photos, folder / "float16", teacher_file, dtype="float16", **few))
-    job.run(*build_job(photos, folder / "float32", teacher_file, dtype="float32", **few))
-    job.run(*build_job(photos, folder / "uint8", teacher_file, **few))
-    job.run(*build_job(photos, folder / "pairs", None, base=3))
+    job.build_cache(*build_job(photos, folder / "float16", teacher_file, dtype="float16", **few))
+    job.build_cache(*build_job(photos, folder / "float32", teacher_file, dtype="float32", **few))
+    job.build_cache(*build_job(photos, folder / "uint8", teacher_file, **few))
+    job.build_cache(*build_job(photos, folder / "pairs", None, base=3))
     return {name: folder / name for name in ("float32", "float16", "uint8", "pairs")}
 
 
@@ -70,7 +70,7 @@ def test_a_converted_cache_is_the_one_a_build_writes(
     originals: dict[str, Path], photos: Path, teacher_file: Path, tmp_path: Path, dtype: Dtype
 ) -> None:
     few: dict[str, Any] = {"base": 3, "zoom_in": 2, "zoom_out": 2, "dtype": dtype}
-    job.run(*build_job(photos, tmp_path / "built", teacher_file, store="zarr", codec=None, **few))
+    job.build_cache(*build_job(photos, tmp_path / "built", teacher_file, store="zarr", codec=None, **few))
     converted(originals[dtype], tmp_path / "converted", "zarr")
     assert files_of(tmp_path / "converted") == files_of(tmp_path / "built")
 
@@ -78,7 +78,7 @@ def test_a_converted_cache_is_the_one_a_build_writes(
 @pytest.mark.parametrize("store", list(CODECS))
 def test_shard_size(tmp_path: Path, store: Store) -> None:
     hr = save_photos(tmp_path / "hr", [(90, 96), (100, 84)])
-    job.run(*build_job(hr, tmp_path / "big", None, patch=40, base=45, shard_size=2))
+    job.build_cache(*build_job(hr, tmp_path / "big", None, patch=40, base=45, shard_size=2))
     small = converted(tmp_path / "big", tmp_path / "small", store, size=1)
     assert [shard.records for shard in Cache(tmp_path / "big").manifest.shards] == [83, 7]
     assert [shard.records for shard in small.manifest.shards] == [41, 41, 8]

@@ -174,7 +174,7 @@ def test_a_move_killed_after_any_file_is_finished_or_undone(
             with monkeypatch.context() as patch:
                 patch.setattr("dukd_cache.places.folder.os.replace", replace_some)
                 with pytest.raises(KeyboardInterrupt):
-                    job.run(*whole.new.but(out=out))
+                    job.build_cache(*whole.new.but(out=out))
             counts = finished(asked.but(out=out), tally)
             assert files_of(out) == files
             assert counts["asked"] == (0 if known else whole.unanswered)
@@ -189,7 +189,7 @@ def test_a_second_build_is_refused_while_the_first_lives(whole: Whole, tmp_path:
     os.kill(process.pid or 0, signal.SIGSTOP)  # it lives and does nothing
     try:
         with pytest.raises(CacheError, match=rf"{out}: another build writes here \(process {process.pid}\)"):
-            job.run(*whole.new.but(out=out))
+            job.build_cache(*whole.new.but(out=out))
     finally:
         process.kill()
         process.join()
@@ -218,7 +218,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
     try:
         asked = whole.new.but(out=disk / "cache")
         with pytest.raises(CacheError, match=r"cache/.*: No space left on device; make room, then the same command"):
-            job.run(*asked)
+            job.build_cache(*asked)
         left = files_of(asked.out)
         assert MANIFEST not in left
         assert not [name for name in left if name.endswith(PARTIAL)]
@@ -246,11 +246,11 @@ def test_a_disk_that_is_full_at_any_write(
         really(descriptor)
 
     asked = whole.new.but(out=tmp_path / "cache", base=2, zoom_in=1, zoom_out=1)
-    job.run(*asked.but(out=tmp_path / "expected"))
+    job.build_cache(*asked.but(out=tmp_path / "expected"))
     monkeypatch.setattr("dukd_cache.system.files.os.fsync", fsync)
     with pytest.raises(CacheError, match=f"{tmp_path}.*: No space left on device; "):
-        job.run(*asked)
+        job.build_cache(*asked)
     assert not list(asked.out.glob(f"*{PARTIAL}"))
-    job.run(*asked)
+    job.build_cache(*asked)
     assert files_of(asked.out) == files_of(tmp_path / "expected")
     assert not (asked.out / PREVIOUS).exists()

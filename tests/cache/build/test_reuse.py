@@ -284,17 +284,17 @@ def test_served_rounds_half_up_and_leaves_equal_types_alone() -> None:
 
 def test_another_teacher_or_precision_never_serves(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     first = build_job(photos, tmp_path / "first", teacher_file, base=2, zoom_in=1, zoom_out=1)
-    job.run(*first)
+    job.build_cache(*first)
     other = tmp_path / "other.safetensors"
     networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 1}), other, {})
     for number, changes in enumerate(({"teacher": other}, {"precision": "bf16"})):
         tally = Tally()
-        job.run(*first.but(out=tmp_path / str(number), reuse=(first.out,), **changes), tally)
+        job.build_cache(*first.but(out=tmp_path / str(number), reuse=(first.out,), **changes), tally)
         assert tally == Tally(asked=3 * 4)
         with pytest.raises(
             CacheError, match=r"first: holds a cache with teacher\.(fingerprint|precision) = .*, asked for"
         ):
-            job.run(*first.but(**changes))
+            job.build_cache(*first.but(**changes))
 
 
 def test_other_degraded_inputs_never_serve(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
@@ -302,13 +302,13 @@ def test_other_degraded_inputs_never_serve(photos: Path, teacher_file: Path, tmp
     from dukd_cache.commands.degrade import degrade_folder
 
     first = build_job(photos, tmp_path / "cache", teacher_file, base=4, zoom_in=2, zoom_out=0)
-    job.run(*first)
+    job.build_cache(*first)
     degrade_folder(photos, tmp_path / "lr", 2)
     changed = tmp_path / "lr" / "photo_1x2.png"
     with Image.open(changed) as image:
         Image.fromarray(np.asarray(image) // 2).save(changed)
     tally = Tally()
-    job.run(*first.but(lr=tmp_path / "lr"), tally)
+    job.build_cache(*first.but(lr=tmp_path / "lr"), tally)
     assert tally == Tally(asked=4, reused=3 * 6 - 4)
 
 
@@ -317,7 +317,7 @@ def test_a_reuse_that_is_no_cache_is_named_before_anything_is_written(
 ) -> None:
     wrong = build_job(photos, tmp_path / "cache", teacher_file, reuse=(photos,))
     with pytest.raises(CacheError, match=f"`reuse={photos}`: no cache here"):
-        job.run(*wrong)
+        job.build_cache(*wrong)
     assert not wrong.out.exists()
 
 
@@ -330,9 +330,9 @@ def test_answers_do_not_depend_on_what_else_is_asked(tmp_path: Path) -> None:
         networks.save(networks.build("SwinIR", 2, settings_), weights, {})
     hr = save_photos(tmp_path / "hr", [(60, 60), (64, 70)])
     first = build_job(hr, tmp_path / "cache", weights, base=5, zoom_in=3, zoom_out=1, batch_size=4, patch=16)
-    job.run(*first)
-    job.run(*first.but(base=8, zoom_in=4))
-    job.run(*first.but(base=8, zoom_in=4, out=tmp_path / "fresh"))
+    job.build_cache(*first)
+    job.build_cache(*first.but(base=8, zoom_in=4))
+    job.build_cache(*first.but(base=8, zoom_in=4, out=tmp_path / "fresh"))
     assert files_of(first.out) == files_of(tmp_path / "fresh")
 
 
@@ -342,7 +342,7 @@ def test_a_changed_build_moves_and_removes_its_own_files_only(
 ) -> None:
     asked = build_job(photos, tmp_path / "whole", teacher_file, store=store, codec=None)
     old = asked.but(out=tmp_path / "c", base=2)
-    job.run(*old)
+    job.build_cache(*old)
     mine = (
         *("base.png", "base-notes.txt", "base-000001.txt", "base-000099.tar", "base-000099.npy", "base-0.npy"),
         *("base/mine/x.txt", "base/input/notes.txt", "base/input/c/99/0/0/0", "base/input/c/0/notes.txt"),
@@ -352,8 +352,8 @@ def test_a_changed_build_moves_and_removes_its_own_files_only(
     for name in mine:
         (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "c" / name).write_text("the user's")
-    job.run(*asked)
-    job.run(*asked.but(out=tmp_path / "c"))
+    job.build_cache(*asked)
+    job.build_cache(*asked.but(out=tmp_path / "c"))
     found = files_of(tmp_path / "c")
     assert [name for name in mine if found.pop(name, None) != b"the user's"] == []
     assert found == files_of(asked.out)

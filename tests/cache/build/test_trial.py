@@ -20,7 +20,7 @@ from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import Tried, doubt, doubts, tried_of
 from dukd_cache.commands import build as job
-from dukd_cache.commands.measuring import measured
+from dukd_cache.commands.inspect import measured
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
@@ -133,13 +133,13 @@ def test_build_plan_and_inspect_say_it_in_one_line_a_view(
 ) -> None:
     """The teacher of these tests is random: bicubic is better."""
     asked = build_job(photos, tmp_path / "c", teacher_file)
-    job.run(*asked)
+    job.build_cache(*asked)
     said = [line for line in capsys.readouterr().err.splitlines() if "worse than bicubic" in line]
     assert [line.split(":")[0] for line in said] == [
         "the teacher is worse than bicubic on base",
         "the teacher is worse than bicubic on zoom_out",
     ]
-    job.run(*asked)
+    job.build_cache(*asked)
     assert "worse than bicubic" not in capsys.readouterr().err, "a finished cache asks its teacher nothing"
     inspected = measured(Cache(tmp_path / "c"), 4, None, "cpu")
     for notes in (job.forecast(*asked).notes, inspected.facts["notes"]):
@@ -158,7 +158,7 @@ def test_a_note_that_nobody_can_read_ends_no_build(
     photos: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Gone())
-    manifest = job.run(*build_job(photos, tmp_path / "c", teacher_file))
+    manifest = job.build_cache(*build_job(photos, tmp_path / "c", teacher_file))
     assert manifest.shards
 
 
@@ -311,7 +311,7 @@ def test_a_build_names_the_record_and_writes_no_shard(
     small = build_job(bright(tmp_path / "hr"), out, teacher_file, patch=8, precision="bf16", **counts)
     says = rf"photo_1\.png: crop 0 of {view} at \(\d+, \d+\): tiny_x2\.safetensors: EDSR answers in bf16 "
     with pytest.raises(AnswerError, match=says):
-        job.run(*small)
+        job.build_cache(*small)
     assert not [path for path in out.rglob("*") if path.suffix == ".tar" or path.name == "manifest.json"]
     with pytest.raises(AnswerError, match=says):
         job.forecast(*small.but(out=tmp_path / "planned"))

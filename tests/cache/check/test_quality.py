@@ -18,7 +18,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.check import equivariance, quality
 from dukd_cache.check.quality import Distribution
 from dukd_cache.commands import build as job
-from dukd_cache.commands.measuring import measured
+from dukd_cache.commands.inspect import measured
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures import symmetries
 from dukd_cache.pictures.bicubic import upscale
@@ -59,7 +59,7 @@ def test_psnr_is_that_of_scikit_image() -> None:
 
 
 def test_each_view_is_measured_against_what_it_has(cache: Cache) -> None:
-    found = quality.measure(cache, ALL)
+    found = quality.measure_quality(cache, ALL)
     assert {view: set(of.psnr) for view, of in found.items()} == {
         "base": {"teacher-truth", "teacher-bicubic", "truth-bicubic"},
         "zoom_in": {"teacher-bicubic"},
@@ -80,7 +80,7 @@ def test_each_view_is_measured_against_what_it_has(cache: Cache) -> None:
 
 def test_bytes_are_those_of_the_members(cache: Cache, small_cache: Path) -> None:
     rows = index_of(small_cache, "base-000000.tar")
-    found = quality.measure(cache, ALL)["base"].bytes
+    found = quality.measure_quality(cache, ALL)["base"].bytes
     assert set(found) == {"input", "teacher", "truth"}
     for part, distribution in found.items():
         values = rows[f"{part}.length"].astype(float).tolist()
@@ -88,35 +88,37 @@ def test_bytes_are_those_of_the_members(cache: Cache, small_cache: Path) -> None
 
 
 def test_a_sample_is_spread_over_the_view(cache: Cache) -> None:
-    picked = quality.measure(cache, 3)["base"]
+    picked = quality.measure_quality(cache, 3)["base"]
     assert picked.sampled == 3
     wanted = [cache.stored_bytes("base", index)["truth"] for index in (3, 9, 15)]
     assert numbers(picked.bytes["truth"]) == pytest.approx(five_numbers([float(size) for size in wanted]))
 
 
 def test_pairs_are_measured_without_a_teacher(photos: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "cache", None))
-    found = quality.measure(Cache(tmp_path / "cache"), ALL)
+    job.build_cache(*build_job(photos, tmp_path / "cache", None))
+    found = quality.measure_quality(Cache(tmp_path / "cache"), ALL)
     assert set(found["base"].psnr) == {"truth-bicubic"}
     assert set(found["base"].bytes) == {"input", "truth"}
 
 
 def test_float16_answers_are_not_rounded_first(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", zoom_in=0, zoom_out=0))
+    job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", zoom_in=0, zoom_out=0))
     fine = Cache(tmp_path / "cache")
     values = [
         peak_signal_noise_ratio(record["truth"] / 255, record["teacher"].astype(float), data_range=1)
         for record in everything(fine, "base")
     ]
-    assert numbers(quality.measure(fine, ALL)["base"].psnr["teacher-truth"]) == pytest.approx(five_numbers(values))
+    assert numbers(quality.measure_quality(fine, ALL)["base"].psnr["teacher-truth"]) == pytest.approx(
+        five_numbers(values)
+    )
 
 
 def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
     (tmp_path / "hr").mkdir()
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
-    job.run(*build_job(tmp_path / "hr", tmp_path / "cache", None))
+    job.build_cache(*build_job(tmp_path / "hr", tmp_path / "cache", None))
     flat = Cache(tmp_path / "cache")
-    found = quality.measure(flat, ALL)
+    found = quality.measure_quality(flat, ALL)
     assert found["base"].psnr == {}
     assert found["base"].equal == found["base"].sampled
     assert "PSNR without records that hold equal pictures" in quality.table(found)
@@ -124,32 +126,32 @@ def test_flat_pictures_give_numbers_not_infinities(tmp_path: Path) -> None:
 
 
 def test_flat_crops_do_not_raise_the_mean(photos: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "without", None))
-    expected = quality.measure(Cache(tmp_path / "without"), ALL)["base"]
+    job.build_cache(*build_job(photos, tmp_path / "without", None))
+    expected = quality.measure_quality(Cache(tmp_path / "without"), ALL)["base"]
     shutil.copytree(photos, tmp_path / "hr")
     Image.new("RGB", (40, 40), (9, 99, 200)).save(tmp_path / "hr/flat.png")
-    job.run(*build_job(tmp_path / "hr", tmp_path / "cache", None))
-    found = quality.measure(Cache(tmp_path / "cache"), ALL)["base"]
+    job.build_cache(*build_job(tmp_path / "hr", tmp_path / "cache", None))
+    found = quality.measure_quality(Cache(tmp_path / "cache"), ALL)["base"]
     assert found.sampled > expected.sampled
     assert found.equal == expected.equal + found.sampled - expected.sampled
     assert found.psnr == expected.psnr
 
 
 def test_damage_is_not_measured(photos: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "cache", None))
+    job.build_cache(*build_job(photos, tmp_path / "cache", None))
     shard = tmp_path / "cache/base-000000.tar"
     content = bytearray(shard.read_bytes())
     content[len(content) // 3] ^= 1
     shard.write_bytes(content)
     with pytest.raises(ShardCorrupt):
-        quality.measure(Cache(tmp_path / "cache"), ALL)
+        quality.measure_quality(Cache(tmp_path / "cache"), ALL)
 
 
 def test_no_sample_is_refused(cache: Cache, teacher_file: Path) -> None:
     with pytest.raises(SettingError, match="`sample` must be positive, got 0"):
-        quality.measure(cache, 0)
+        quality.measure_quality(cache, 0)
     with pytest.raises(SettingError, match="`sample` must be positive, got -1"):
-        equivariance.measure(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), -1)
+        equivariance.measure_gaps(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), -1)
 
 
 class Enlarger(Teacher):
@@ -167,7 +169,7 @@ class Enlarger(Teacher):
 
 
 def test_a_symmetric_teacher_has_no_gap(cache: Cache) -> None:
-    found = equivariance.measure(cache, Enlarger(), 5)
+    found = equivariance.measure_gaps(cache, Enlarger(), 5)
     assert list(found) == ["base", "zoom_in", "zoom_out"]
     for gaps in found.values():
         assert list(gaps) == [*symmetries.elements(), *symmetries.channel_orders()]
@@ -179,7 +181,7 @@ def test_a_symmetric_teacher_has_no_gap(cache: Cache) -> None:
 def test_a_teacher_that_leans_to_the_left_shows_it_where_left_is_moved(cache: Cache) -> None:
     """By the amount that was added: on the whole picture under hflip, on half of it under transpose, never by vflip."""
     lean = 10.0
-    for gaps in equivariance.measure(cache, Enlarger(lean=lean / 255), 4).values():
+    for gaps in equivariance.measure_gaps(cache, Enlarger(lean=lean / 255), 4).values():
         assert gaps["identity"].levels == 0
         assert gaps["vflip"].levels == pytest.approx(0, abs=1e-4)
         assert gaps["hflip"].levels == pytest.approx(lean, abs=1e-3)
@@ -190,7 +192,7 @@ def test_a_teacher_that_leans_to_the_left_shows_it_where_left_is_moved(cache: Ca
 
 def test_a_teacher_that_darkens_shows_it_under_inversion_only(cache: Cache) -> None:
     """T(x) = 0.9·x: 1 − 0.9·(1 − x) − 0.9·x = 0.1."""
-    for gaps in equivariance.measure(cache, Enlarger(factor=0.9), 4).values():
+    for gaps in equivariance.measure_gaps(cache, Enlarger(factor=0.9), 4).values():
         for name, gap in gaps.items():
             assert gap.levels == pytest.approx(25.5 if "invert" in name else 0, abs=1e-3)
 
@@ -206,12 +208,12 @@ def test_answers_that_are_not_finite_are_named_not_measured(cache: Cache, teache
     asked = equivariance.load_teacher(teacher_file, cache, "cpu")
     broken = replace(asked, network=asked.network.with_module(Endless()))
     with pytest.raises(AnswerError, match=r": record \d+ of base: tiny_x2\.safetensors: EDSR answers"):
-        equivariance.measure(cache, broken, 4)
+        equivariance.measure_gaps(cache, broken, 4)
 
 
 def test_a_real_network_is_asked_as_the_cache_asked_it(cache: Cache, teacher_file: Path) -> None:
     """Against the network itself, one element done by hand with NumPy."""
-    found = equivariance.measure(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), ALL)
+    found = equivariance.measure_gaps(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), ALL)
     network = networks.load(teacher_file)
     x = np.stack([record.input for record in everything(cache, "zoom_in")]).transpose(0, 3, 1, 2) / np.float32(255)
     turned = network(torch.from_numpy(np.ascontiguousarray(x[..., ::-1].transpose(0, 1, 3, 2)))).numpy()
@@ -233,9 +235,9 @@ def test_another_teacher_is_refused_with_both_named(cache: Cache, teacher_file: 
 
 def test_a_cache_of_pairs_takes_any_teacher_of_its_scale(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     for scale in (2, 3):
-        job.run(*build_job(photos, tmp_path / f"{scale}", None, scale=scale))
+        job.build_cache(*build_job(photos, tmp_path / f"{scale}", None, scale=scale))
     pairs = Cache(tmp_path / "2")
-    assert set(equivariance.measure(pairs, equivariance.load_teacher(teacher_file, pairs, "cpu"), 1)) == {"base"}
+    assert set(equivariance.measure_gaps(pairs, equivariance.load_teacher(teacher_file, pairs, "cpu"), 1)) == {"base"}
     with pytest.raises(SettingError, match=r"tiny_x2\.safetensors`: scale 2, but .* is of 3"):
         equivariance.load_teacher(teacher_file, Cache(tmp_path / "3"), "cpu")
 
@@ -292,11 +294,11 @@ def test_the_command(
 def test_more_records_than_a_batch(tmp_path: Path, teacher_file: Path) -> None:
     """The mean over records does not depend on how they are batched."""
     hr = save_photos(tmp_path / "hr", [(60, 60)])
-    job.run(*build_job(hr, tmp_path / "cache", teacher_file, base=21, zoom_in=0, zoom_out=0))
+    job.build_cache(*build_job(hr, tmp_path / "cache", teacher_file, base=21, zoom_in=0, zoom_out=0))
     many = Cache(tmp_path / "cache")
     asked = equivariance.load_teacher(teacher_file, many, "cpu")
     told: list[int] = []
-    whole = equivariance.measure(many, asked, ALL, told.append)["base"]["hflip"]
+    whole = equivariance.measure_gaps(many, asked, ALL, told.append)["base"]["hflip"]
     assert sum(told) == 21 * (1 + len(equivariance.ELEMENTS))
     x_NCpp = torch.from_numpy(np.stack([record.input for record in everything(many, "base")]))
     x_NCpp = x_NCpp.permute(0, 3, 1, 2).float() / 255

@@ -96,14 +96,14 @@ def test_every_of_200_damages_is_noticed(many_shards: dict[Store, Path], tmp_pat
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_a_sound_cache_holds(photos: Path, teacher_file: Path, tmp_path: Path, store: Store, dtype: str) -> None:
-    job.run(*build_job(photos, tmp_path / "c", teacher_file, store=store, codec=None, dtype=dtype, base=2))
+    job.build_cache(*build_job(photos, tmp_path / "c", teacher_file, store=store, codec=None, dtype=dtype, base=2))
     counted: list[int] = []
     assert verify(tmp_path / "c", on_records=counted.append) == []
     assert sum(counted) == sum(map(Cache(tmp_path / "c").count, VIEWS))
 
 
 def test_a_cache_of_pairs_holds(photos: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "c", None))
+    job.build_cache(*build_job(photos, tmp_path / "c", None))
     assert verify(tmp_path / "c") == []
 
 
@@ -112,7 +112,7 @@ def built(request: pytest.FixtureRequest, photos: Path, teacher_file: Path, tmp_
     """Builds a cache in `tmp_path`, with the same command each time."""
 
     def run() -> Path:
-        job.run(*build_job(photos, tmp_path / "c", teacher_file, store=request.param, codec=None))
+        job.build_cache(*build_job(photos, tmp_path / "c", teacher_file, store=request.param, codec=None))
         return tmp_path / "c"
 
     return run
@@ -250,7 +250,7 @@ class TestTeacher:
         self, photos: Path, teacher_file: Path, tmp_path: Path, asked: teacher.Teacher, off: int, found: bool
     ) -> None:
         """A cache whose every hash holds, with one pixel changed before it was written."""
-        job.run(*build_job(photos, tmp_path / "c", teacher_file, base=1, zoom_in=0, zoom_out=0, codec="raw"))
+        job.build_cache(*build_job(photos, tmp_path / "c", teacher_file, base=1, zoom_in=0, zoom_out=0, codec="raw"))
         whole = Cache(tmp_path / "c")
         answer = everything(whole, "base")[1]["teacher"]
         changed = answer.astype(int)
@@ -282,7 +282,7 @@ class TestTeacher:
         networks.save(networks.build("EDSR", 2, {"channels": 8, "blocks": 1}), tmp_path / "other.safetensors", {})
         ended = dukd_cache("verify", many_shards["zarr"], "--teacher", tmp_path / "other.safetensors")
         refused(ended, str(many_shards["zarr"]), "its teacher has fingerprint", "other.safetensors has")
-        job.run(*build_job(photos, tmp_path / "pairs", None))
+        job.build_cache(*build_job(photos, tmp_path / "pairs", None))
         ended = dukd_cache("verify", tmp_path / "pairs", "--teacher", tmp_path / "other.safetensors")
         refused(ended, "a cache of pairs")
 
@@ -323,7 +323,7 @@ class TestCommand:
 
 def test_many_broken_records_are_counted_not_listed(tmp_path: Path) -> None:
     hr = save_photos(tmp_path / "hr", [(40, 40)])
-    job.run(*build_job(hr, tmp_path / "c", None, base=40))
+    job.build_cache(*build_job(hr, tmp_path / "c", None, base=40))
     path = tmp_path / "c/base-000000.tar"
     content = bytearray(path.read_bytes())
     for offset in index_of(path.parent, path.name)["input.offset"].tolist():

@@ -19,7 +19,7 @@ from dukd_cache.system.errors import ImageError, SettingError, WeightsError
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path: Path, dtype: str) -> None:
-    job.run(*build_job(photos, tmp_path / "cache", teacher_file, dtype=dtype))
+    job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, dtype=dtype))
     cache, network = Cache(tmp_path / "cache"), networks.load(teacher_file)
     for view in VIEWS:
         records = everything(cache, view)
@@ -37,7 +37,7 @@ def test_answers_are_the_networks_own(photos: Path, teacher_file: Path, tmp_path
 def test_lower_precision_is_stored_and_close(
     photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path
 ) -> None:
-    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
+    found = job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, precision="bf16"))
     assert found.answers["teacher"].precision == "bf16"
     exact, close = Cache(small_cache).read("base", 0), Cache(tmp_path / "cache").read("base", 0)
     difference = np.abs(exact["teacher"].astype(int) - close["teacher"])
@@ -47,7 +47,7 @@ def test_lower_precision_is_stored_and_close(
 
 @pytest.mark.slow
 def test_a_compiled_teacher_answers_alike(photos: Path, teacher_file: Path, small_cache: Path, tmp_path: Path) -> None:
-    job.run(*build_job(photos, tmp_path / "cache", teacher_file, compile=True))
+    job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, compile=True))
     plain, compiled = Cache(small_cache), Cache(tmp_path / "cache")
     for view in VIEWS:
         for one, other in zip(everything(plain, view), everything(compiled, view), strict=True):
@@ -60,7 +60,7 @@ def test_lr_images_of_the_users_own_are_the_inputs(photos: Path, teacher_file: P
     lr.mkdir()
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr // 2).save(lr / f"{path.stem}x2.png")
-    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, lr=lr))
+    found = job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, lr=lr))
     assert found.degradation.template == "{stem}x{scale}"
     cache = Cache(tmp_path / "cache")
     for record in everything(cache, "base"):
@@ -75,11 +75,11 @@ def test_a_changed_lr_image_makes_another_cache(photos: Path, tmp_path: Path) ->
     for path in find_images(photos):
         Image.fromarray(read_scene(path, None, 2).lr).save(lr / f"{path.stem}x2.png")
     pairs = build_job(photos, out, None, lr=lr)
-    job.run(*pairs)
+    job.build_cache(*pairs)
     before = Cache(out)
     inputs = [record.input for record in everything(before, "base")]
     Image.fromarray(read_rgb(lr / "photo_2x2.png") // 2).save(lr / "photo_2x2.png")
-    after = job.run(*pairs)
+    after = job.build_cache(*pairs)
     assert after.images.sha256 != before.manifest.images.sha256
     for index, record in enumerate(everything(Cache(out), "base")):
         assert np.array_equal(record.input, inputs[index] // 2 if index >= 12 else inputs[index])
@@ -93,14 +93,14 @@ def test_lr_images_of_another_scale_are_refused(photos: Path, tmp_path: Path, wr
         name = f"{path.stem}x2.png"
         Image.fromarray(read_scene(path, None, 3 if name == wrong else 2).lr).save(lr / name)
     with pytest.raises(ImageError, match=rf"{wrong}: expected .* found .* is the scale right"):
-        job.run(*build_job(photos, tmp_path / "cache", None, lr=lr))
+        job.build_cache(*build_job(photos, tmp_path / "cache", None, lr=lr))
     assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
     if wrong == "photo_0x2.png":
         assert not (tmp_path / "cache").exists(), "the first pair is looked at before anything is begun"
 
 
 def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
-    found = job.run(*build_job(photos, tmp_path / "cache", None, scale=3))
+    found = job.build_cache(*build_job(photos, tmp_path / "cache", None, scale=3))
     assert not found.answers
     assert found.scale == 3
     cache = Cache(tmp_path / "cache")
@@ -129,29 +129,29 @@ def test_pairs_without_a_teacher(photos: Path, tmp_path: Path) -> None:
 )
 def test_impossible_settings_are_named(photos: Path, tmp_path: Path, changes: dict[str, int | None], says: str) -> None:
     with pytest.raises(SettingError, match=says):
-        job.run(*build_job(photos, tmp_path / "cache", None, **changes))
+        job.build_cache(*build_job(photos, tmp_path / "cache", None, **changes))
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_scale_that_is_not_the_teachers_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"`scale=4`: .*tiny_x2\.safetensors is a teacher of scale 2"):
-        job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=4))
-    job.run(*build_job(photos, tmp_path / "cache", teacher_file, scale=2))
+        job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, scale=4))
+    job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, scale=2))
 
 
 def test_half_precision_on_a_cpu_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="`precision=fp16`: a CPU computes in fp32 or bf16"):
-        job.run(*build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
+        job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, precision="fp16"))
 
 
 def test_a_folder_is_no_weights_file(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a folder"):
-        job.run(*build_job(photos, tmp_path / "cache", photos))
+        job.build_cache(*build_job(photos, tmp_path / "cache", photos))
 
 
 def test_shards_hold_about_as_many_megabytes_as_asked(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     """Decoded: 12×12 input, 24×24 answer, 24×24 truth where there is one."""
-    found = job.run(*build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
+    found = job.build_cache(*build_job(photos, tmp_path / "cache", teacher_file, shard_size=1))
     assert found.view("base").shard_records == 1_000_000 // (3 * (144 + 576 + 576))
     assert found.view("zoom_in").shard_records == 1_000_000 // (3 * (144 + 576))
     assert found.view("zoom_out").shard_records == 1_000_000 // (3 * (36 + 144 + 144))
@@ -159,7 +159,7 @@ def test_shards_hold_about_as_many_megabytes_as_asked(photos: Path, teacher_file
 
 def test_each_view_can_have_inputs_of_its_own_side(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "c", teacher_file, base_patch=10, zoom_in_patch=14, zoom_out_patch=8)
-    job.run(*asked)
+    job.build_cache(*asked)
     cache = Cache(tmp_path / "c")
     assert {view: len(cache.read(view, 0).input) for view in cache.views} == {"base": 10, "zoom_in": 14, "zoom_out": 8}
     assert cache.manifest.patch == 12

@@ -48,13 +48,13 @@ def test_counts_are_those_of_the_build_that_follows(teacher_file: Path, tmp_path
         changed = asked.but(**change)
         tally = Tally()
         assert predicted(changed) == expected, change
-        job.run(*changed, tally)
+        job.build_cache(*changed, tally)
         assert tally == expected, change
     (tmp_path / "new.png").rename(hr / "photo_00.png")
     (hr / "photo_2.png").unlink()
     tally = Tally()
     assert predicted(changed) == Tally(reused=16, asked=8)
-    job.run(*changed, tally)
+    job.build_cache(*changed, tally)
     assert tally == Tally(reused=16, asked=8)
     elsewhere = changed.but(out=tmp_path / "other", reuse=(asked.out,), base=6)
     assert predicted(elsewhere) == Tally(reused=24, asked=3)
@@ -62,14 +62,14 @@ def test_counts_are_those_of_the_build_that_follows(teacher_file: Path, tmp_path
 
 def test_records_of_other_lr_images_are_not_counted(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=2, zoom_in=1, zoom_out=1)
-    job.run(*asked)
+    job.build_cache(*asked)
     degrade_folder(photos, tmp_path / "lr", 2)
     assert predicted(asked.but(lr=tmp_path / "lr")) == Tally(reused=3, asked=9)
 
 
 def test_whole_shards_of_an_unfinished_cache_are_kept(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=2, zoom_in=1, zoom_out=1)
-    job.run(*asked)
+    job.build_cache(*asked)
     (asked.out / "zoom_in-000000.npy").unlink()
     assert predicted(asked) == Tally(kept=9, asked=3)
 
@@ -79,7 +79,7 @@ def test_sizes_are_near_those_of_the_build(teacher_file: Path, tmp_path: Path) -
     asked = build_job(hr, tmp_path / "cache", teacher_file, base=30, zoom_in=20, zoom_out=20, patch=24, batch_size=12)
     forecast = job.forecast(*asked)
     assert not asked.out.exists()
-    found = job.run(*asked)
+    found = job.build_cache(*asked)
     for view in found.view_names:
         shards = [asked.out / shard.name for shard in found.shards if shard.view == view]
         real = sum(path.stat().st_size + path.with_suffix(".npy").stat().st_size for path in shards)
@@ -95,7 +95,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = build_job(photos, tmp_path / "cache", teacher_file, base=4, zoom_in=4, zoom_out=4)
-    job.run(*asked)
+    job.build_cache(*asked)
     before, header = files_of(tmp_path), header_of(Folder(asked.out))
     words = ["--hr", photos, "--teacher", teacher_file, "--out", asked.out, "--patch", 12, "--base", 5]
     outputs: list[str] = []
@@ -133,7 +133,7 @@ def test_what_a_build_would_refuse_is_refused(photos: Path, teacher_file: Path, 
         job.forecast(*asked.but(out=photos))
     with pytest.raises(ImageError, match="`patch=25` or less"):
         job.forecast(*asked.but(patch=90))
-    job.run(*asked)
+    job.build_cache(*asked)
     with pytest.raises(CacheError, match=r"patch = 12, asked for 10"):
         job.forecast(*asked.but(patch=10))
 

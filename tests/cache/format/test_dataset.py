@@ -8,7 +8,7 @@ import torch
 from tests.cache.samples import build_job
 from torch.utils.data import DataLoader
 
-from dukd_cache.commands.build import run
+from dukd_cache.commands.build import build_cache
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 
@@ -27,7 +27,7 @@ def test_tensors_are_the_arrays_between_0_and_1(small_cache: Path) -> None:
 
 def test_answers_of_floating_point_keep_their_values(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     few = {"base": 1, "zoom_in": 0, "zoom_out": 0}
-    run(*build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", **few))
+    build_cache(*build_job(photos, tmp_path / "cache", teacher_file, dtype="float16", **few))
     cache = Cache(tmp_path / "cache")
     expected = cache["base"][0]["teacher"]
     assert expected.dtype == np.float16

@@ -26,7 +26,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of pairs in three shards: 2·90 records of 3·(40² + 80²) = 24 kB, a megabyte a shard."""
     folder = tmp_path_factory.mktemp("sharded")
     hr = save_photos(folder / "hr", [(90, 96), (100, 84)])
-    job.run(*build_job(hr, folder / "cache", None, patch=40, base=45))
+    job.build_cache(*build_job(hr, folder / "cache", None, patch=40, base=45))
     return folder / "cache"
 
 

@@ -84,7 +84,7 @@ def test_the_shard_is_described_truly(tmp_path: Path) -> None:
 def test_the_zarr_package_opens_a_cache_and_reads_the_same(
     photos: Path, teacher_file: Path, tmp_path: Path, codec: str, dtype: Dtype
 ) -> None:
-    job.run(*build_job(photos, tmp_path / "c", teacher_file, store="zarr", codec=codec, dtype=dtype, base=2))
+    job.build_cache(*build_job(photos, tmp_path / "c", teacher_file, store="zarr", codec=codec, dtype=dtype, base=2))
     cache = Cache(tmp_path / "c")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

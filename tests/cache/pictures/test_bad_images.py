@@ -17,7 +17,7 @@ from tests.cache.samples import U8, build_job, files_of, photo
 
 from dukd_cache import cli
 from dukd_cache.commands import build as job
-from dukd_cache.commands.inspection import facts, summary, table
+from dukd_cache.commands.inspect import facts, summary, table
 from dukd_cache.format.manifest import Manifest, to_json
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
@@ -478,7 +478,7 @@ class TestBuild:
 
     def test_skipped_images_are_named_with_the_reason(self, tmp_path: Path) -> None:
         hr, out = self.hr(tmp_path), tmp_path / "cache"
-        found = job.run(*build_job(hr, out, None, on_bad_image="skip"))
+        found = job.build_cache(*build_job(hr, out, None, on_bad_image="skip"))
         assert found.images.count == 3
         reasons = {each.name: each.reason for each in found.images.skipped}
         assert tuple(reasons) == self.BAD
@@ -502,10 +502,10 @@ class TestBuild:
 
     def test_what_is_left_is_as_if_the_others_had_never_been(self, tmp_path: Path) -> None:
         hr = self.hr(tmp_path)
-        job.run(*build_job(hr, tmp_path / "skip", None, on_bad_image="skip"))
+        job.build_cache(*build_job(hr, tmp_path / "skip", None, on_bad_image="skip"))
         for name in self.BAD:
             (hr / name).unlink()
-        clean = job.run(*build_job(hr, tmp_path / "clean", None))
+        clean = job.build_cache(*build_job(hr, tmp_path / "clean", None))
         skip, fail = files_of(tmp_path / "skip"), files_of(tmp_path / "clean")
         assert skip.pop("manifest.json") != fail.pop("manifest.json")
         assert skip == fail
@@ -515,7 +515,7 @@ class TestBuild:
     def test_a_stopped_build_goes_on_to_the_same_bytes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         hr = self.hr(tmp_path)
         asked = build_job(hr, tmp_path / "whole", None, on_bad_image="skip", base=200)
-        job.run(*asked)
+        job.build_cache(*asked)
         with monkeypatch.context() as patch:
             write = ShardWriter.write
 
@@ -526,9 +526,9 @@ class TestBuild:
 
             patch.setattr(ShardWriter, "write", stop)
             with pytest.raises(KeyboardInterrupt):
-                job.run(*asked.but(out=tmp_path / "stopped"))
+                job.build_cache(*asked.but(out=tmp_path / "stopped"))
         assert not (tmp_path / "stopped/manifest.json").exists()
-        job.run(*asked.but(out=tmp_path / "stopped"))
+        job.build_cache(*asked.but(out=tmp_path / "stopped"))
         assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
 
     def test_fail_names_the_first_and_the_way_out(self, tmp_path: Path) -> None:
@@ -536,10 +536,10 @@ class TestBuild:
         (hr / "cut.jpg").unlink()
         for name, says in (("empty.png", "empty"), ("gone.png", "a link"), ("sub/float.tif", "floating")):
             with pytest.raises(ImageError, match=rf"{name}: .*{says}.*`on_bad_image=skip`"):
-                job.run(*build_job(hr, tmp_path / "cache", None))
+                job.build_cache(*build_job(hr, tmp_path / "cache", None))
             (hr / name).unlink()
         with pytest.raises(ImageError, match=r"small\.png: 20×50 .*`patch=10` or less.*`on_bad_image=skip`"):
-            job.run(*build_job(hr, tmp_path / "cache", None))
+            job.build_cache(*build_job(hr, tmp_path / "cache", None))
         assert not (tmp_path / "cache").exists(), "headers are read before anything is written"
 
     def test_nothing_left_is_an_error(self, tmp_path: Path) -> None:
@@ -547,7 +547,7 @@ class TestBuild:
         for path in (hr / "a.png", hr / "m.png", hr / "sub/z.png"):
             path.unlink()
         with pytest.raises(ImageError, match=r"hr: none of 5 images can be used; cut\.jpg: .*truncated"):
-            job.run(*build_job(hr, tmp_path / "cache", None, on_bad_image="skip"))
+            job.build_cache(*build_job(hr, tmp_path / "cache", None, on_bad_image="skip"))
 
     def test_lr_files_are_judged_with_their_images(self, tmp_path: Path) -> None:
         hr, lr = tmp_path / "hr", tmp_path / "lr"
@@ -563,7 +563,7 @@ class TestBuild:
         (lr / "missingx2.png").unlink()
         (lr / "cutx2.png").write_bytes((lr / "cutx2.png").read_bytes()[:500])
         asked = build_job(hr, tmp_path / "cache", None, lr=lr)
-        found = job.run(*asked.but(on_bad_image="skip"))
+        found = job.build_cache(*asked.but(on_bad_image="skip"))
         reasons = {each.name: each.reason for each in found.images.skipped}
         assert list(reasons) == ["cut.png", "missing.png", "one.bmp", "one.png", "small.png", "turned.png"]
         assert reasons["cut.png"].startswith("cutx2.png: unreadable or truncated image")
@@ -574,14 +574,14 @@ class TestBuild:
         for name in ("cut", "missing", "small", "turned"):
             (hr / f"{name}.png").unlink()
         with pytest.raises(ImageError, match=r"onex2\.png: would be the LR image of both one\.bmp and one\.png"):
-            job.run(*asked.but(out=tmp_path / "other"))
+            job.build_cache(*asked.but(out=tmp_path / "other"))
 
     def test_names_that_are_not_utf_8_can_be_skipped(self, tmp_path: Path) -> None:
         hr = tmp_path / "hr"
         hr.mkdir()
         saved(hr / "good.png", Image.fromarray(photo(60, 48)))
         (hr / "b\udce9.png").write_bytes((hr / "good.png").read_bytes())
-        found = job.run(*build_job(hr, tmp_path / "cache", None, on_bad_image="skip"))
+        found = job.build_cache(*build_job(hr, tmp_path / "cache", None, on_bad_image="skip"))
         assert [(each.name, each.reason) for each in found.images.skipped] == [
             (r"b\udce9.png", "its name is not UTF-8: rename it")
         ]

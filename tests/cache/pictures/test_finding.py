@@ -92,9 +92,9 @@ def test_outputs_and_lr_images_below_hr_are_no_hr_images(tmp_path: Path) -> None
     degrade_folder(hr, hr / "lr", 2)
     assert degrade_folder(hr, hr / "lr", 2) == 2
     asked = build_job(hr, hr / "lr" / "cache", None, lr=hr / "lr")
-    assert job.run(*asked).images.count == 2
+    assert job.build_cache(*asked).images.count == 2
     save_photos(hr / "lr" / "cache", [(61, 50)])
-    assert job.run(*asked).images.count == 2
+    assert job.build_cache(*asked).images.count == 2
 
 
 def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_bytes("\ufeff# mine\r\nhr/photo_2.png\r\n\r\nhr/photo_0.png\r\n".encode() + bytes(hr / "photo_1.png"))
     assert find(listed) == find(hr)
-    manifests = [job.run(*build_job(images, tmp_path / f"of {images.stem}", None)) for images in (hr, listed)]
+    manifests = [job.build_cache(*build_job(images, tmp_path / f"of {images.stem}", None)) for images in (hr, listed)]
     assert to_json(manifests[0]) == to_json(manifests[1])
 
 
@@ -141,19 +141,19 @@ def test_several_folders_are_one_data_set(tmp_path: Path) -> None:
     lr = [tmp_path / "lr" / name for name in ("one", "other")]
     for hr, folder in zip((one, other), lr, strict=True):
         degrade_folder(hr, folder, 2)
-    made = job.run(*several(tmp_path / "made", one, other))
+    made = job.build_cache(*several(tmp_path / "made", one, other))
     assert made.images.count == 4
     images = dict.fromkeys(record.info.image for record in everything(Cache(tmp_path / "made"), "base"))
     assert [*images] == [f"{name}/HR/photo_{number}.png" for name in ("DIV2K", "Flickr2K") for number in (0, 1)]
     read = several(tmp_path / "read", one, other, lr=lr)
-    assert job.run(*read).images.count == 4
+    assert job.build_cache(*read).images.count == 4
     for hr, folders, says in (
         ((one, one), (), "is in two of the folders"),
         ((one, one.parent), (), "is in two of the folders"),
         ((one, other, one), lr, "`lr`: 2 folders for 3 of `hr`; expected one, or one for each"),
     ):
         with pytest.raises(SettingError, match=says):
-            job.run(*several(tmp_path / "x", *hr, lr=folders))
+            job.build_cache(*several(tmp_path / "x", *hr, lr=folders))
 
 
 def test_prefixes_tell_folders_apart() -> None:

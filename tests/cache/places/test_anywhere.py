@@ -56,11 +56,11 @@ def asked(photos: Path, teacher_file: Path, bucket: Bucket, store: Store) -> Ask
 
 
 def test_a_build_puts_the_bytes_that_it_writes_into_a_folder(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(*asked.but(out=tmp_path / "local"))
-    job.run(*asked)
+    job.build_cache(*asked.but(out=tmp_path / "local"))
+    job.build_cache(*asked)
     assert bucket.files("cache") == files_of(tmp_path / "local")
     tally = Tally()
-    job.run(*asked, tally)
+    job.build_cache(*asked, tally)
     assert (tally.asked, tally.reused, tally.kept) == (0, 0, 3 * 7)
     assert verify(asked.out) == []
 
@@ -91,25 +91,25 @@ def test_other_readers_find_them_there(local: Path, remote: str, store: Store) -
 
 
 def test_a_changed_build_asks_for_what_is_new_only(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(*asked)
+    job.build_cache(*asked)
     changed, tally = asked.but(base=5, zoom_in=1, shard_size=2), Tally()
-    job.run(*changed, tally)
+    job.build_cache(*changed, tally)
     assert (tally.asked, tally.reused) == (3 * 2, 3 * 6)
-    job.run(*changed.but(out=tmp_path / "fresh"))
+    job.build_cache(*changed.but(out=tmp_path / "fresh"))
     assert bucket.files("cache") == files_of(tmp_path / "fresh")
 
 
 def test_answers_are_reused_from_there_and_from_here(asked: Asked, bucket: Bucket, tmp_path: Path) -> None:
-    job.run(*asked)
+    job.build_cache(*asked)
     for out, other in ((tmp_path / "here", asked.out), (bucket.address("there"), tmp_path / "here")):
         tally = Tally()
-        job.run(*asked.but(out=out, reuse=(other,), base=2), tally)
+        job.build_cache(*asked.but(out=out, reuse=(other,), base=2), tally)
         assert (tally.asked, tally.reused) == (0, 3 * 6)
     assert bucket.files("there") == files_of(tmp_path / "here")
 
 
 def test_damage_is_found_and_mended(asked: Asked, bucket: Bucket) -> None:
-    job.run(*asked)
+    job.build_cache(*asked)
     before = bucket.files("cache")
     victim = next(name for name in before if name.endswith((".tar", "input/c/0/0/0/0")))
     content = bytearray(before[victim])
@@ -122,7 +122,7 @@ def test_damage_is_found_and_mended(asked: Asked, bucket: Bucket) -> None:
     assert "give the build's command again" in repair(asked.out, problems)
     with pytest.raises(CacheError, match="no finished cache here"):
         Cache(asked.out)
-    job.run(*asked)
+    job.build_cache(*asked)
     assert bucket.files("cache") == before | {"mine.txt": b"mine"}
 
 

@@ -44,7 +44,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
 def test_a_build_outlasts_faults(whole: Whole, bucket: Bucket) -> None:
     faults, address = Faults(0.1, 0), bucket.address("cache")
     with unreliable(bucket, faults) as shaky, found_at(shaky.endpoint):
-        job.run(*whole.new.but(out=address))
+        job.build_cache(*whole.new.but(out=address))
         assert verify(address) == []
     assert len(set(faults.met)) == 3, "every kind"
     assert bucket.files("cache") == whole.new_files
@@ -107,7 +107,7 @@ def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds:
         left = bucket.files("cache")
         names = [name for name in left if INDEX.fullmatch(name)]
         assert all(left[name] == whole.new_files[name] for name in names), "what is named is whole"
-    job.run(*asked)
+    job.build_cache(*asked)
     assert bucket.files("cache") == whole.new_files
 
 

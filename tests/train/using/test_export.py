@@ -119,7 +119,7 @@ def test_more_architectures(command: Export, tmp_path: Path, architecture: str, 
 def test_onnx_names_its_axes(tmp_path: Path) -> None:
     import onnx
 
-    path = export.run(ExportJob(saved(tmp_path, scale=3), "onnx", None, overwrite=False)).path
+    path = export.export_network(ExportJob(saved(tmp_path, scale=3), "onnx", None, overwrite=False)).path
     assert path == tmp_path / "edsr.onnx"
     graph = onnx.load(path).graph
     sides = [side.dim_param or side.dim_value for side in graph.input[0].type.tensor_type.shape.dim]
@@ -207,13 +207,13 @@ def test_places_that_are_refused(tmp_path: Path, format: FormatName, out: str | 
 def test_a_run_folder_stands_for_its_student(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     saved(tmp_path).rename(tmp_path / "run" / "student.safetensors")
-    written = export.run(ExportJob(tmp_path / "run", "torchscript", None, overwrite=False)).path
+    written = export.export_network(ExportJob(tmp_path / "run", "torchscript", None, overwrite=False)).path
     assert written == tmp_path / "run" / "student.torchscript.pt"
 
 
 def test_a_pth_is_what_plain_spandrel_and_basicsr_read(tmp_path: Path) -> None:
     weights = saved(tmp_path, "SPAN", scale=4)
-    path = export.run(ExportJob(weights, "pth", None, overwrite=False)).path
+    path = export.export_network(ExportJob(weights, "pth", None, overwrite=False)).path
     content = torch.load(path, weights_only=True)
     assert content["params"].keys() == networks.load(weights).module.state_dict().keys()
     image_NCHW = torch.rand(1, 3, 20, 24)

@@ -255,8 +255,7 @@ def _targets(terms: Mapping[str, Term]) -> dict[str, list[str]]:
 
 def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
     order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size)
-    for view in _targets(terms):
-        order.side(view)  # refuses a patch that leaves nothing, before all is loaded
+    order.check_patch(_targets(terms))
     return order
 
 

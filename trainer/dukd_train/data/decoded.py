@@ -10,7 +10,7 @@ import torch
 
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.terminal import progress, say, speaks
-from dukd_cache.system.threads import spread
+from dukd_cache.system.threads import in_threads
 from dukd_train.data.rows import ResidentRows
 from dukd_train.data.shared_memory import Block, SharedMemory
 
@@ -65,7 +65,9 @@ class Decoded:
         count = self.cache.count(self.view)
         with (
             progress(f"loading {self.view}", count, "records") as advance,
-            closing(spread(decode, range(count))) as decoded_so_far,  # bounded: a million futures would take a gigabyte
+            closing(
+                in_threads(decode, range(count))
+            ) as decoded_so_far,  # bounded: a million futures would take a gigabyte
         ):
             for _ in decoded_so_far:
                 advance(1)

@@ -6,6 +6,7 @@ is drawn for the batch of all of them, and each takes its share: the batch of a 
 Shapes: N records.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -74,6 +75,11 @@ class Order:
             least = -(-self.cache.patch // cached)
             raise SettingError(f"leaves nothing of the inputs of {view}, take at least {least}", f"patch {self.patch}")
         return side
+
+    def check_patch(self, views: Iterable[str]) -> None:
+        """Refuse a `patch` that leaves nothing of the inputs of one of `views`: a SettingError, see `side`."""
+        for view in views:
+            self.side(view)
 
     def draw(self, view: str, step: int, count: int) -> tuple[Picks, np.random.Generator]:
         """What this process reads of the `count` records of `view` in `step`; the generator of what else is drawn.

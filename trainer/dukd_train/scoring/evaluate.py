@@ -10,7 +10,7 @@ from dukd_cache.pictures.bicubic import crop_to_scale, upscale
 from dukd_cache.pictures.sources import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
 from dukd_cache.system.errors import ImageError, printable
 from dukd_cache.system.terminal import progress
-from dukd_cache.system.threads import spread
+from dukd_cache.system.threads import in_threads
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr
 from dukd_train.scoring.scores import ENDLESS, Score, Scorer, common_means, left_out, plain_score, usual_score
@@ -128,7 +128,7 @@ def check_pairs(pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None
     if not pairs:
         raise ImageError("no images to evaluate on")
     with progress("checking the images to score on", len(pairs), "images") as advance:
-        for pair, corner in zip(pairs, spread(_corner, pairs), strict=True):
+        for pair, corner in zip(pairs, in_threads(_corner, pairs), strict=True):
             with image_errors(pair.hr):
                 score(corner, corner, pair.scale)
             advance(1)

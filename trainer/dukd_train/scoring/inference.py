@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dukd_cache.networks import Network, finite, refuse_unless_finite
-from dukd_cache.networks.devices import autocast
+from dukd_cache.networks.devices import autocast, check_precision
 from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import ImageError, SettingError, unknown_name
 from dukd_cache.system.memory import obtainable_memory
@@ -94,7 +94,7 @@ def prepared(network: Network, how: Inference) -> SuperResolver:
     Raises:
         SettingError: a precision that the device or the network does not have, or tiles too small for their overlap.
     """
-    autocast(device_of(network), how.precision)
+    check_precision(device_of(network), how.precision)
     if how.precision == "fp16" and not network.descriptor.supports_half:
         raise SettingError(
             f"numbers in {network.architecture} may become too large", "precision fp16", cure="use bf16 or fp32"

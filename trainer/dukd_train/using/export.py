@@ -58,7 +58,7 @@ def format_name(text: str) -> FormatName:
     return known[text]
 
 
-def run(job: ExportJob) -> Exported:
+def export_network(job: ExportJob) -> Exported:
     """Export, check and write; the file is there in whole, or not at all.
 
     Raises:

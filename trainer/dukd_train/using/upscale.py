@@ -48,7 +48,7 @@ class Upscaled:
     """Left alone, as they existed."""
 
 
-def run(job: UpscaleJob) -> Upscaled:
+def upscale_files(job: UpscaleJob) -> Upscaled:
     """Enlarge all images of `job`. One that cannot be used is named on standard error, and the rest go on.
 
     What another process enlarges meanwhile into the same folder is left alone.
