@@ -87,7 +87,9 @@ def table(measured: dict[str, ViewQuality]) -> str:
     lines = [f"{'PSNR (RGB), dB':29}{heading}"]
     lines += [f"{view:9} {pair:19}{_row(d, 2)}" for view, found in measured.items() for pair, d in found.psnr.items()]
     lines += ["", f"{'bytes a record':29}{heading}"]
-    lines += [f"{view:9} {part:19}{_row(d, 0)}" for view, found in measured.items() for part, d in found.bytes.items()]
+    lines += [
+        f"{view:9} {array:19}{_row(d, 0)}" for view, found in measured.items() for array, d in found.bytes.items()
+    ]
     if equal := ", ".join(f"{found.equal} of {view}" for view, found in measured.items() if found.equal):
         lines += ["", f"PSNR without records that hold equal pictures, as flat crops do: {equal}"]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ class Recorder(Observer):
         self.curve: list[dict[str, float]] = []
 
     def logged(self, row: Row) -> None:
-        self.curve.append({str(part): loss for part, loss in row.parts.items()})
+        self.curve.append({str(part): loss for part, loss in row.terms.items()})
 
 
 def pictures(images_HWC: Sequence[np.ndarray]) -> Tensor:

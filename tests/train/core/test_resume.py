@@ -346,7 +346,7 @@ def test_losses_by_another_measure_have_no_share_in_a_mean(settings_of: Settings
     note.logged = rows.append  # type: ignore[method-assign]
     run(other, out, [note], allow_changes=True)
     assert [row.step for row in rows] == [9]
-    assert rows[0].total == 2 * rows[0].parts["rec"] < 0.1  # squares of small differences
+    assert rows[0].total == 2 * rows[0].terms["rec"] < 0.1  # squares of small differences
     lines = (out / "config.yaml").read_text().splitlines()
     assert lines[:2] == ["# until step 7: loss.rec.by = l1", "# until step 7: loss.rec.weight = 1.0"]
 

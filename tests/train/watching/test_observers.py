@@ -55,8 +55,8 @@ def test_the_story_of_a_run(settings_of: Settings, tmp_path: Path, hr_folder: Pa
     assert notes.of("scored")[0][1]["V"]["psnr_y"] != notes.of("scored")[1][1]["V"]["psnr_y"]
     first, second = notes.of("logged")
     assert (first.step, second.step) == (2, 3)
-    assert second.parts.keys() == {"rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"}
-    assert second.total == pytest.approx(sum(second.parts.values()))
+    assert second.terms.keys() == {"rec", "kd", "zoom_in", "zoom_out_rec", "zoom_out_kd"}
+    assert second.total == pytest.approx(sum(second.terms.values()))
     assert second.lr == pytest.approx(1e-3 * 0.25)  # cosine, two thirds of the way
     assert 0 < first.seconds < second.seconds
     assert first.images_per_second > 3 * 4 * 2 / first.seconds * 0.5  # batches of 4 of three views
@@ -78,7 +78,7 @@ def test_where_a_run_goes_on_it_is_told_again(
     assert [row.step for row in first.of("logged")] == [2, 4]
     assert [start.step for start in second.of("started")] == [4]
     assert [row.step for row in second.of("logged")] == [4, 6]
-    assert second.of("logged")[0].parts == first.of("logged")[1].parts
+    assert second.of("logged")[0].terms == first.of("logged")[1].terms
     assert second.of("stepped") == [5, 6]
 
 

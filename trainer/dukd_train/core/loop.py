@@ -136,7 +136,7 @@ def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
         step=done,
         lr=_rate(run.config, done - 1),
         total=total,
-        parts=means,
+        terms=means,
         images_per_second=images * speed.steps_per_second,
         waiting=speed.waiting,
         seconds=pace.seconds(),

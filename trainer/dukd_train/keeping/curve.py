@@ -98,7 +98,7 @@ class CurveFile(Observer):
     def logged(self, row: Row) -> None:
         """Add a row."""
         cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
-        append_row(self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.parts.items()})
+        append_row(self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.terms.items()})
 
 
 def columns_of(path: Path) -> tuple[str, ...]:

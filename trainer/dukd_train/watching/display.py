@@ -11,7 +11,7 @@ from dukd_train.watching.observers import Observer, Row, Start
 
 
 class Display(Observer):
-    """On standard error: steps, loss and its parts, speed, time left, share of time without data, scores."""
+    """On standard error: steps, loss and its terms, speed, time left, share of time without data, scores."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
@@ -67,9 +67,9 @@ class Display(Observer):
 
 
 def losses(row: Row) -> str:
-    """`loss 0.0712 (rec 0.0231, kd 0.0481)`; a part that is all of it is not repeated."""
-    parts = ", ".join(f"{part} {value:.4f}" for part, value in row.parts.items())
-    return f"loss {row.total:.4f}" + (f" ({parts})" if len(row.parts) > 1 else "")
+    """`loss 0.0712 (rec 0.0231, kd 0.0481)`; a term that is all of it is not repeated."""
+    terms = ", ".join(f"{term} {value:.4f}" for term, value in row.terms.items())
+    return f"loss {row.total:.4f}" + (f" ({terms})" if len(row.terms) > 1 else "")
 
 
 def speed(row: Row) -> str:

@@ -46,7 +46,7 @@ class Row:
     """Learning rate of the last of these steps."""
     total: float
     """Mean of the loss."""
-    parts: Mapping[str, float]
+    terms: Mapping[str, float]
     """Mean of each of its terms, without its weight."""
     images_per_second: float
     """Inputs of all views a second of wall time."""

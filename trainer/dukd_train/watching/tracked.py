@@ -9,9 +9,9 @@ from dukd_train.watching.observers import Row
 
 def row_values(row: Row) -> dict[str, float]:
     """`loss/total`, `loss/rec`, …, and the rate, speed and share of time without data."""
-    parts = {f"loss/{part}": value for part, value in row.parts.items()}
+    terms = {f"loss/{term}": value for term, value in row.terms.items()}
     rest = {"lr": row.lr, "images_per_second": row.images_per_second, "waiting": row.waiting}
-    return {"loss/total": row.total} | parts | rest
+    return {"loss/total": row.total} | terms | rest
 
 
 def score_values(scores: Mapping[str, Score]) -> dict[str, float]:
