@@ -304,7 +304,7 @@ def test_a_cosine_depends_on_its_length(settings_of: Settings, tmp_path: Path, a
     else:
         with pytest.raises(RunError) as caught:
             run(settings_of(steps=6), out)
-        message = f"{out}: holds a run with steps = 4, asked for 6; choose another `out`, or go on with --allow-changes"
+        message = f"{out}: holds a run with steps = 4, asked for 6; choose another `out`, or go on with `allow_changes`"
         assert str(caught.value) == message
         assert json.loads((out / "run.json").read_text())["steps"] == 4
 
@@ -338,7 +338,7 @@ def test_losses_by_another_measure_have_no_share_in_a_mean(settings_of: Settings
         in_step(9, interrupt, patch)
         with pytest.raises(KeyboardInterrupt):
             run(asked, out)
-    message = r"holds a run with loss.rec.by = l1, asked for mse; choose another `out`, or go on with --allow-changes"
+    message = r"holds a run with loss.rec.by = l1, asked for mse; choose another `out`, or go on with `allow_changes`"
     with pytest.raises(RunError, match=message):
         run(other, out)
     rows: list[Row] = []
@@ -401,7 +401,7 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     assert command(bad, out, "--allow-changes") == 2
     line = capfd.readouterr().err.splitlines()[-1]
     assert line.startswith(f"dukd-train: {out}: step 6: the loss is not finite (rec = ")
-    assert line.endswith("; try an optimizer.lr below 1e+38 or optimizer.clip=1, with `allow_changes` or another `out`")
+    assert line.endswith("; try an optimizer.lr below 1e+38 or optimizer.clip=1, with --allow-changes or another --out")
     found = checkpoint.newest(out)
     assert found is not None
     assert found.checkpoint.step == 4

@@ -171,13 +171,13 @@ def test_another_config_is_refused(
     run(settings_of(**CHEAP), out)
     before = content(out)
     message = refusal(settings_of(**(CHEAP | changes)), out, RunError)
-    assert message == f"{out}: holds a finished run with {difference}; choose another --out"
+    assert message == f"{out}: holds a finished run with {difference}; choose another `out`"
     assert content(out) == before
 
 
 def test_a_folder_of_something_else_is_refused(settings_of: Settings, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    message = f"{tmp_path}: holds something that is no run (notes.txt); choose another --out"
+    message = f"{tmp_path}: holds something that is no run (notes.txt); choose another `out`"
     assert refusal(settings_of(**CHEAP), tmp_path, RunError) == message
     assert content(tmp_path) == {"notes.txt": b"mine"}
     message = f"{tmp_path / 'notes.txt'}: expected a folder, found a file"
@@ -205,7 +205,7 @@ def test_a_cache_that_changed_is_refused(
             run(asked, tmp_path / "run")
     link.unlink()
     link.symlink_to(base_folder)
-    message = f"{tmp_path / 'run'}: trained on another cache than {link} holds now; choose another --out"
+    message = f"{tmp_path / 'run'}: trained on another cache than {link} holds now; choose another `out`"
     assert refusal(asked, tmp_path / "run", RunError) == message
     link.unlink()
     link.symlink_to(cache_folder)

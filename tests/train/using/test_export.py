@@ -192,7 +192,7 @@ def test_existing_files_are_replaced_on_request_only(command: Export, tmp_path: 
 @pytest.mark.parametrize(
     ("format", "out", "message"),
     [
-        ("safetensors", None, "is the weights file itself; choose another --out"),
+        ("safetensors", None, "is the weights file itself; choose another `out`"),
         ("pt2", "x.onnx", "expected a name that ends in .pt2, for pt2"),
         ("onnx", "folder.onnx", "expected a file, found a folder"),
     ],
