@@ -218,14 +218,9 @@ class Indices:
         self._blocks = lru_cache(maxsize=8 * _INDICES_KEPT)(self._read_block)
         self._reading: defaultdict[str, Lock] = defaultdict(Lock)
 
-    def row(self, place: Place, shard: ShardInfo, index: int) -> Any:
-        """The row of one record."""
-        with self._reading[shard.name]:  # threads that read in order all come to a new shard at the same time
-            return self._blocks(place, shard, index // _BLOCK)[index % _BLOCK]
-
     def entry(self, place: Place, shard: ShardInfo, index: int, position: int) -> Entry:
         """What it says of the record at `index` of the shard, `position` of the view."""
-        with self._reading[shard.name]:
+        with self._reading[shard.name]:  # threads that read in order all come to a new shard at the same time
             rows = self._blocks(place, shard, index // _BLOCK)
         try:
             return entry_of(self._header, self._header.view(shard.view), rows, index % _BLOCK, position)

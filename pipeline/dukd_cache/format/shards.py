@@ -75,7 +75,7 @@ class ShardWriter:
         name = shard_name(self.header.encoding.store, view, number)
         self.place.delete([index_name(name)])
         entries: list[Entry] = []
-        names = [*dict.fromkeys(self._container.files(info, number).values())]
+        names = _files(self.header, view, number)
         with ExitStack() as shard:
             paths = [shard.enter_context(self.place.new_file(file)) for file in names]
             chunks: list[list[tuple[int, int]]] = [[] for _ in names]
@@ -110,7 +110,7 @@ class ShardWriter:
             found = from_bytes(self.place.read(index_name(name)), row_type(self.header, info))
         except (OSError, ValueError):
             return None
-        sizes = [self.place.size(file) for file in dict.fromkeys(self._container.files(info, number).values())]
+        sizes = [self.place.size(file) for file in _files(self.header, view, number)]
         return found if None not in sizes and sum(filter(None, sizes)) == found.bytes else None
 
     @property
@@ -171,7 +171,7 @@ class ShardReader:
 
     def files(self, shard: ShardInfo) -> list[str]:
         """Files of `shard` below the root, without its index, in the order in which they are hashed."""
-        return [*dict.fromkeys(self._container.files(self._header.view(shard.view), number_of(shard.name)).values())]
+        return _files(self._header, shard.view, number_of(shard.name))
 
     def check_structure(self, shard: ShardInfo) -> None:
         """Compare what the shard's files say of their own parts with the index. They are there.
@@ -240,6 +240,12 @@ def hash_of_files(paths: Iterable[Path]) -> tuple[int, str]:
                 total.update(block)
                 length += len(block)
     return length, total.hexdigest()
+
+
+def _files(header: Header, view: str, number: int) -> list[str]:
+    """Files of a shard below the root, each once, in the order in which they are hashed."""
+    files = CONTAINERS[header.encoding.store].files(header.view(view), number)
+    return [*dict.fromkeys(files.values())]
 
 
 def _members(record: Packed, ends: list[int]) -> dict[str, Member]:
