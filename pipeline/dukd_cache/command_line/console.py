@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from dukd_cache.command_line.words import explain, in_options, named
 from dukd_cache.settings.addresses import local_path, parsed
+from dukd_cache.settings.part import Part, part_of
 from dukd_cache.system.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.system.terminal import say, speaks
 
@@ -64,6 +65,11 @@ def address(text: str) -> str:
     return str(_read(parsed, text))
 
 
+def part(text: str) -> Part:
+    """Reads which share of the work this machine does."""
+    return _read(part_of, text)
+
+
 def _read(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
@@ -75,6 +81,17 @@ CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
 Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
+]
+
+PartOption = Annotated[
+    Part | None,
+    typer.Option(
+        "--part",
+        parser=part,
+        metavar="I/N",
+        help="Do the I-th of N parts, where many machines run this command: 3/16. auto: as Slurm or torchrun say; "
+        "auto/16: as an indexed job of Kubernetes says.",
+    ),
 ]
 
 
