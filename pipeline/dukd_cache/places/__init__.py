@@ -67,6 +67,9 @@ class Place(Protocol):
             PlaceError: it is a link to nothing.
         """
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of all files whose names begin with `prefix`, listed at once. Raises what `names` does."""
+
     def write(self, name: str, content: bytes) -> None:
         """Put `content` there as the whole of the file, in the place of one that was there."""
 

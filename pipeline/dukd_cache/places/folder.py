@@ -67,16 +67,24 @@ class Folder:
 
     def names(self, prefix: str = "") -> list[str]:
         """All files whose names begin with `prefix`, sorted."""
+        return sorted(name for name, _ in self._listed(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of all files whose names begin with `prefix`."""
+        found: dict[str, int] = {}
+        for name, entry in self._listed(prefix):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                if entry.is_file():
+                    found[name] = entry.stat().st_size
+        return found
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         if self.path.exists() and not self.path.is_dir():
             raise CacheError("expected a folder, found a file", self)
         refuse_no_folder(self.path)
-        folder, _, start = prefix.rpartition("/")
-        found: list[str] = []
-        for top in (self.path / folder).glob("*"):
-            if top.name.startswith(start):
-                inside = [Path(place, name) for place, _, names in os.walk(top) for name in names]
-                found += [path.relative_to(self.path).as_posix() for path in (inside if top.is_dir() else [top])]
-        return sorted(found)
+        folder, slash, start = prefix.rpartition("/")
+        for name, entry in _entries(str(self.path / folder), start, through_links=True):
+            yield f"{folder}{slash}{name}", entry
 
     def write(self, name: str, content: bytes) -> None:
         """Put `content` there as the whole of the file."""
@@ -148,3 +156,16 @@ class Folder:
 
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.at(name))
+
+
+def _entries(folder: str, start: str = "", through_links: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All files in a folder whose names begin with `start`, and below it. What cannot be listed is passed over."""
+    with suppress(OSError), os.scandir(folder) as listed:
+        for entry in listed:
+            if not entry.name.startswith(start):
+                continue
+            if not entry.is_dir():
+                yield entry.name, entry
+            elif through_links or not entry.is_symlink():
+                for name, inside in _entries(entry.path):
+                    yield f"{entry.name}/{name}", inside

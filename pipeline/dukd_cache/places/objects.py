@@ -108,14 +108,21 @@ class Objects:
 
     def names(self, prefix: str = "") -> list[str]:
         """All objects whose names begin with `prefix`, sorted."""
+        return sorted(self._listed(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of all objects whose names begin with `prefix`."""
+        return {name: int(found["size"] or 0) for name, found in self._listed(prefix).items()}
+
+    def _listed(self, prefix: str) -> dict[str, Any]:
         folder = prefix.rpartition("/")[0]
         try:
-            found = self._asked(folder, lambda store: store.find(self._path(folder)))
+            found = self._asked(folder, lambda store: store.find(self._path(folder), detail=True))
         except FileNotFoundError as error:  # of a folder without objects, stores say that it is empty
             raise PlaceError(_reason(error), self) from error
         start = f"{self._root.rstrip('/')}/"
-        names = (str(path).removeprefix(start) for path in found)
-        return sorted(name for name in names if name.startswith(prefix) and name and not name.endswith("/"))
+        names = {str(path).removeprefix(start): facts for path, facts in found.items()}
+        return {name: facts for name, facts in names.items() if name.startswith(prefix) and name and name[-1] != "/"}
 
     def write(self, name: str, content: bytes) -> None:
         """Put `content` there as the whole of the object."""

@@ -47,6 +47,8 @@ def test_what_a_place_does(place: Place, tmp_path: Path) -> None:
     assert place.names() == ["a/b", "a/d/e.tar", "c"]
     assert place.names("a/d") == place.names("a/d/") == ["a/d/e.tar"]
     assert place.names("a/b") == ["a/b"]
+    assert place.sizes() == {"a/b": 7, "a/d/e.tar": 1000, "c": 0}
+    assert (place.sizes("a/d"), place.sizes("a/d/"), place.sizes("z")) == ({"a/d/e.tar": 1000}, {"a/d/e.tar": 1000}, {})
     assert (place.size("a/b"), place.size("c"), place.size("a"), place.size("a/d/e.tar")) == (7, 0, None, 1000)
     assert (place.read("a/b"), place.read("c")) == (b"0123456", b"")
     ranges = [(0, 3), (5, 9), (7, 1), (100, 1), (2, 0)]
