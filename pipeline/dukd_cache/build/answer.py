@@ -15,9 +15,9 @@ from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.manifest import Header, ViewInfo
 from dukd_cache.format.record import ColumnType, Pixels, Record, RecordInfo, fingerprint, key_of
-from dukd_cache.pictures.sources import Scene, read_scene
+from dukd_cache.pictures.sources import scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
-from dukd_cache.system.errors import AnswerError, ImageError
+from dukd_cache.system.errors import AnswerError
 from dukd_cache.system.threads import on_one_core, prefetch
 
 _BATCHES_AHEAD = 2
@@ -183,20 +183,8 @@ def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
     name, scene = None, None
     for crop in crops:
         if scene is None or crop.image.name != name:
-            name, scene = crop.image.name, _scene(crop, plan)
+            name, scene = crop.image.name, scene_of(crop.image, plan.spec.scale)
         yield cut(crop, plan.spec.scale, scene)
-
-
-def _scene(crop: Crop, plan: Plan) -> Scene:
-    image, scale = crop.image, plan.spec.scale
-    scene = read_scene(image.path, image.lr, scale)
-    if scene.lr.shape[:2] != (image.height // scale, image.width // scale):
-        raise ImageError(
-            f"changed since its header was read: expected {image.width}×{image.height} pixels, "
-            f"found about {scene.hr.shape[1]}×{scene.hr.shape[0]}",
-            image.path,
-        )
-    return scene
 
 
 def _record(info: RecordInfo, arrays: dict[str, Pixels], columns: Mapping[str, ColumnType]) -> Record:

@@ -20,7 +20,7 @@ from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import levels, psnr
-from dukd_cache.pictures.sources import Scene, read_scene
+from dukd_cache.pictures.sources import Scene, scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError
 
@@ -52,7 +52,7 @@ def scenes_of(plan: Plan) -> dict[int, Scene]:
     """
     count = len(plan.images)
     chosen = sorted({number * count // IMAGES for number in range(IMAGES)})
-    return {number: read_scene(plan.images[number].path, plan.images[number].lr, plan.spec.scale) for number in chosen}
+    return {number: scene_of(plan.images[number], plan.spec.scale) for number in chosen}
 
 
 def cuts_of(plan: Plan, view: ViewInfo, scenes: dict[int, Scene], most: int) -> list[Cut]:

@@ -4,16 +4,19 @@ Only PNG, JPEG, WebP, TIFF, BMP, AVIF and JPEG XL are tried, whatever a file's n
 decoders, but some of them run other programs.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from dukd_cache.pictures.jpeg_xl import is_jpeg_xl, open_jpeg_xl
@@ -86,16 +89,19 @@ def read_size(path: Path) -> tuple[int, int]:
         return _upright_size(image)
 
 
-def read_rgb(path: Path) -> U8:
+def read_rgb(path: Path, sha256: str = "") -> U8:
     """The pixels of an image file, u8 [H,W,3]: upright, grey repeated to RGB, alpha dropped, 16 bits rounded to 8.
 
+    Args:
+        sha256: of the file when it was identified; empty: whatever it holds will do.
+
     Raises:
-        ImageError: as `read_size`, or the file is truncated or damaged.
+        ImageError: as `read_size`, or the file is truncated, damaged, or another than was identified.
     """
-    with opened(path) as image:
+    with opened(path, sha256) as image:
         width, height = _upright_size(image)
         orientation = orientation_of(image)
-        if (channels := deep_channels(path, image)) is not None:
+        if (channels := deep_channels(image)) is not None:
             pixels = rgb_of_channels(channels, image.mode == "CMYK")
         else:
             image.load()  # before its pixels are looked at: Pillow turns a TIFF, and its size, while it loads
@@ -108,13 +114,16 @@ def read_rgb(path: Path) -> U8:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The image with its header read; whatever goes wrong in the block becomes an `ImageError`."""
+def opened(path: Path, sha256: str = "") -> Iterator[Image.Image]:
+    """The image with its header read; whatever goes wrong in the block becomes an `ImageError`.
+
+    With a hash, the very bytes that are decoded are those that were hashed.
+    """
     try:
         if not path.is_file():
             raise ImageError(_no_file(path), path)
         # From a stream: given a name, Pillow maps files into memory, and maps sideways TIFF wrongly.
-        with path.open("rb") as stream, _open(stream) as image:
+        with _unchanged(path, sha256) if sha256 else path.open("rb") as stream, _open(stream) as image:
             if reason := _refusal(image):
                 raise ImageError(reason, path)
             yield image
@@ -130,6 +139,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if isinstance(error, OSError) and error.errno:
             raise ImageError(f"cannot be read ({error.strerror})", path) from error
         raise ImageError(f"unreadable or truncated image ({_one_line(error)})", path) from error
+
+
+def _unchanged(path: Path, sha256: str) -> IO[bytes]:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ImageError("changed since it was identified", path, "run the same command again")
+    return BytesIO(content)
 
 
 def _open(stream: IO[bytes]) -> Image.Image:
@@ -169,15 +185,19 @@ def _refusal_of_tiff(image: Image.Image) -> str | None:
     return None
 
 
-def deep_channels(path: Path, image: Image.Image) -> U16 | None:
+def deep_channels(image: Image.Image) -> U16 | None:
     """All channels u16 [H,W,C] of a file of 16 bits, lying as Pillow gives pixels, 0 black; None for other files.
 
-    `image` is the same file, opened and not loaded.
+    `image` is opened and not loaded; of a file of 16 bits it cannot be loaded any more.
     """
     tiff = image.format == "TIFF"
-    if not (16 in _tags(image, _BITS) if tiff else image.format == "PNG" and ";16" in raw_mode_of(image)):
+    stream = image.fp if isinstance(image, ImageFile) else None
+    if stream is None or not (
+        16 in _tags(image, _BITS) if tiff else image.format == "PNG" and ";16" in raw_mode_of(image)
+    ):
         return None
-    channels = channels_of(path, tiff, planes=_tag(image, _PLANES) == _SEPARATE)
+    stream.seek(0)
+    channels = channels_of(stream.read(), tiff, planes=_tag(image, _PLANES) == _SEPARATE)
     if tiff and _tag(image, _PHOTOMETRIC) == _WHITE_IS_0:
         channels = 65535 - channels
     return upright(channels, _tag(image, _ORIENTATION) or 1)

@@ -42,7 +42,7 @@ def read_extras(path: Path) -> Extras:
     with opened(path) as image:
         orientation = orientation_of(image)  # before Pillow turns a TIFF, while it loads it
         raw_mode = raw_mode_of(image)
-        alpha = _alpha(path, image, raw_mode)
+        alpha = _alpha(image, raw_mode)
         grey = image.mode in _GREY or raw_mode.startswith("LA")
         profile = image.info.get("icc_profile")
     fits = isinstance(profile, bytes) and profile[_PROFILE_SPACE] == (b"GRAY" if grey else b"RGB ")
@@ -53,10 +53,10 @@ def read_extras(path: Path) -> Extras:
     )
 
 
-def _alpha(path: Path, image: Image.Image, raw_mode: str) -> U8 | None:
+def _alpha(image: Image.Image, raw_mode: str) -> U8 | None:
     """As it is stored, 16 bits rounded to 8. A colour that is transparent is compared in all its bits."""
     key = image.info.get("transparency")
-    if (channels := deep_channels(path, image)) is not None:
+    if (channels := deep_channels(image)) is not None:
         return to_8_bits(channels[..., -1]) if image.mode == "RGBA" or key is not None else None
     image.load()
     if raw_mode in _GREY_STEPS and isinstance(key, int):

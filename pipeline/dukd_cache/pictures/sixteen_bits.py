@@ -1,7 +1,6 @@
 """Pixels of 16 bits a channel, rounded to 8. Of several such channels Pillow keeps only the high bytes."""
 
 import struct
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ _PHOTOMETRIC, _SHORT, _RGB, _INKS = 262, 3, 2, 5
 """A tag of TIFF 6.0, its type and two of its values."""
 
 
-def channels_of(path: Path, tiff: bool, planes: bool) -> U16:
-    """All channels u16 [H,W,C] of a PNG or TIFF of 16 bits, as they lie in the file.
+def channels_of(content: bytes, tiff: bool, planes: bool) -> U16:
+    """All channels u16 [H,W,C] of the content of a PNG or TIFF of 16 bits, as they lie there.
 
     Of a PNG a transparent colour makes one of alpha. `planes`: a TIFF holds one channel after another.
 
@@ -24,7 +23,6 @@ def channels_of(path: Path, tiff: bool, planes: bool) -> U16:
     """
     import imagecodecs  # takes a while, and few have such files
 
-    content = path.read_bytes()
     if tiff:
         # The decoder makes RGB of 8 bits of inks, and no such of 16: it is told that they are red, green and blue.
         entry = ("<" if content[:1] == b"I" else ">") + ("HHQH" if 43 in content[2:4] else "HHLH")

@@ -28,6 +28,7 @@ __all__ = [
     "read_scene",
     "read_size",
     "refuse_shared_lr",
+    "scene_of",
 ]
 
 U8 = npt.NDArray[np.uint8]
@@ -127,21 +128,33 @@ def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:
             raise ImageError(f"would be the LR image of both {both}: rename one, or use subfolders", lr)
 
 
-def read_scene(hr: Path, lr: Path | None, scale: int) -> Scene:
-    """`hr` cropped so that its sides divide by `scale`, with its LR image: read from `lr`, or made.
+def scene_of(image: SourceImage, scale: int) -> Scene:
+    """The scene that was identified, as `read_scene` reads it.
 
     Raises:
-        ImageError: a file cannot be decoded, HR is smaller than the scale, or the LR image is not HR ÷ scale or shows
-            something else (see `pairs.mismatch`).
+        ImageError: as there, or a file holds other bytes than it did then.
     """
-    pixels = read_rgb(hr)
+    return read_scene(image.path, image.lr, scale, image.sha256, image.lr_sha256)
+
+
+def read_scene(hr: Path, lr: Path | None, scale: int, sha256: str = "", lr_sha256: str = "") -> Scene:
+    """`hr` cropped so that its sides divide by `scale`, with its LR image: read from `lr`, or made.
+
+    Args:
+        sha256: of the HR file, where it is known; empty: whatever it holds will do. `lr_sha256` likewise.
+
+    Raises:
+        ImageError: a file cannot be decoded or is another, HR is smaller than the scale, or the LR image is not
+            HR ÷ scale or shows something else (see `pairs.mismatch`).
+    """
+    pixels = read_rgb(hr, sha256)
     try:
         hr_pixels = crop_to_scale(pixels, scale)
     except ImageError as error:
         raise error.about(hr) from None
     if lr is None:
         return Scene(hr_pixels, downscale(hr_pixels, scale))
-    lr_pixels = read_rgb(lr)
+    lr_pixels = read_rgb(lr, lr_sha256)
     _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
     if reason := mismatch(lr_pixels, hr_pixels):
         other = _neighbour_that_fits(lr, lr_pixels.shape, hr_pixels)

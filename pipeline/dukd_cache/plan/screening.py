@@ -23,8 +23,8 @@ from dukd_cache.pictures.sources import (
     SourceImage,
     identify,
     read_facts,
-    read_scene,
     refuse_shared_lr,
+    scene_of,
 )
 from dukd_cache.plan.crops import CropSpec, shortfall, too_small_for
 from dukd_cache.system.errors import ImageError, printable
@@ -139,9 +139,9 @@ def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[Source
             if view := too_small_for(image.width, image.height, spec):
                 raise ImageError(shortfall(image.width, image.height, spec.scale, view))
             if image.lr:
-                read_scene(image.path, image.lr, spec.scale)
+                scene_of(image, spec.scale)
             else:
-                read_rgb(image.path)
+                read_rgb(image.path, image.sha256)
         except ImageError as error:
             return candidate.skipped(error)
         return image

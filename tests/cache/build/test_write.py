@@ -30,7 +30,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.pictures.bicubic import downscale
-from dukd_cache.pictures.sources import find_images, identify, read_scene
+from dukd_cache.pictures.sources import LrFolder, find_images, identify, read_scene
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
 from dukd_cache.plan.views import VIEWS
@@ -373,6 +373,36 @@ def test_an_image_that_turns_out_bad_leaves_no_manifest(asked: Teacher, tmp_path
     assert not list(out.glob(f"*{PARTIAL}"))
     path.write_bytes(content)
     assert built(plan, asked, out) == expected
+
+
+@pytest.mark.parametrize("of", ["hr", "lr"])
+def test_an_image_that_changed_since_it_was_identified_is_refused(asked: Teacher, tmp_path: Path, of: str) -> None:
+    """One pixel, in a file of the same length: what is cut is what the plan has hashed."""
+    save_photos(tmp_path / "hr", [(60, 60), (64, 70)])
+    (tmp_path / "lr").mkdir()
+    for number, path in enumerate(find_images(tmp_path / "hr")):
+        pixels = read_scene(path, None, 2)
+        Image.fromarray(pixels.hr).save(path, compress_level=0)
+        Image.fromarray(pixels.lr).save(tmp_path / f"lr/photo_{number}x2.png", compress_level=0)
+    lr = LrFolder(tmp_path / "lr")
+    found = [identify(tmp_path / "hr", path, 2, lr) for path in find_images(tmp_path / "hr")]
+    plan = Plan(tuple(found), crop_spec(2, 10, 5, base=5, zoom_in=0, zoom_out=0))
+    expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
+    stopped(plan, asked, out, 1)
+    shard = out / "base-000000.tar"
+    kept = shard.stat().st_mtime_ns
+    path = tmp_path / of / ("photo_1.png" if of == "hr" else "photo_1x2.png")
+    content, other = path.read_bytes(), np.array(Image.open(path))
+    other[3, 4] ^= 1
+    Image.fromarray(other).save(path, compress_level=0)
+    assert path.stat().st_size == len(content)
+    with pytest.raises(ImageError) as refused:
+        built(plan, asked, out)
+    assert str(refused.value) == f"{path}: changed since it was identified; run the same command again"
+    assert not (out / manifest.MANIFEST).exists()
+    path.write_bytes(content)
+    assert built(plan, asked, out) == expected
+    assert shard.stat().st_mtime_ns == kept, "whole shards stay"
 
 
 def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Popen[str], Asked]:
