@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from dukd_cache.build.forecast import Forecast
     from dukd_cache.check.verify import Problem
     from dukd_cache.commands.config import CacheConfig
-    from dukd_cache.format.codecs import Store
     from dukd_cache.format.reader import Cache, Reading
     from dukd_cache.format.record import Record
     from dukd_cache.pictures import symmetries
-    from dukd_cache.settings.choices import Device
+    from dukd_cache.settings.choices import Device, Store
 else:
     __getattr__ = loaded_later(
         __name__,

@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dukd_cache.command_line.console import address, path, run_app
-from dukd_cache.command_line.options import with_settings
-from dukd_cache.commands.config import MAX_SHARD_MB, CacheConfig, CodecName
-from dukd_cache.format.codecs import Store
-from dukd_cache.settings.choices import Device
+from dukd_cache.command_line.later import takes_settings
+from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Store
+
+if TYPE_CHECKING:
+    from dukd_cache.commands.config import CacheConfig
 
 app = typer.Typer(
     help="Run a super-resolution teacher once over your images and keep its answers in shards.",
@@ -31,8 +32,6 @@ _CALLED_HERE = {
 }
 """What commands may be called by those who know other programs."""
 
-_HELP = {name: field.description for name, field in CacheConfig.model_fields.items()}
-
 HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a list of their paths.")]
 OutFolder = Annotated[Path, typer.Option("--out", parser=path, help="Folder to write to.")]
 OutAddress = Annotated[
@@ -41,11 +40,21 @@ OutAddress = Annotated[
 CacheAddress = Annotated[
     str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
 ]
+DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
 
 
-@app.command(epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
-@with_settings(CacheConfig)
-def build(config: CacheConfig, out: OutAddress) -> None:
+def _settings() -> "type[CacheConfig]":
+    from dukd_cache.commands.config import CacheConfig
+
+    return CacheConfig
+
+
+@takes_settings(
+    app,
+    _settings,
+    epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
+)
+def build(config: "CacheConfig", out: OutAddress) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
     A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
@@ -61,10 +70,13 @@ def build(config: CacheConfig, out: OutAddress) -> None:
     print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
 
 
-@app.command(epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`")
-@with_settings(CacheConfig)
+@takes_settings(
+    app,
+    _settings,
+    epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
+)
 def plan(
-    config: CacheConfig,
+    config: "CacheConfig",
     out: OutAddress,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table: seconds and bytes.")] = False,
 ) -> None:
@@ -126,7 +138,7 @@ def verify(
         typer.Option(parser=path, help="Ask these weights again about some records and compare the answers."),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
-    device: Annotated[Device, typer.Option(help=_HELP["device"])] = "auto",
+    device: DeviceOption = "auto",
     repair: Annotated[
         bool, typer.Option("--repair", help="Drop what is broken; the build's command then writes it anew.")
     ] = False,
@@ -158,8 +170,13 @@ def convert(
         str, typer.Argument(metavar="SRC", parser=address, help="Folder or address of a finished cache.")
     ],
     out: Annotated[str, typer.Argument(metavar="DST", parser=address, help="Folder or address to write to.")],
-    store: Annotated[Store, typer.Option(help=_HELP["store"])],
-    codec: Annotated[CodecName | None, typer.Option(help=_HELP["codec"])] = None,
+    store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
+        ),
+    ] = None,
     shard_size: Annotated[
         int | None,
         typer.Option(min=1, max=MAX_SHARD_MB, help="MB of pixels a shard, before compression. Default: as in SRC."),
@@ -200,7 +217,7 @@ def schema(
     """
     from dukd_cache.settings.reference import text_of
 
-    print(text_of(CacheConfig, markdown))
+    print(text_of(_settings(), markdown))
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from tests.cache.samples import build_job, save_photos, with_shards
 from dukd_cache import networks
 from dukd_cache.build.convert import convert, converted_header
 from dukd_cache.commands.build import build_cache
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
+from dukd_cache.settings.choices import Store
 
 STORES: tuple[Store, ...] = tuple(CODECS)
 

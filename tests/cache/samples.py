@@ -15,13 +15,13 @@ from PIL import Image
 from dukd_cache.build.reuse import Tally
 from dukd_cache.commands.build import build_cache
 from dukd_cache.commands.config import CacheConfig
-from dukd_cache.format.codecs import Store
 from dukd_cache.format.index import Rows, index_name
 from dukd_cache.format.manifest import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
 from dukd_cache.plan.crops import CropSpec
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.settings.model import validated
 
 U8 = npt.NDArray[np.uint8]

@@ -445,6 +445,18 @@ def test_help_shows_every_command_and_an_example(dukd_cache: Command) -> None:
         assert "Example" in dukd_cache(command, "--help").output
 
 
+def test_the_help_of_all_commands_loads_no_settings() -> None:
+    code = (
+        "import sys; sys.argv = ['dukd-cache', '--help']\n"
+        "from dukd_cache.cli import main\n"
+        "try: main()\n"
+        "finally: print('heavy:', sorted({'pydantic', 'yaml', 'numpy', 'torch'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
 def test_real_processes(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     """One that works, one that does not, one that is asked for help."""
     out = tmp_path / "cache"

@@ -14,10 +14,10 @@ from tests.refusals import TOO_LARGE, no_file_larger_than, without_locks, withou
 
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
-from dukd_cache.format.codecs import Store
 from dukd_cache.format.local_copies import ShardCache
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.sources import read_facts
+from dukd_cache.settings.choices import Store
 from dukd_cache.system import terminal
 from dukd_cache.system.errors import CacheError, ImageError, PlaceError
 from dukd_cache.system.files import finished_file, write_atomically

@@ -6,7 +6,7 @@ from contextlib import closing
 import PIL
 
 from dukd_cache.format import manifest
-from dukd_cache.format.codecs import Store, choose_codec
+from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import claim, finish, header_of
 from dukd_cache.format.manifest import Encoding, Header, Manifest, shard_ranges
@@ -14,6 +14,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import LIBRARIES, ShardWriter, software, write_shared_files
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.threads import in_threads, told
 

@@ -95,7 +95,7 @@ PartOption = Annotated[
 ]
 
 
-class _EachOnce(TyperCommand):
+class EachOnce(TyperCommand):
     """A command that refuses an option of one value that is given again: parsers keep the last, in silence."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -112,7 +112,8 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     `called_here` says what a command of another name is called here.
     """
     for command in app.registered_commands:
-        command.cls = _EachOnce
+        if command.cls is TyperCommand:
+            command.cls = EachOnce
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8 go out as they came in
     before = [(number, signal.signal(number, _stop)) for number in _handled()]

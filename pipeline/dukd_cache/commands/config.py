@@ -9,20 +9,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from dukd_cache.build.columns import COLUMNS
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Count, Dtype, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.choices import Device, Precision
+from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, Store
 from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
 from dukd_cache.settings.roles import Marked
 
 ColumnName = Annotated[str, one_of(COLUMNS)]
 ViewName = Annotated[str, one_of(VIEWS)]
 CodecName = Annotated[str, one_of(dict.fromkeys(name for codecs in CODECS.values() for name in codecs))]
-
-MAX_SHARD_MB = 100_000
-"""More is meant in other units."""
 
 
 def _as_list(given: object) -> object:

@@ -1,10 +1,10 @@
 """What a user asks of `dukd-cache convert`."""
 
 from dukd_cache.build.convert import convert, converted_header
-from dukd_cache.format.codecs import Store
 from dukd_cache.format.manifest import Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.places import Address
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.terminal import progress
 
 

@@ -4,15 +4,13 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dukd_cache.format.record import Array, Dtype, Pixels
 from dukd_cache.system.errors import SettingError, unknown_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-Store = Literal["webdataset", "zarr"]
 
 
 @dataclass(frozen=True)

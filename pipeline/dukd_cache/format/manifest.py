@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
-from dukd_cache.settings.choices import Precision
+from dukd_cache.settings.choices import Precision, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 FORMAT_VERSION: Literal[2] = 2

@@ -1,4 +1,4 @@
-"""Words that several settings and options can be. Loads nothing: the words of a command are made of these."""
+"""Words and bounds of several settings and options. Loads nothing: the words of a command are made of these."""
 
 from typing import Literal
 
@@ -6,3 +6,7 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where a network runs. auto: the GPU where there is one."""
 Precision = Literal["fp32", "bf16", "fp16"]
 """What it computes in."""
+Store = Literal["webdataset", "zarr"]
+"""How a cache lies in its folder."""
+MAX_SHARD_MB = 100_000
+"""More is meant in other units."""

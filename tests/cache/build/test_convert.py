@@ -13,9 +13,10 @@ from tests.left_overs import left_over
 from dukd_cache.build.convert import convert, converted_header
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import ShardCorrupt
 
 COMBINATIONS = [(store, codec) for store, codecs in CODECS.items() for codec in codecs]

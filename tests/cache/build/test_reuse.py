@@ -22,7 +22,7 @@ from dukd_cache.build.reuse import Tally, served
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import build
 from dukd_cache.commands import build as job
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.lifecycle import PREVIOUS, header_of
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Dtype
@@ -31,6 +31,7 @@ from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError
 
 BATCH = 3

@@ -20,13 +20,14 @@ from dukd_cache.check.verify import repair, verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands import verify as verification
 from dukd_cache.format import manifest
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.index import from_bytes, row_type, to_bytes
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardReader
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, DukdError
 
 STORES: tuple[Store, ...] = tuple(CODECS)

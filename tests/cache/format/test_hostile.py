@@ -23,11 +23,12 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
 from dukd_cache.check.verify import verify
 from dukd_cache.format import manifest
-from dukd_cache.format.codecs import CODECS, Store, decode
+from dukd_cache.format.codecs import CODECS, decode
 from dukd_cache.format.index import Rows, from_bytes, row_type, to_bytes
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Array
 from dukd_cache.places.folder import Folder
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, DukdError
 
 STORES: tuple[Store, ...] = tuple(CODECS)

@@ -9,12 +9,13 @@ import fsspec
 import pytest
 from tests.cache.samples import everything, files_of, same
 
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.local_copies import LIMIT, room_of, shard_cache
 from dukd_cache.format.reader import Cache, Reading
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.objects import Objects
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, SettingError, ShardCorrupt
 
 ADDRESS = "memory://shards/cache"

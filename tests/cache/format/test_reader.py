@@ -14,10 +14,10 @@ from tests.cache.samples import build_job, everything, files_of, same, save_phot
 
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
-from dukd_cache.format.codecs import Store
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, NoSuchView, ShardCorrupt
 
 

@@ -19,7 +19,7 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from dukd_cache.check import verify
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
-from dukd_cache.format.codecs import CODECS, Store, decode
+from dukd_cache.format.codecs import CODECS, decode
 from dukd_cache.format.container import Packed
 from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.reader import Cache
@@ -27,6 +27,7 @@ from dukd_cache.format.record import DTYPES, Array, Dtype
 from dukd_cache.format.shards import ShardReader, ShardWriter, whole_shards
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 

@@ -20,9 +20,10 @@ from webdataset.gopen import gopen_schemes
 from dukd_cache.build.reuse import Tally
 from dukd_cache.check.verify import repair, verify
 from dukd_cache.commands import build as job
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 STORES: tuple[Store, ...] = tuple(CODECS)

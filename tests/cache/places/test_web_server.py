@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from tests.cache.samples import everything, same
 
-from dukd_cache.format.codecs import CODECS, Store
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
 from dukd_cache.places import objects
 from dukd_cache.places.choice import place_at
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system import terminal
 from dukd_cache.system.errors import PlaceError
 

@@ -1,0 +1,42 @@
+"""Commands that take settings: their options are made when they are asked for, as a model of settings loads slowly."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import typer
+
+from dukd_cache.command_line.console import EachOnce
+
+
+def takes_settings(
+    app: typer.Typer, model: Callable[[], type[Any]], epilog: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command of `app` as `with_settings` makes one, of the model that `model` loads."""
+
+    def register(command: Callable[..., None]) -> Callable[..., None]:
+        class Later(EachOnce):
+            @cached_property
+            def whole(self) -> Any:
+                from dukd_cache.command_line.options import with_settings
+
+                alone = typer.Typer(add_completion=False)
+                alone.command(self.name)(with_settings(model())(command))
+                return typer.main.get_command(alone)
+
+            @property
+            def params(self) -> list[Any]:
+                found: list[Any] = self.whole.params
+                return found
+
+            @params.setter
+            def params(self, none: list[Any]) -> None:
+                """typer's, of a function that takes nothing."""
+
+            def invoke(self, ctx: Any) -> Any:
+                return self.whole.invoke(ctx)
+
+        app.command(command.__name__, cls=Later, help=command.__doc__, epilog=epilog)(lambda: None)
+        return command
+
+    return register
