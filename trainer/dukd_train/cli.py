@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, Section, path, run_app
+from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.terminal import speaks
 
@@ -251,6 +251,7 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
     ] = None,
+    part: PartOption = None,
     hr: ComparedImages = None,
     teacher: ComparedTeacher = None,
 ) -> None:
@@ -261,12 +262,13 @@ def sweep(
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.scoring.image_sets import named_sets
     from dukd_train.sweeps.grid import points
-    from dukd_train.sweeps.sweep import ReportWanted
+    from dukd_train.sweeps.sweep import WHOLE, ReportWanted
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
-    print(train_all(points(config, section, overrides or [], grid), out, jobs, wanted))
+    if table := train_all(points(config, section, overrides or [], grid), out, jobs, wanted, part or WHOLE):
+        print(table)
 
 
 def main() -> None:

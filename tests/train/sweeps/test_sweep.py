@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 from tests.conftest import PROJECT
 
+from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError
 from dukd_cache.system.lock import locked
 from dukd_train.core.run import run
@@ -123,6 +126,47 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
     assert not (folder / LOCK).exists()  # nobody trains there
     assert list(folder.glob("checkpoint-*.pt"))
     assert not (folder / "run.json").exists()
+
+
+def test_parts_make_what_one_machine_makes(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun may have started both: each run is on its own all the same
+    out, grid = tmp_path / "sweep", points(file, None, [], ["method=scratch,kd"])
+    assert sweep(grid, out, 1, DEFAULT, Part(1, 2)) == ""
+    told = capsys.readouterr().err.splitlines()
+    assert "sweep: part 1/2 of 2 runs, 1 at once, 1 threads each" in told
+    assert told[-1] == (
+        "sweep: no report yet: 1 of 2 runs are not finished elsewhere (method=kd); "
+        "the part that ends last makes it, or a sweep of all"
+    )
+    assert not (out / "method=kd").exists()
+    table = sweep(grid, out, 1, DEFAULT, Part(2, 2))
+    assert "| method=scratch " in table
+    assert "| method=kd " in table
+    assert (out / "report" / "report.html").is_file()
+    monkeypatch.delenv("WORLD_SIZE")
+    for point in grid:
+        run(point.config, tmp_path / point.name)
+        ours, theirs = (load_file(folder / point.name / "student.safetensors") for folder in (out, tmp_path))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    with locked(out, "report.lock", "report"):  # another part is at it
+        assert sweep(grid, out, 1, DEFAULT, Part(3, 3)) == ""
+    assert "another report writes here" in capsys.readouterr().err
+
+
+def test_a_part_leaves_folders_to_those_who_train_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_SECONDS_TO_END", 0.5)
+    out, grid = tmp_path / "sweep", points(file, None, [], ["seed=0,1,2,3"])
+    with locked(out / "seed=1", LOCK, "training"):
+        assert sweep(grid, out, 1, DEFAULT, Part(2, 4)) == ""
+    assert "4 of 4 runs are not finished elsewhere (seed=0, seed=1, seed=2, …)" in capsys.readouterr().err
+    assert not (out / "logs" / "seed=1.log").exists()
 
 
 def _rows(folder: Path) -> int:

@@ -115,12 +115,16 @@ class Job:
 
 
 def run_all(
-    jobs: Sequence[Job], slots: JobSlots, environment: dict[str, str], watch: Callable[[Sequence[Job]], None]
+    jobs: Sequence[Job],
+    slots: JobSlots,
+    environment: dict[str, str],
+    watch: Callable[[Sequence[Job]], None],
+    leave: bool = False,
 ) -> None:
     """Run what waits, `slots.jobs` at a time; `watch` is called several times a second.
 
     Those in whose folders others train come last. These are waited for as long as a training takes to end; then the
-    jobs are started all the same, and say what is in their way.
+    jobs are started all the same, and say what is in their way, or with `leave` are left to the others.
 
     Whatever ends this early (a signal, an error) ends the jobs first, cleanly: they go on another time.
     """
@@ -131,6 +135,8 @@ def run_all(
         while waiting or running:
             for slot in range(slots.jobs):
                 in_vain = not running and time.monotonic() - busy > _SECONDS_TO_END
+                if in_vain and leave:
+                    return
                 if slot not in running and (job := _next(waiting, in_vain)):
                     waiting.remove(job)
                     running[slot] = job

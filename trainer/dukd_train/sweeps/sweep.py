@@ -1,11 +1,13 @@
 """A grid of runs from one cache, several at once, and their report.
 
 A sweep's folder holds a run folder for each point of the grid, `settings/` and `logs/` with a file for each, and
-`report/`. Given again, finished runs are left alone and others go on.
+`report/`. Given again, finished runs are left alone and others go on. Several machines may each do a part of it; all
+that they know of one another lies in that folder.
 """
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.settings.model import dump
-from dukd_cache.system.errors import DukdError, SettingError, WeightsError
+from dukd_cache.settings.part import Part
+from dukd_cache.system.errors import CacheError, DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, try_folder, write_atomically
+from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
+from dukd_train.core.parallel import WORLD_SIZE
 from dukd_train.core.run import check
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder
-from dukd_train.report.compare import PAGE, check_out, compare
+from dukd_train.report.compare import PAGE, Compared, check_out, compare
 from dukd_train.scoring.evaluate import check_pairs, pair_images
 from dukd_train.sweeps.grid import Point
 from dukd_train.sweeps.job_slots import JobSlots, choose_slots
@@ -28,6 +33,13 @@ from dukd_train.sweeps.overview import Overview
 
 SETTINGS, LOGS, REPORT = "settings", "logs", "report"
 """Folders of a sweep beside those of its runs."""
+
+WHOLE = Part(1, 1)
+"""All points."""
+
+_REPORT_LOCK = "report.lock"
+_NAMED = 3
+_LAST = "the part that ends last makes it, or a sweep of all"
 
 
 @dataclass(frozen=True)
@@ -39,35 +51,44 @@ class ReportWanted:
     teacher: Path | None
 
 
-def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWanted) -> str:
-    """Train all points that are not trained yet, `jobs` at once; return the table of the report.
+def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWanted, part: Part = WHOLE) -> str:
+    """Train the points of `part` that are not trained yet, `jobs` at once; return the table of the report.
+
+    The report is made where all runs of the other parts are finished; elsewhere there is no table.
 
     Raises:
         DukdError: anything the user can mend, before the first run starts.
         RunError: runs failed; the others are finished and compared.
     """
-    sets = _check(points, out, wanted)
+    own = part.of(points)
+    sets = _check(points, own, out, wanted)
     for folder in (SETTINGS, LOGS):
         make_folder(out / folder)
     first = points[0].config
-    slots = choose_slots(jobs, len(points), choose_device(first.device), Cache(first.cache))
-    everyone = [_job(point, out, slots) for point in points]
-    say(f"sweep: {len(everyone)} runs, {slots.jobs} at once, {slots.threads} threads each")
+    slots = choose_slots(jobs, len(own), choose_device(first.device), Cache(first.cache))
+    mine = [_job(point, out, slots) for point in own]
+    of_all = f"part {part} of " if part != WHOLE else ""
+    say(f"sweep: {of_all}{len(points)} runs, {slots.jobs} at once, {slots.threads} threads each")
+    environment = {name: value for name, value in os.environ.items() if name != WORLD_SIZE}
     with Overview() as overview:
-        overview.show(everyone)
-        run_all(everyone, slots, dict(os.environ), overview.show)
-    return _conclude(everyone, out, wanted, sets)
+        overview.show(mine)
+        run_all(mine, slots, environment, overview.show, leave=part != WHOLE)
+    return _conclude(points, mine, out, wanted, sets)
 
 
-def _check(points: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
-    """Refuse at once what would fail hours later; return whether there are images to compare the students on."""
-    scales, known = set[int](), set[Hashable]()
+def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
+    """Refuse at once what would fail hours later; return whether there are images to compare the students on.
+
+    Only the folders of our `own` points are looked into: others may be about to be made.
+    """
+    known = set[Hashable]()
     try_folder(out)
-    for point in points:
+    for point in own:
         try:
-            scales.add(check(point.config, out / point.name, known))
+            check(point.config, out / point.name, known)
         except DukdError as error:
             raise SettingError(str(error), point.name) from error
+    scales = {Cache(cache).manifest.scale for cache in {point.config.cache for point in points}}
     if len(scales) > 1:
         raise SettingError(f"caches of scales {', '.join(map(str, sorted(scales)))} in one sweep", "`grid`")
     (scale,) = scales
@@ -85,32 +106,59 @@ def _job(point: Point, out: Path, slots: JobSlots) -> Job:
         config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
     path = out / SETTINGS / f"{point.name}.yaml"
     write_atomically(path, dump(config).encode())
-    facts = run_folder.finished(out / point.name, point.config)
-    scored = facts and not late_scores.missing(point.config, out / point.name, facts["steps"], facts["scale"])
     return Job(
         name=point.name,
         settings=path,
         folder=out / point.name,
         log=out / LOGS / f"{point.name}.log",
         steps=point.config.steps,
-        finished=bool(scored),
+        finished=_finished(point, out),
     )
 
 
-def _conclude(jobs: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) -> str:
+def _finished(point: Point, out: Path) -> bool:
+    """Whether its run is done and scored as its settings ask for."""
+    facts = run_folder.finished(out / point.name, point.config)
+    if facts is None:
+        return False
+    return not late_scores.missing(point.config, out / point.name, facts["steps"], facts["scale"])
+
+
+def _conclude(points: Sequence[Point], mine: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) -> str:
+    ended = {job.name: job.state for job in mine if job.state is not State.WAITING}
+    states = {point.name: ended.get(point.name) or _state_elsewhere(point, out) for point in points}
+    finished = [name for name, state in states.items() if state is State.FINISHED]
+    missing = [name for name, state in states.items() if state is State.WAITING]
+    failed = [job for job in mine if job.state is State.FAILED]
     table, compared = "", None
-    finished = [job.folder for job in jobs if job.state is State.FINISHED]
-    if not sets:
+    if missing:
+        named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        say(f"sweep: no report yet: {len(missing)} of {len(points)} runs are not finished elsewhere ({named}); {_LAST}")
+    elif not sets:
         say("sweep: no report: no validation set in the settings, no HR images given")
     elif finished:
-        compared = compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
-        table = f"{compared.table}\n{out / REPORT / PAGE}"
-    failed = [job for job in jobs if job.state is State.FAILED]
+        compared = _compare([out / name for name in finished], out, wanted)
+        table = f"{compared.table}\n{out / REPORT / PAGE}" if compared else ""
     if table and (failed or (compared and compared.skipped)):
         print(table)
     if failed:
         named = ", ".join(f"{job.name} ({job.log})" for job in failed)
-        raise RunError(f"{len(failed)} of {len(jobs)} runs failed: {named}")
+        raise RunError(f"{len(failed)} of {len(mine)} runs failed: {named}")
     if compared:
         compared.end()
     return table
+
+
+def _state_elsewhere(point: Point, out: Path) -> State:
+    return State.FINISHED if _finished(point, out) else State.WAITING
+
+
+def _compare(finished: Sequence[Path], out: Path, wanted: ReportWanted) -> Compared | None:
+    """None where another part is at it, which saw all finished at the same time."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(out, _REPORT_LOCK, "report"))
+        except CacheError as error:
+            say(f"sweep: {error}")
+            return None
+        return compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
