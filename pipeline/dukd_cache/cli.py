@@ -222,4 +222,4 @@ def schema(
 
 def main() -> None:
     """Entry point."""
-    run_app(app, "dukd-cache", _CALLED_HERE)
+    run_app(app, "dukd-cache", _CALLED_HERE, _settings)

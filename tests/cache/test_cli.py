@@ -336,6 +336,25 @@ class TestMistakes:
         refused(dukd_cache("build", "--bse", 3), "unknown option '--bse': did you mean '--base'? (valid: --base, ")
 
     @pytest.mark.parametrize(
+        ("word", "meant"),
+        [
+            ("--images", "'--hr'"),
+            ("--dataroot-gt", "'--hr'"),
+            ("--manual_seed", "'--seed'"),
+            ("--batch", "'--batch-size'"),
+            ("--views.zoom_out.patch", "'--zoom-out-patch'"),
+            ("--crops", "'--base' or '--zoom-in' or '--zoom-out'"),
+        ],
+    )
+    def test_options_by_names_of_settings_and_of_other_programs(
+        self, dukd_cache: Command, word: str, meant: str
+    ) -> None:
+        refused(dukd_cache("build", word, "x"), f"unknown option '{word}': did you mean {meant}? (valid: --base, ")
+
+    def test_names_of_other_programs_are_for_commands_that_take_settings(self, dukd_cache: Command) -> None:
+        refused(dukd_cache("degrade", "--images", "x"), "unknown option '--images': (valid: --help, --hr, ")
+
+    @pytest.mark.parametrize(
         ("words", "line"),
         [
             (("--base", -1), "--base: expected a whole number of at least 0, got -1"),

@@ -1,13 +1,16 @@
 """The command `dukd-train`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.terminal import speaks
+
+if TYPE_CHECKING:
+    from dukd_train.settings import TrainConfig
 
 app = typer.Typer(
     help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
@@ -49,6 +52,12 @@ DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
+def _settings() -> "type[TrainConfig]":
+    from dukd_train.settings import TrainConfig
+
+    return TrainConfig
+
+
 @app.command(epilog="Example: `dukd-train run --config configs/edsr_x4.yaml --set method=kd --out runs/kd`")
 def run(
     config: Annotated[Path, CONFIG],
@@ -65,10 +74,9 @@ def run(
     (multistep schedule), also one that is finished.
     """
     from dukd_train.core.stopping import end_with_parent
-    from dukd_train.settings import TrainConfig
 
     end_with_parent()
-    asked = TrainConfig.load(config, section, overrides or [])  # before torch is loaded: a mistake is told at once
+    asked = _settings().load(config, section, overrides or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.core.run import run as train
 
     facts = train(asked, out, allow_changes=allow_changes)
@@ -228,9 +236,8 @@ def schema(
     `# yaml-language-server: $schema=dukd.schema.json`.
     """
     from dukd_cache.settings.reference import text_of
-    from dukd_train.settings import TrainConfig
 
-    print(text_of(TrainConfig, markdown))
+    print(text_of(_settings(), markdown))
 
 
 @app.command(
@@ -273,4 +280,4 @@ def sweep(
 
 def main() -> None:
     """Entry point."""
-    run_app(app, "dukd-train", _CALLED_HERE)
+    run_app(app, "dukd-train", _CALLED_HERE, _settings)

@@ -106,10 +106,10 @@ class EachOnce(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoReturn:
+def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str], model: Callable[[], type[Any]]) -> NoReturn:
     """Run `app` on the command line's words and exit.
 
-    `called_here` says what a command of another name is called here.
+    `called_here` says what a command of another name is called here; `model` loads that of the commands with `--set`.
     """
     for command in app.registered_commands:
         if command.cls is TyperCommand:
@@ -126,7 +126,7 @@ def run_app(app: typer.Typer, name: str, called_here: Mapping[str, str]) -> NoRe
     except DukdError as error:
         _end(name, in_options(str(error), _options(app)), 2)
     except TyperException as error:
-        _end(name, explain(error, called_here), 2)
+        _end(name, explain(error, called_here, model), 2)
     except OSError as error:
         _end(name, _refusal(error if error.filename else _refused_output() or error), 2)
     except typer.Abort:

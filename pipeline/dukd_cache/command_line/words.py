@@ -4,23 +4,25 @@ typer says it in click's words and pydantic's; here it is said as all other mist
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from dukd_cache.system.errors import DukdError, unknown_name
 
 
-def explain(error: Any, called_here: Mapping[str, str]) -> str:
+def explain(error: Any, called_here: Mapping[str, str], model: Callable[[], type[Any]]) -> str:
     """The line for an error of typer's; typer's own where there is no better one.
 
-    `called_here` says what a command of another name is called here.
+    `called_here` says what a command of another name is called here; `model` loads that of the commands with `--set`.
     """
     command: Any = getattr(getattr(error, "ctx", None), "command", None)
     if hasattr(error, "option_name") and hasattr(error, "possibilities") and command is not None:
         options = [word for each in command.params for word in each.opts if word.startswith("--")]
-        return unknown_name("option", error.option_name, [*options, "--help"])
+        meant = _meant(error.option_name, options, model)
+        return unknown_name("option", error.option_name, [*options, "--help"], meant)
     if (missing := re.match(r"No such command '(.*?)'", error.message)) and hasattr(command, "commands"):
-        return _unknown_command(missing[1], command.commands, called_here)
+        meant = [called_here[missing[1]]] if missing[1] in called_here else []
+        return unknown_name("command", missing[1], command.commands, meant)
     if hasattr(error, "option_name"):
         takes_none = "does not take a value" in error.message
         return f"{error.option_name}: " + ("takes no value" if takes_none else "expected a value, got nothing")
@@ -67,7 +69,16 @@ def named(parameter: Any) -> str:
     return option if option.startswith("-") else parameter.metavar or option.upper()
 
 
-def _unknown_command(given: str, commands: Mapping[str, object], called_here: Mapping[str, str]) -> str:
-    if given in called_here:
-        return f"unknown command {given!r}: did you mean {called_here[given]!r}? (valid: {', '.join(sorted(commands))})"
-    return unknown_name("command", given, commands)
+def _meant(word: str, options: Collection[str], model: Callable[[], type[Any]]) -> list[str]:
+    """How a command with `options` says the settings that are called `word` in a file or in another program."""
+    if "--set" not in options:
+        return []
+    from dukd_cache.command_line.options import options_of  # waits for pydantic
+    from dukd_cache.settings.roles import called_here
+    from dukd_cache.settings.schema import schema_of
+
+    name = word.strip("-").replace("-", "_").lower()
+    other = called_here(schema_of(model())).get(name)
+    paths = {".".join(option.path): option for option in options_of(model()) if "*" not in option.path}
+    found = {path: each for path, each in paths.items() if path in (name, other) or name in (each.name, each.path[-1])}
+    return [each.word if each.word in options else f"--set {path}=…" for path, each in found.items()]

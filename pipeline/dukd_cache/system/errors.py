@@ -13,7 +13,7 @@
 The command lines print a `DukdError` as one line and end with exit code 2; anything else is a defect of dukd.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from difflib import get_close_matches
 from typing import Any, Self
@@ -92,11 +92,16 @@ class ShardCorrupt(CacheError):
     """Stored bytes that are not those that were written."""
 
 
-def unknown_name(kind: str, given: str, valid: Iterable[str]) -> str:
-    """One line for a name that does not exist: `unknown student 'EDRS': did you mean 'EDSR'? (valid: …)`."""
+def unknown_name(kind: str, given: str, valid: Iterable[str], meant: Sequence[str] = ()) -> str:
+    """One line for a name that does not exist: `unknown student 'EDRS': did you mean 'EDSR'? (valid: …)`.
+
+    Args:
+        meant: what it is known to be called here; else the nearest of `valid` is suggested.
+    """
     names = sorted(valid)
     near = get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
-    hint = next((f" did you mean {name!r}?" for name in names if near and name.lower() == near[0]), "")
+    suggested = meant or [name for name in names if near and name.lower() == near[0]][:1]
+    hint = f" did you mean {' or '.join(map(repr, suggested))}?" if suggested else ""
     return f"unknown {kind} {given!r}:{hint} (valid: {', '.join(names)})"
 
 

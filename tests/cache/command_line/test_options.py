@@ -64,7 +64,7 @@ class Program:
 
         self._monkeypatch.setattr(sys, "argv", ["program", "cut", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            run_app(app, "program", {})
+            run_app(app, "program", {}, lambda: Small)
         assert isinstance(end.value.code, int)
         printed = self._capsys.readouterr()
         return end.value.code, seen, printed.out + printed.err

@@ -124,6 +124,6 @@ def test_the_option(
 
     monkeypatch.setattr("sys.argv", ["do", *words])
     with pytest.raises(SystemExit) as ended:
-        run_app(app, "do", {})
+        run_app(app, "do", {}, lambda: object)
     assert ended.value.code == code
     assert "".join(capsys.readouterr()).strip() == printed
