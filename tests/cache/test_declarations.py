@@ -75,11 +75,11 @@ def everything_serves(cache: Cache, out: Path, targets: dict[str, list[str]]) ->
             assert all(same(one[name], two[name]) for name in one)
     order = Order(cache.manifest, 4, None, 0)
     for view, names in targets.items():
-        rows = StreamedRows(cache, view, tuple(names))  # type: ignore[arg-type]
+        rows = StreamedRows(cache, view, ("input", *names))  # type: ignore[arg-type]
         picks, _ = order.draw(view, 3, len(rows))
         batch = rows.gather(picks)
-        assert len(batch.input) == 4
-        assert set(batch.targets) == set(names)
+        assert len(batch["input"]) == 4
+        assert set(batch) == {"input", *names}
 
 
 def test_a_view(photos: Path, asked: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

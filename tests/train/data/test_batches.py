@@ -34,8 +34,8 @@ def make(cache: Cache, rows: Any = None, augment: Augment = PLAIN, workers: int 
 
 def same(one: dict[str, Batch], other: dict[str, Batch]) -> bool:
     return all(
-        torch.equal(one[view].input, other[view].input)
-        and all(torch.equal(one[view].targets[name], other[view].targets[name]) for name in OF_VIEW[view])
+        torch.equal(one[view]["input"], other[view]["input"])
+        and all(torch.equal(one[view][name], other[view][name]) for name in OF_VIEW[view])
         for view in VIEWS
     )
 
@@ -46,14 +46,14 @@ def pictures(images_NCHH: Tensor) -> list[np.ndarray]:
 
 def test_shapes(cache: Cache) -> None:
     batch = make(cache).at(0)
-    assert {view: tuple(part.input.shape) for view, part in batch.items()} == {
+    assert {view: tuple(part["input"].shape) for view, part in batch.items()} == {
         "base": (5, 3, 16, 16),
         "zoom_in": (5, 3, 16, 16),
         "zoom_out": (5, 3, 8, 8),
     }
     for part in batch.values():
-        for target in part.targets.values():
-            assert target.shape[-1] == 2 * part.input.shape[-1]
+        for target in (array for name, array in part.items() if name != "input"):
+            assert target.shape[-1] == 2 * part["input"].shape[-1]
             assert target.dtype == torch.uint8
 
 
@@ -75,9 +75,8 @@ def test_batches_hold_the_records_of_their_positions(cache: Cache) -> None:
         for view, part in batches.at(step).items():
             for row, index in enumerate(positions(0, VIEWS[view].stream, step, 5, 12)):
                 record = cache.read(view, int(index))
-                assert np.array_equal(pictures(part.input)[row], record.input)
-                for name, target in part.targets.items():
-                    assert np.array_equal(pictures(target)[row], record[name])
+                for name, array in part.items():
+                    assert np.array_equal(pictures(array)[row], record[name])
 
 
 def test_crops_are_aligned(cache: Cache) -> None:
@@ -85,7 +84,7 @@ def test_crops_are_aligned(cache: Cache) -> None:
     seen = set()
     for step in range(4):
         batch = make(cache, patch=9).at(step)["base"]
-        for lr, hr in zip(pictures(batch.input), pictures(batch.targets["truth"]), strict=True):
+        for lr, hr in zip(pictures(batch["input"]), pictures(batch["truth"]), strict=True):
             assert hr.shape == (18, 18, 3)
             inner = slice(2, -2)
             assert np.array_equal(downscale(hr, 2)[inner, inner], lr[inner, inner])
@@ -105,10 +104,10 @@ def test_crops_reach_every_corner(cache: Cache) -> None:
                 (y, x)
                 for y in range(2)
                 for x in range(2)
-                if np.array_equal(record.input[y : y + 15, x : x + 15], pictures(batch.input)[row])
+                if np.array_equal(record.input[y : y + 15, x : x + 15], pictures(batch["input"])[row])
             ]
             y, x = 2 * corner[0], 2 * corner[1]
-            assert np.array_equal(record["teacher"][y : y + 30, x : x + 30], pictures(batch.targets["teacher"])[row])
+            assert np.array_equal(record["teacher"][y : y + 30, x : x + 30], pictures(batch["teacher"])[row])
             corners.add(corner)
     assert len(corners) == 4
 
@@ -117,7 +116,7 @@ def test_crops_reach_every_corner(cache: Cache) -> None:
 def test_a_smaller_patch_takes_the_same_part_of_every_view(cache: Cache, patch: int, sides: tuple[int, int]) -> None:
     """zoom_out's input is patch // s, as if it had been made from the LR side of the training patch."""
     batch = make(cache, patch=patch).at(0)
-    found = {view: (part.input.shape[-1], part.targets["teacher"].shape[-1]) for view, part in batch.items()}
+    found = {view: (part["input"].shape[-1], part["teacher"].shape[-1]) for view, part in batch.items()}
     whole, zoomed_out = ((side, 2 * side) for side in sides)
     assert found == {"base": whole, "zoom_in": whole, "zoom_out": zoomed_out}
 
@@ -131,21 +130,21 @@ def test_inputs_and_targets_are_augmented_alike(cache: Cache) -> None:
         batch = make(cache, augment=augment, patch=12).at(step)
         plain = make(cache, patch=12).at(step)
         for view in ("base", "zoom_out"):
-            pairs = zip(pictures(batch[view].input), pictures(batch[view].targets["truth"]), strict=True)
+            pairs = zip(pictures(batch[view]["input"]), pictures(batch[view]["truth"]), strict=True)
             for row, (lr, hr) in enumerate(pairs):
                 inner = slice(2, -2)
                 difference = downscale(hr, 2)[inner, inner].astype(int) - lr[inner, inner]
                 assert np.abs(difference).max() <= 2
-                unlike += not np.array_equal(lr, pictures(plain[view].input)[row])
+                unlike += not np.array_equal(lr, pictures(plain[view]["input"])[row])
     assert unlike > 25  # of 40, 15 in 16 are changed
 
 
 def test_a_record_is_cut_and_augmented_anew_each_time(cache: Cache) -> None:
     whole = resident(cache, "base", ("truth",))
-    one = ResidentRows(whole.input[:1], {"truth": whole.targets["truth"][:1]})
+    one = ResidentRows({name: array[:1] for name, array in whole.arrays.items()})
     for changes, possible in ((("augment", Augment()), 8), (("patch", 14), 9)):
         batches = make(cache, rows={"base": one}, batch=1, **dict([changes]))
-        seen = {batches.at(step)["base"].input.numpy().tobytes() for step in range(30)}
+        seen = {batches.at(step)["base"]["input"].numpy().tobytes() for step in range(30)}
         assert possible // 2 < len(seen) <= possible
 
 
@@ -155,28 +154,28 @@ def test_chances_go_to_their_views(cache: Cache) -> None:
     for part, inverted in (("base", {"base"}), ("zoom", {"zoom_in", "zoom_out"}), ("zoom_out", {"zoom_out"})):
         batch = make(cache, augment=Augment.model_validate({"base": NEVER, "zoom": NEVER, part: always})).at(0)
         for view in VIEWS:
-            expected = 255 - plain[view].input if view in inverted else plain[view].input
-            assert torch.equal(batch[view].input, expected)
+            expected = 255 - plain[view]["input"] if view in inverted else plain[view]["input"]
+            assert torch.equal(batch[view]["input"], expected)
 
 
 def test_answers_in_float16(float16_cache: Cache, cache: Cache) -> None:
     fine = make(float16_cache, patch=8, augment=Augment()).at(2)
     coarse = make(cache, patch=8, augment=Augment()).at(2)
     for view in VIEWS:
-        answer = fine[view].targets["teacher"]
+        answer = fine[view]["teacher"]
         assert answer.dtype == torch.float16
-        assert torch.equal(fine[view].input, coarse[view].input)
-        levels = coarse[view].targets["teacher"].float() / 255
+        assert torch.equal(fine[view]["input"], coarse[view]["input"])
+        levels = coarse[view]["teacher"].float() / 255
         torch.testing.assert_close(answer.float(), levels, rtol=0, atol=0.5 / 255 + 1e-3)
         assert not torch.equal(answer.float(), levels)
-    assert fine["base"].targets["truth"].dtype == torch.uint8
+    assert fine["base"]["truth"].dtype == torch.uint8
 
 
 def test_a_view_that_is_left_out_changes_no_other(cache: Cache) -> None:
     whole = make(cache, patch=6, augment=Augment())
     alone = make(cache, patch=6, augment=Augment(), rows={"zoom_in": whole.rows["zoom_in"]})
     for step in range(3):
-        assert torch.equal(whole.at(step)["zoom_in"].input, alone.at(step)["zoom_in"].input)
+        assert torch.equal(whole.at(step)["zoom_in"]["input"], alone.at(step)["zoom_in"]["input"])
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -185,23 +184,22 @@ def test_shares_of_processes_are_the_batch_of_one(cache: Cache, world: int) -> N
     for step in (0, 1, 5):
         shares = [replace(alone, order=replace(alone.order, rank=rank, world=world)).at(step) for rank in range(world)]
         for view, whole in alone.at(step).items():
-            assert {len(share[view].input) for share in shares} == {8 // world}
-            assert torch.equal(torch.cat([share[view].input for share in shares]), whole.input)
-            for name, target in whole.targets.items():
-                assert torch.equal(torch.cat([share[view].targets[name] for share in shares]), target)
+            assert {len(share[view]["input"]) for share in shares} == {8 // world}
+            for name, array in whole.items():
+                assert torch.equal(torch.cat([share[view][name] for share in shares]), array)
 
 
 @pytest.mark.parametrize("patch", [None, 9])
 def test_streamed_and_resident_batches_are_the_same(cache: Cache, float16_cache: Cache, patch: int | None) -> None:
     for each in (cache, float16_cache):
-        streamed = {view: StreamedRows(each, view, targets) for view, targets in OF_VIEW.items()}
+        streamed = {view: StreamedRows(each, view, ("input", *targets)) for view, targets in OF_VIEW.items()}
         one, other = (make(each, rows=rows, patch=patch, augment=Augment(), seed=5) for rows in (None, streamed))
         assert all(same(one.at(step), other.at(step)) for step in range(4))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_steps_ahead_are_the_steps_one_by_one(cache: Cache, workers: int) -> None:
-    streamed = {view: StreamedRows(cache, view, targets) for view, targets in OF_VIEW.items()}
+    streamed = {view: StreamedRows(cache, view, ("input", *targets)) for view, targets in OF_VIEW.items()}
     alone = make(cache, patch=9, augment=Augment())
     for rows in (streamed, alone.rows):
         batches = replace(alone, rows=rows, workers=workers)

@@ -136,9 +136,9 @@ def test_rows_are_what_the_cache_holds_wherever_they_are(
         assert isinstance(base, ResidentRows)
         for index in range(12):
             record = cache.read("base", index)
-            assert np.array_equal(base.input[index].numpy(), record.input)
-            assert np.array_equal(base.targets["truth"][index].numpy(), record["truth"])
-            assert np.array_equal(base.targets["teacher"][index].numpy(), record["teacher"])
+            assert np.array_equal(base.arrays["input"][index].numpy(), record.input)
+            assert np.array_equal(base.arrays["truth"][index].numpy(), record["truth"])
+            assert np.array_equal(base.arrays["teacher"][index].numpy(), record["teacher"])
 
 
 def test_too_much_is_streamed(cache: Cache) -> None:

@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_all_workers_read_and_end_when_no_more_is_wanted(cache: Cache, tmp_path: Path) -> None:
-    rows = Telling(cache, "base", ("truth",), tmp_path)
+    rows = Telling(cache, "base", ("input", "truth"), tmp_path)
     with closing(read_ahead({"base": rows}, order_of(cache), range(10**6), 2)) as steps:
         wait_until(lambda: next(steps) and len(rows.pids()) == 2)  # on a busy machine the second may begin late
     assert len(rows.pids()) == 2
@@ -80,17 +80,17 @@ def test_damage_that_a_worker_finds_is_named_here(cache_folder: Path, tmp_path: 
     shard.write_bytes(content)
     cache = Cache(tmp_path / "cache")
     with pytest.raises(ShardCorrupt, match=r"^\S*base-000000\.tar: .* computed$"):
-        list(read_ahead({"base": StreamedRows(cache, "base", ("truth",))}, order_of(cache), range(5), 1))
+        list(read_ahead({"base": StreamedRows(cache, "base", ("input", "truth"))}, order_of(cache), range(5), 1))
 
 
 def test_a_killed_worker_ends_the_run(cache: Cache) -> None:
     with pytest.raises(RunError, match=r"^a process that reads data was killed"):
-        list(read_ahead({"base": Deadly(cache, "base", ())}, order_of(cache), range(5), 1))
+        list(read_ahead({"base": Deadly(cache, "base", ("input",))}, order_of(cache), range(5), 1))
 
 
 def _train(cache: Path, folder: Path, tell: Connection) -> None:
     opened = Cache(cache)
-    for _ in read_ahead({"base": Telling(opened, "base", (), folder)}, order_of(opened), range(10**6), 2):
+    for _ in read_ahead({"base": Telling(opened, "base", ("input",), folder)}, order_of(opened), range(10**6), 2):
         tell.send("a step")
         tell.recv()
 
@@ -100,7 +100,7 @@ def test_workers_end_with_a_killed_training_process(cache: Cache, cache_folder: 
     process = multiprocessing.get_context("spawn").Process(target=_train, args=(cache_folder, tmp_path, there))
     process.start()
     here.recv()
-    rows = Telling(cache, "base", (), tmp_path)
+    rows = Telling(cache, "base", ("input",), tmp_path)
     assert all(map(alive, rows.pids()))
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()

@@ -51,8 +51,7 @@ class Learner:
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs = _forward(self._called, batch)
         losses = {
-            name: MEASURES[term.by](outputs[term.view], batch[term.view].targets[term.to])
-            for name, term in self._terms.items()
+            name: MEASURES[term.by](outputs[term.view], batch[term.view][term.to]) for name, term in self._terms.items()
         }
         total = torch.stack([term.weight * losses[name] for name, term in self._terms.items()]).sum()
         self._optimizer.zero_grad(set_to_none=True)
@@ -115,12 +114,12 @@ def _optimizer(chosen: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
 
 def _forward(student: Network, batch: Mapping[str, Batch]) -> dict[str, Tensor]:
     """The student's outputs; views whose inputs have one size go through it together."""
-    sizes = {view: part.input.shape[-1] for view, part in batch.items()}
+    sizes = {view: part["input"].shape[-1] for view, part in batch.items()}
     outputs: dict[str, Tensor] = {}
     for size in dict.fromkeys(sizes.values()):
         views = [view for view in batch if sizes[view] == size]
-        inputs = torch.cat([batch[view].input for view in views])
+        inputs = torch.cat([batch[view]["input"] for view in views])
         inputs = inputs.float().div(255).contiguous(memory_format=torch.channels_last)
-        pieces = torch.split(student.forward(inputs), [len(batch[view].input) for view in views])
+        pieces = torch.split(student.forward(inputs), [len(batch[view]["input"]) for view in views])
         outputs.update(zip(views, pieces, strict=True))
     return outputs

@@ -12,7 +12,7 @@ from dukd_cache.pictures.symmetries import apply
 from dukd_cache.system.threads import on_one_core, prefetch
 from dukd_train.data.augment import draw
 from dukd_train.data.order import Order
-from dukd_train.data.rows import Batch, Pixels, Rows, StreamedRows
+from dukd_train.data.rows import Batch, Pixels, Rows, StreamedRows, as_batch
 from dukd_train.data.workers import read_ahead
 from dukd_train.settings import Augment
 
@@ -59,12 +59,12 @@ class Batches:
 
     def _received(self, view: str, step: int, pixels: Pixels) -> Batch:
         _, rng = self.order.draw(view, step, len(self.rows[view]))
-        return self._augmented(view, pixels.batch(), rng)
+        return self._augmented(view, as_batch(pixels), rng)
 
     def _augmented(self, view: str, found: Batch, rng: np.random.Generator) -> Batch:
         """On the device, augmented there."""
         how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
-        return found.map(lambda images: apply(how, self._on_device(images)))
+        return {name: apply(how, self._on_device(images)) for name, images in found.items()}
 
     def _on_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda" or images.is_cuda:

@@ -23,9 +23,8 @@ class Decoded:
 
     cache: Cache
     view: str
-    targets: tuple[str, ...]
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[np.generic], int]]
-    """Shape [N,H,W,3], type and offset of `input` and the targets."""
+    """Shape [N,H,W,3], type and offset of each."""
     nbytes: int
 
     @property
@@ -78,8 +77,7 @@ class Decoded:
 
     def rows(self, block: Block, device: torch.device) -> ResidentRows:
         """The arrays in `block` as tensors on `device`."""
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in self.of(block).items()}
-        return ResidentRows(tensors["input"], {name: tensors[name] for name in self.targets})
+        return ResidentRows({name: torch.from_numpy(array).to(device) for name, array in self.of(block).items()})
 
 
 def decoded(cache: Cache, view: str, targets: Sequence[str]) -> Decoded:
@@ -91,4 +89,4 @@ def decoded(cache: Cache, view: str, targets: Sequence[str]) -> Decoded:
         kind = kinds[name]
         arrays[name] = ((count, *kind.shape), np.dtype(kind.dtype), size)
         size += -(-count * kind.nbytes // _ALIGNMENT) * _ALIGNMENT
-    return Decoded(cache, view, tuple(targets), arrays, size)
+    return Decoded(cache, view, arrays, size)

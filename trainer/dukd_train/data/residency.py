@@ -94,7 +94,7 @@ def open_rows(
     memory = shared_memory()
     choice = choose(sum(each.nbytes for each in arrays.values()), data, _free(arrays, memory, device, processes))
     if choice.where == "no":
-        return {view: StreamedRows(cache, view, each.targets) for view, each in arrays.items()}, choice.line
+        return {view: StreamedRows(cache, view, tuple(each.arrays)) for view, each in arrays.items()}, choice.line
     where = device if choice.where == "device" else torch.device("cpu")
     rows: dict[str, Rows] = {}
     for view, each in arrays.items():  # one view after another: what goes on to a GPU lies here once at a time

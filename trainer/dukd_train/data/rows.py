@@ -4,7 +4,6 @@ Shapes: N records, p cached input side, q = s·p output side; h ≤ p side of wh
 C = 3 channels, which lie last, as decoded: batches are then `channels_last` without a copy.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,51 +20,33 @@ def targets_in(header: Header) -> dict[str, list[str]]:
     return {view.name: [name for name in view.arrays if name != "input"] for view in header.views}
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Records of one view: inputs u8 [N,C,h,h], targets u8 or floating point [N,C,s·h,s·h]."""
-
-    input: Tensor
-    targets: dict[str, Tensor]
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """The same with `change` made to inputs and targets."""
-        return Batch(change(self.input), {name: change(target) for name, target in self.targets.items()})
+Batch = dict[str, Tensor]
+"""Records of one view, by array: `input` u8 [N,C,h,h], the others u8 or floating point [N,C,s·h,s·h]."""
+Pixels = dict[str, np.ndarray]
+"""The same as they are decoded: [N,h,h,C], [N,s·h,s·h,C]."""
 
 
 @dataclass(frozen=True)
 class ResidentRows:
-    """All records in memory: inputs u8 [N,p,p,C], targets u8 or floating point [N,q,q,C]."""
+    """All records in memory."""
 
-    input: Tensor
-    targets: dict[str, Tensor]
+    arrays: dict[str, Tensor]
+    """`input` u8 [N,p,p,C], the others u8 or floating point [N,q,q,C]."""
 
     def __len__(self) -> int:
-        return len(self.input)
+        return len(self.arrays["input"])
 
     def gather(self, picks: Picks) -> Batch:
         """The records of `picks`, on the device where they lie."""
-        return Batch(self.input, self.targets).map(lambda rows_NHWC: _channels_first(self._picked(rows_NHWC, picks)))
+        return {name: _channels_first(self._picked(rows_NHWC, picks)) for name, rows_NHWC in self.arrays.items()}
 
     def _picked(self, rows_NHWC: Tensor, picks: Picks) -> Tensor:
         if picks.corners is None:
             return rows_NHWC.index_select(0, torch.from_numpy(picks.indices).to(rows_NHWC.device))
-        factor = rows_NHWC.shape[1] // self.input.shape[1]
+        factor = rows_NHWC.shape[1] // self.arrays["input"].shape[1]
         corners = zip(picks.indices.tolist(), (picks.corners * factor).tolist(), strict=True)
         side = picks.side * factor
         return torch.stack([rows_NHWC[index, y : y + side, x : x + side] for index, (y, x) in corners])
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Records of one view as they are decoded: inputs u8 [N,h,h,C], targets u8 or floating point [N,s·h,s·h,C]."""
-
-    input: np.ndarray
-    targets: dict[str, np.ndarray]
-
-    def batch(self) -> Batch:
-        """The same as tensors, without a copy."""
-        return Batch(_tensor(self.input), {name: _tensor(target) for name, target in self.targets.items()})
 
 
 @dataclass(frozen=True)
@@ -74,14 +55,15 @@ class StreamedRows:
 
     cache: Cache
     view: str
-    wanted: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of the arrays that are wanted, `input` among them."""
 
     def __len__(self) -> int:
         return self.cache.count(self.view)
 
     def gather(self, picks: Picks) -> Batch:
         """The records of `picks`, in main memory."""
-        return self.read(picks).batch()
+        return as_batch(self.read(picks))
 
     def read(self, picks: Picks) -> Pixels:
         """The records of `picks`, decoded.
@@ -89,28 +71,25 @@ class StreamedRows:
         Raises:
             CacheError: what is stored is damaged or cannot be reached.
         """
-        factor = self.cache.manifest.scale
-        inputs: list[np.ndarray] = []
-        targets: dict[str, list[np.ndarray]] = {name: [] for name in self.wanted}
+        found: dict[str, list[np.ndarray]] = {name: [] for name in self.names}
         for number, index in enumerate(picks.indices.tolist()):
-            record = self.cache.read(self.view, index, ("input", *self.wanted))
-            y, x = (0, 0) if picks.corners is None else picks.corners[number]
-            inputs.append(_cut(record.input, y, x, picks.side))
-            for name in self.wanted:
-                targets[name].append(_cut(record[name], y * factor, x * factor, picks.side * factor))
-        return Pixels(np.stack(inputs), {name: np.stack(cut) for name, cut in targets.items()})
+            record = self.cache.read(self.view, index, self.names)
+            corner = (0, 0) if picks.corners is None else picks.corners[number]
+            for name, cut in found.items():
+                factor = len(record[name]) // len(record.input)
+                (y, x), side = np.multiply(corner, factor), picks.side * factor
+                cut.append(record[name][y : y + side, x : x + side])
+        return {name: np.stack(cut) for name, cut in found.items()}
 
 
 Rows = ResidentRows | StreamedRows
 
 
-def _cut(image_HWC: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
-    return image_HWC[y : y + side, x : x + side]
-
-
-def _tensor(rows_NHWC: np.ndarray) -> Tensor:
-    return _channels_first(torch.from_numpy(rows_NHWC))
+def as_batch(pixels: Pixels) -> Batch:
+    """The same as tensors, without a copy."""
+    return {name: _channels_first(torch.from_numpy(rows_NHWC)) for name, rows_NHWC in pixels.items()}
 
 
 def _channels_first(rows_NHWC: Tensor) -> Tensor:
+    """The same [N,C,H,W], without a copy."""
     return rows_NHWC.permute(0, 3, 1, 2)
