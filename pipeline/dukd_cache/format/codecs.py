@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dukd_cache.format.record import Array, Dtype, Pixels
+from dukd_cache.format.record import Array, Pixels
 from dukd_cache.system.errors import SettingError, unknown_name
 
 if TYPE_CHECKING:
@@ -34,12 +34,6 @@ class Codec:
 
 _REFUSALS = (ValueError, OSError, EOFError, SyntaxError, RuntimeError)
 """How Pillow, imagecodecs, numcodecs and the functions here say no."""
-
-
-def codec_of(store: str, name: str, dtype: Dtype) -> Codec:
-    """What `store`, whose codec is `name`, writes arrays of `dtype` with."""
-    codec = CODECS[store][name]
-    return codec if codec.floats or dtype == "uint8" else CODECS[store]["raw"]
 
 
 def choose_codec(store: str, name: str | None) -> str:

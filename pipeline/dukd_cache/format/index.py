@@ -164,6 +164,11 @@ def to_bytes(rows: Rows, length: int, sha256: str) -> bytes:
     return head + rows.tobytes() + tail + _root(head, tail)
 
 
+def root_of(content: bytes) -> str:
+    """The hash that ends the file of an index, and stands for all of it."""
+    return content[-_HASH:].hex()
+
+
 @dataclass(frozen=True)
 class Index:
     """An index read as a whole, and found to be whole."""
@@ -203,7 +208,7 @@ def from_bytes(content: bytes, kind: np.dtype[np.void]) -> Index:
     if content[-_HASH:] != _root(head, tail) or tail[: -_SHARD.itemsize] != _block_hashes(rows):
         raise ValueError("its hashes do not hold")
     shard = np.frombuffer(tail[-_SHARD.itemsize :], _SHARD)[0]
-    return Index(rows, int(shard["bytes"]), shard["sha256"].tobytes().hex(), content[-_HASH:].hex())
+    return Index(rows, int(shard["bytes"]), shard["sha256"].tobytes().hex(), root_of(content))
 
 
 class Indices:

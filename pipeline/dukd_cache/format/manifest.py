@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from dukd_cache.format.codecs import CODECS
+from dukd_cache.format.codecs import CODECS, Codec
 from dukd_cache.format.record import Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
 from dukd_cache.settings.choices import Precision, Store
@@ -140,6 +140,11 @@ class Encoding(Frozen):
         if self.codec not in CODECS[self.store]:
             raise ValueError(f"store {self.store} has no codec {self.codec} (valid: {', '.join(CODECS[self.store])})")
         return self
+
+    def codec_of(self, dtype: Dtype) -> Codec:
+        """What arrays of `dtype` are written with."""
+        codec = CODECS[self.store][self.codec]
+        return codec if codec.floats or dtype == "uint8" else CODECS[self.store]["raw"]
 
 
 class Header(Frozen):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from dukd_cache.format.codecs import CODECS, codec_of, decode
+from dukd_cache.format.codecs import CODECS, decode
 from dukd_cache.format.container import Container, Packed
 from dukd_cache.format.index import (
     SUFFIX,
@@ -22,6 +22,7 @@ from dukd_cache.format.index import (
     Rows,
     from_bytes,
     index_name,
+    root_of,
     row_type,
     rows_of,
     to_bytes,
@@ -65,8 +66,7 @@ class ShardWriter:
             pixels = record[name]
             if pixels.shape != kind.shape or pixels.dtype != kind.dtype:
                 raise ValueError(f"{record.info.key}.{name}: {pixels.dtype} {pixels.shape}, expected {kind}")
-            codec = codec_of(header.encoding.store, header.encoding.codec, kind.dtype)
-            encoded[name] = codec.encode(pixels, name in header.answers)
+            encoded[name] = header.encoding.codec_of(kind.dtype).encode(pixels, name in header.answers)
         return self._container.packed(header, view, record.info, encoded)
 
     def write(self, view: str, number: int, records: Iterable[Packed]) -> ShardInfo:
@@ -94,7 +94,7 @@ class ShardWriter:
         rows = rows_of(self.header, info, entries)
         content = to_bytes(rows, length, sha256)
         self.place.write(index_name(name), content)
-        return from_bytes(content, rows.dtype).shard_info(name, view)
+        return Index(rows, length, sha256, root_of(content)).shard_info(name, view)
 
     def finished(self, view: str, number: int, records: int | None) -> ShardInfo | None:
         """The shard, if an earlier build finished it with that many records; None: with any number."""
@@ -149,7 +149,7 @@ class ShardReader:
         for file, members in wanted.items():
             for array, content in _slices(place, file, entry.info.key, members).items():
                 kind = view.arrays[array]
-                codec = codec_of(self._header.encoding.store, self._header.encoding.codec, kind.dtype)
+                codec = self._header.encoding.codec_of(kind.dtype)
                 try:
                     arrays[array] = decode(codec, content, kind)
                 except ValueError as error:

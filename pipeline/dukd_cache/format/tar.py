@@ -11,7 +11,6 @@ another: here the threads that compress a record also make it a part of a tar, a
 import tarfile
 from collections.abc import Iterable, Mapping
 
-from dukd_cache.format.codecs import codec_of
 from dukd_cache.format.container import Container, Packed, Piece
 from dukd_cache.format.index import Entry
 from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, shard_name
@@ -32,7 +31,7 @@ class Tar(Container):
 
     def member(self, header: Header, view: ViewInfo, array: str) -> str:
         """`input.webp`"""
-        return f"{array}.{codec_of('webdataset', header.encoding.codec, view.arrays[array].dtype).suffix}"
+        return f"{array}.{header.encoding.codec_of(view.arrays[array].dtype).suffix}"
 
     def packed(self, header: Header, view: ViewInfo, info: RecordInfo, arrays: Mapping[str, bytes]) -> Packed:
         contents = {self.member(header, view, array): content for array, content in arrays.items()}

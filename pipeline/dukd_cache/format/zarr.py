@@ -22,7 +22,6 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from dukd_cache.format.codecs import codec_of
 from dukd_cache.format.container import Container, Packed, Piece
 from dukd_cache.format.index import Entry
 from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, number_of
@@ -92,7 +91,7 @@ def _array(header: Header, view: ViewInfo, array: Array) -> dict[str, Any]:
     plain = {"name": "bytes"} if np.dtype(array.dtype).itemsize == 1 else little
     sharding = {
         "chunk_shape": [1, *array.shape],
-        "codecs": [plain, *codec_of("zarr", header.encoding.codec, array.dtype).zarr(array)],
+        "codecs": [plain, *header.encoding.codec_of(array.dtype).zarr(array)],
         "index_codecs": [little, {"name": "crc32c"}],
         "index_location": "end",
     }

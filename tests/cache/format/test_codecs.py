@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from tests.cache.samples import U8, photo
 
 from dukd_cache.format.codecs import CODECS as CODECS_OF_STORES
-from dukd_cache.format.codecs import Codec, codec_of, decode
+from dukd_cache.format.codecs import Codec, decode
+from dukd_cache.format.manifest import Encoding
 from dukd_cache.format.record import Array, Dtype, Pixels
 
 CODECS = CODECS_OF_STORES["webdataset"]
@@ -21,7 +22,7 @@ SUFFIXES = {"webp": "webp", "png": "png", "raw": "npy"}
 def encode(pixels: Pixels, name: str) -> tuple[Codec, bytes]:
     """As a store with that codec writes `pixels`."""
     dtype: Dtype = pixels.dtype.name  # type: ignore[assignment]
-    codec = codec_of("webdataset", name, dtype)
+    codec = Encoding(store="webdataset", codec=name).codec_of(dtype)
     return codec, codec.encode(pixels, False)
 
 

@@ -4,14 +4,12 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from tests.cache.format.test_tar import equal, header_with, record_of
+from tests.cache.format.test_shards import reader_of, written
 from tests.cache.samples import build_job, files_of, index_of, same
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
@@ -20,52 +18,17 @@ from dukd_cache.check import verify
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.codecs import CODECS, decode
-from dukd_cache.format.container import Packed
-from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import DTYPES, Array, Dtype
-from dukd_cache.format.shards import ShardReader, ShardWriter, whole_shards
+from dukd_cache.format.shards import whole_shards
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
-from dukd_cache.system.errors import CacheError, ShardCorrupt
-
-
-def writer_to(root: Path, codec: str = "blosc", **kind: Any) -> ShardWriter:
-    return ShardWriter(Folder(root), header_with(codec=codec, store="zarr", **kind))
-
-
-def written(root: Path, view: str = "base", codec: str = "blosc", count: int = 5, **kind: Any) -> ShardInfo:
-    root.mkdir(exist_ok=True)
-    writer = writer_to(root, codec, **kind)
-    return writer.write(view, 3, [writer.encode(record_of(view, n, **kind)) for n in range(count)])
-
-
-def reader_of(root: Path, codec: str = "blosc", **kind: Any) -> ShardReader:
-    return ShardReader(Folder(root), header_with(codec=codec, store="zarr", **kind))
-
-
-@pytest.mark.parametrize("codec", CODECS["zarr"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("view", VIEWS)
-def test_records_come_back_in_any_order(tmp_path: Path, view: str, dtype: Dtype, codec: str) -> None:
-    shard = written(tmp_path, view, codec, dtype=dtype)
-    reader = reader_of(tmp_path, codec, dtype=dtype)
-    for index in (4, 0, 2, 2, 1, 3):
-        expected = record_of(view, index, dtype)
-        assert equal(reader.read(shard, index), expected)
-        assert reader.info(shard, index) == expected.info
-    reader.check_structure(shard)
-
-
-def test_records_without_a_teacher(tmp_path: Path) -> None:
-    shard = written(tmp_path, teacher=False)
-    assert equal(reader_of(tmp_path, teacher=False).read(shard, 1), record_of("base", 1, teacher=False))
-    assert not (tmp_path / "base/teacher").exists()
+from dukd_cache.system.errors import CacheError
 
 
 def test_the_shard_is_described_truly(tmp_path: Path) -> None:
-    shard = written(tmp_path)
+    shard = written("zarr", tmp_path)
     files = files_of(tmp_path)
     names = [f"base/{array}/c/3/0/0/0" for array in ("input", "teacher", "truth")]
     assert sorted(files) == ["base-000003.npy", *names]
@@ -139,75 +102,17 @@ def test_the_files_are_those_that_the_zarr_package_writes(
         assert meant.to_dict() | {"attributes": {}} == array.metadata.to_dict() | {"attributes": {}}
 
 
-@pytest.mark.parametrize("codec", CODECS["zarr"])
-def test_equal_records_give_equal_bytes(tmp_path: Path, codec: str) -> None:
-    written(tmp_path / "one", codec=codec)
-    written(tmp_path / "two", codec=codec)
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
-
-
-@pytest.mark.parametrize("array", ["input", "teacher", "truth"])
-def test_one_changed_byte_is_corrupt_and_both_hashes_are_named(tmp_path: Path, array: str) -> None:
-    shard = written(tmp_path)
-    path = tmp_path / f"base/{array}/c/3/0/0/0"
-    row = index_of(tmp_path, shard.name)[2]
-    digest = row[f"{array}.sha256"].tobytes().hex()
-    content = bytearray(path.read_bytes())
-    content[row[f"{array}.offset"] + row[f"{array}.length"] // 2] ^= 1
-    path.write_bytes(content)
-    reader = reader_of(tmp_path)
-    with pytest.raises(ShardCorrupt, match=rf"{array}/c/3/0/0/0: .*{digest[:12]}.* stored, .*computed"):
-        reader.read(shard, 2)
-    assert equal(reader.read(shard, 1), record_of("base", 1))
-
-
 @pytest.mark.parametrize("what", ["file", "chunk"])
 def test_what_zarr_reads_as_zeros_is_refused_here(tmp_path: Path, what: str) -> None:
     """The zarr package alone may notice nothing: a missing shard is a fill value to it."""
-    shard = written(tmp_path)
+    shard = written("zarr", tmp_path)
     path = tmp_path / "base/truth/c/3/0/0/0"
     if what == "file":
         path.unlink()
     else:
         os.truncate(path, int(index_of(tmp_path, shard.name)[4]["truth.offset"]))
     with pytest.raises(CacheError, match="truth/c/3/0/0/0"):
-        reader_of(tmp_path).read(shard, 4)
-
-
-def test_a_finished_shard_is_recognised(tmp_path: Path) -> None:
-    shard = written(tmp_path)
-    writer = writer_to(tmp_path)
-    assert writer.finished("base", 3, 5) == shard
-    assert writer.finished("base", 3, 6) is None
-    assert writer.finished("base", 4, 5) is None
-    assert writer.finished("zoom_in", 3, 5) is None
-
-
-@pytest.mark.parametrize("damage", ["no index", "no array", "longer array", "cut array", "broken index"])
-def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str) -> None:
-    written(tmp_path)
-    array, index = tmp_path / "base/teacher/c/3/0/0/0", tmp_path / "base-000003.npy"
-    if damage == "no index":
-        index.unlink()
-    elif damage == "no array":
-        array.unlink()
-    elif damage == "broken index":
-        index.write_bytes(index.read_bytes()[:100])
-    else:
-        os.truncate(array, array.stat().st_size + (1 if damage == "longer array" else -16))
-    assert writer_to(tmp_path).finished("base", 3, 5) is None
-
-
-def test_a_write_that_fails_leaves_no_shard(tmp_path: Path) -> None:
-    writer = writer_to(tmp_path)
-
-    def two_and_then_none() -> Iterator[Packed]:
-        yield from [writer.encode(record_of("base", n)) for n in range(2)]
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        writer.write("base", 0, two_and_then_none())
-    assert files_of(tmp_path) == {}
+        reader_of("zarr", tmp_path).read(shard, 4)
 
 
 @pytest.mark.parametrize("codec", CODECS["zarr"])
