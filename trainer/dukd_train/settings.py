@@ -97,15 +97,20 @@ class Augment(Settings):
 
 
 class Data(Settings):
-    """Where records are kept while a student trains. Changes its speed, never its batches."""
+    """Where records are kept while a student trains, which changes its speed and never its batches; their order."""
 
-    resident: Literal["auto", "device", "memory", "no"] = "auto"
+    resident: Annotated[Literal["auto", "device", "memory", "no"], _FREE] = "auto"
     """Decoded records in the GPU's memory, in main memory (one copy for all processes of a machine), or nowhere: then
     they are read again and again. auto: the first of these in which they fit."""
-    memory_limit: PositiveReal | None = None
+    memory_limit: Annotated[PositiveReal | None, _FREE] = None
     """GB (10⁹ bytes) that decoded records may take; half of what is free if not given."""
-    workers: Count | None = None
+    workers: Annotated[Count | None, _FREE] = None
     """Processes that decode what is not resident, of each training process; one a core if not given. 0: none."""
+    shuffle: Literal["records", "shards"] = "records"
+    """What every epoch is a new order of. shards: of all shards, the records of a few at a time mixed, so that a cache
+    that is streamed from a store is fetched shard after shard."""
+    shuffle_window: Positive = 16
+    """shards: how many are mixed at a time, of each view."""
 
 
 class Optimizer(Settings):
@@ -204,8 +209,8 @@ class TrainConfig(Settings):
     """What the student is compared with."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
-    data: Annotated[Data, _FREE] = Data()
-    """Where records are kept while the student trains."""
+    data: Data = Data()
+    """Where records are kept while the student trains, and their order."""
     optimizer: Optimizer = Optimizer()
     """How gradients become steps."""
     schedule: Schedule = Schedule()

@@ -14,7 +14,12 @@ from dukd_train.data import residency
 from dukd_train.keeping.run_folder import WEIGHTS
 from dukd_train.settings import TrainConfig
 
-DATA = {"resident": {"resident": "memory"}, "streamed": {"resident": "no", "workers": 2}}
+STREAMED = {"resident": "no", "workers": 2}
+DATA = {
+    "resident": {"resident": "memory"},
+    "streamed": STREAMED,
+    "shard after shard": STREAMED | {"shuffle": "shards", "shuffle_window": 1},
+}
 
 
 @pytest.fixture

@@ -153,6 +153,7 @@ def test_a_finished_run_asked_again_is_not_trained(
         ({"seed": 1}, "seed = 0, asked for 1"),
         ({"method": "kd"}, "method = scratch, asked for kd"),
         ({"optimizer": {"lr": 0.5}}, "optimizer.lr = 0.001, asked for 0.5"),
+        ({"data": {"shuffle": "shards"}}, "data.shuffle = records, asked for shards"),
         ({"augment": {"zoom": {"hflip": 1}}}, "augment.zoom.hflip = 0.3, asked for 1.0"),
         (
             {"student": {"architecture": "EDSR", "settings": {"channels": 6, "blocks": 1}}},

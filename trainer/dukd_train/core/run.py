@@ -128,7 +128,7 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 
 
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
-    cache = Cache(config.cache, reading="in any order")
+    cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
     terms = _terms(config, cache)
     order = _order(config, cache, terms, world)
     torch.manual_seed(config.seed)
@@ -254,7 +254,8 @@ def _targets(terms: Mapping[str, Term]) -> dict[str, list[str]]:
 
 
 def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
-    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size)
+    window = config.data.shuffle_window if config.data.shuffle == "shards" else None
+    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window)
     order.check_patch(_targets(terms))
     return order
 

@@ -8,13 +8,14 @@ Shapes: N records.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.manifest import Header
 from dukd_cache.system.errors import SettingError
+from dukd_train.data import shuffle
+from dukd_train.data.shuffle import Windows, generator
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Order:
     """Which of the processes that train together this is, 0 ≤ rank < world."""
     world: int = 1
     """How many they are."""
+    window: int | None = None
+    """Shards whose records are mixed, of an epoch that reads shard after shard; None: one that mixes all records."""
 
     def __post_init__(self) -> None:
         if self.batch % self.world:
@@ -86,36 +89,31 @@ class Order:
 
         From the generator, too, draw for `batch` records, and take `mine`.
         """
-        stream = self.cache.view(view).stream
-        chosen = positions(self.seed, stream, step, self.batch, count)[self.mine]
-        rng = _generator(self.seed, 1 + stream, step)
-        side, cached = self.side(view), self.cache.view(view).input_side
+        info = self.cache.view(view)
+        windows = Windows(info.shard_records, self.window) if self.window else None
+        chosen = positions(self.seed, info.stream, step, self.batch, count, windows)[self.mine]
+        rng = generator(self.seed, 1 + info.stream, step)
+        side, cached = self.side(view), info.input_side
         corners = rng.integers(cached - side + 1, size=(self.batch, 2))[self.mine] if side < cached else None
         return Picks(chosen, corners, side), rng
 
 
-def positions(seed: int, stream: int, step: int, batch: int, count: int) -> npt.NDArray[np.int64]:
-    """Which of `count` records `step` reads, int64 [batch]: every epoch is a new permutation of all of them."""
-    wanted = np.arange(step * batch, (step + 1) * batch)
-    epochs, positions = np.divmod(wanted, count)
-    return np.array(
-        [
-            _permutation(seed, stream, int(epoch), count)[position]
-            for epoch, position in zip(epochs, positions, strict=True)
-        ]
-    )
+def positions(
+    seed: int, stream: int, step: int, batch: int, count: int, windows: Windows | None = None
+) -> npt.NDArray[np.int64]:
+    """Which of `count` records `step` reads, int64 [batch]: every epoch is a new order of all of them.
+
+    windows: an order of shards, some mixed at a time; None: of records.
+    """
+    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
+    found = np.empty_like(places)
+    for epoch in np.unique(epochs).tolist():
+        which = epochs == epoch
+        order = (seed, stream, epoch, count, places[which])
+        found[which] = shuffle.of_shards(*order, windows) if windows else shuffle.of_records(*order)
+    return found
 
 
 def step_seed(seed: int, step: int) -> int:
     """For what a student draws itself in `step`, like the paths that SwinIR drops: 0 ≤ it < 2⁶³."""
-    return int(_generator(seed, 2001, step).integers(2**63))
-
-
-@lru_cache(maxsize=8)
-def _permutation(seed: int, stream: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    return _generator(seed, 1001 + stream, epoch).permutation(count)
-
-
-def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
-    """Counter-based: the same numbers for the same (seed, stream, counter), whatever was drawn before."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, stream * 2**40 + counter], np.uint64)))
+    return int(generator(seed, 2001, step).integers(2**63))

@@ -1,0 +1,110 @@
+"""Orders of an epoch: a permutation of all records, or of shards, of which a few at a time are mixed record by record.
+
+Of few records a permutation is a table. Of many its places are computed, each by itself, in no memory: the two halves
+of a place are mixed in turns (a Feistel network), which can be undone, so no two places meet. Sources: Black and
+Rogaway, Ciphers with arbitrary finite domains, CT-RSA 2002 (halves of any size; what falls outside is sent on until it
+falls inside); Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (how bits are mixed).
+
+Shapes: N places.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isqrt
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+_TABLE = 2**20
+"""Records: a table of so many takes 8 MB and 20 ms. Computing a batch of 16 takes 0.1 ms, looking it up 0.01."""
+_ROUNDS = 6
+"""With 4, the distance of neighbours can be told from chance in a million of them; with 6 it cannot."""
+_ORDER, _SHARDS, _WINDOW = 1001, 3001, 4001
+"""Streams of random numbers, beside those of `order`: each is one for every view."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What is mixed in an epoch that reads shard after shard."""
+
+    per_shard: int
+    """Records of a shard; the last one may have fewer."""
+    shards: int
+    """Shards whose records are mixed."""
+
+
+def of_records(seed: int, stream: int, epoch: int, count: int, places_N: I64) -> I64:
+    """Which of `count` records stand at these places of an epoch [N], 0 ≤ place < count: every record at one."""
+    return _shuffled(seed, _ORDER + stream, epoch, count, places_N)
+
+
+def of_shards(seed: int, stream: int, epoch: int, count: int, places_N: I64, windows: Windows) -> I64:
+    """The same in an epoch that takes all shards in a random order, window after window."""
+    shards, starts = _shards(seed, _SHARDS + stream, epoch, count, windows.per_shard)
+    bounds = np.append(starts[: -1 : windows.shards], count)  # of the windows, in places
+    windows_N = np.searchsorted(bounds, places_N, "right") - 1
+    mixed_N = np.empty_like(places_N)
+    for number in np.unique(windows_N).tolist():
+        its_own = windows_N == number
+        first, size = int(bounds[number]), int(bounds[number + 1] - bounds[number])
+        which = epoch * (len(bounds) - 1) + number
+        mixed_N[its_own] = first + _shuffled(seed, _WINDOW + stream, which, size, places_N[its_own] - first)
+    at_N = np.searchsorted(starts, mixed_N, "right") - 1
+    return shards[at_N] * windows.per_shard + mixed_N - starts[at_N]
+
+
+def generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    """Counter-based: the same numbers for the same (seed, stream, counter), whatever was drawn before."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream * 2**40 + counter], np.uint64)))
+
+
+@lru_cache(maxsize=8)
+def _shards(seed: int, stream: int, epoch: int, count: int, per_shard: int) -> tuple[I64, I64]:
+    """The shards in the order of an epoch [S], and the places at which each begins and the last ends [S+1]."""
+    number = -(-count // per_shard)
+    shards = _shuffled(seed, stream, epoch, number, np.arange(number))
+    sizes = np.minimum(per_shard, count - shards * per_shard)
+    return shards, np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _shuffled(seed: int, stream: int, counter: int, count: int, places_N: I64) -> I64:
+    if count <= _TABLE:
+        return _table(seed, stream, counter, count)[places_N]
+    return computed(_keys(seed, stream, counter), count, places_N)
+
+
+@lru_cache(maxsize=8)
+def _table(seed: int, stream: int, counter: int, count: int) -> I64:
+    return generator(seed, stream, counter).permutation(count)
+
+
+@lru_cache(maxsize=64)
+def _keys(seed: int, stream: int, counter: int) -> U64:
+    return generator(seed, stream, counter).integers(2**64, size=_ROUNDS, dtype=np.uint64)
+
+
+def computed(keys: U64, count: int, places_N: I64) -> I64:
+    """Where a permutation of 0 … count−1, of which there is one for any `keys`, sends these places."""
+    side = isqrt(count - 1) + 1  # the least whose square holds all: 2/side of the places fall outside, or fewer
+    found_N = _mixed(keys, side, places_N.astype(np.uint64))
+    while (outside := found_N >= count).any():
+        found_N[outside] = _mixed(keys, side, found_N[outside])
+    return found_N.astype(np.int64)
+
+
+def _mixed(keys: U64, side: int, places_N: U64) -> U64:
+    """A permutation of 0 … side²−1."""
+    left_N, right_N = np.divmod(places_N, np.uint64(side))
+    for key in keys:
+        left_N, right_N = right_N, (left_N + (_scattered(right_N + key) >> np.uint64(1))) % np.uint64(side)
+    return left_N * np.uint64(side) + right_N
+
+
+def _scattered(numbers_N: U64) -> U64:
+    """Numbers of 64 bits each of which depends on every bit of one of `numbers_N`."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers_N = (numbers_N ^ numbers_N >> np.uint64(shift)) * np.uint64(factor)
+    return numbers_N ^ numbers_N >> np.uint64(31)
