@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dukd_cache.command_line.console import address, path, run_app
-from dukd_cache.command_line.later import takes_settings
+from dukd_cache.command_line.later import prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Store
 
 if TYPE_CHECKING:
@@ -206,18 +206,7 @@ def degrade(
     print(f"{out}: {count} LR images, scale {scale}")
 
 
-@app.command(epilog="Example: `dukd-cache schema > cache.schema.json`")
-def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
-) -> None:
-    """Print the JSON schema of a cache's settings.
-
-    Editors with a YAML language server complete and check names and values of a file that begins with
-    `# yaml-language-server: $schema=cache.schema.json`.
-    """
-    from dukd_cache.settings.reference import text_of
-
-    print(text_of(_settings(), markdown))
+prints_schema(app, _settings, "dukd-cache", "a cache's settings", "cache.schema.json")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from dukd_train.settings import TrainConfig
 IMAGES = 4
 """HR images of 64×56 pixels; each gives 3 records of each view."""
 
-SWINIR = {
+SWINIR: dict[str, Any] = {
     "architecture": "SwinIR",
     "settings": {
         "embed_dim": 8,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
+from dukd_cache.command_line.later import prints_schema
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.terminal import speaks
 
@@ -226,18 +227,7 @@ def export(
     print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
 
 
-@app.command(epilog="Example: `dukd-train schema > dukd.schema.json`")
-def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
-) -> None:
-    """Print the JSON schema of the settings.
-
-    Editors with a YAML language server complete and check names and values of a file that begins with
-    `# yaml-language-server: $schema=dukd.schema.json`.
-    """
-    from dukd_cache.settings.reference import text_of
-
-    print(text_of(_settings(), markdown))
+prints_schema(app, _settings, "dukd-train", "the settings", "dukd.schema.json")
 
 
 @app.command(

@@ -1,8 +1,8 @@
-"""Commands that take settings: their options are made when they are asked for, as a model of settings loads slowly."""
+"""Commands about settings. A model of settings loads slowly: options are made of it when they are asked for."""
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -40,3 +40,22 @@ def takes_settings(
         return command
 
     return register
+
+
+def prints_schema(app: typer.Typer, model: Callable[[], type[Any]], program: str, of: str, file: str) -> None:
+    """The command `schema` of `app`, which prints that of `model`: of `of`, for people; `file` is an example's."""
+
+    @app.command(
+        epilog=f"Example: `{program} schema > {file}`",
+        help=f"""Print the JSON schema of {of}.
+
+        Editors with a YAML language server complete and check names and values of a file that begins with
+        `# yaml-language-server: $schema={file}`.
+        """,
+    )
+    def schema(
+        markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
+    ) -> None:
+        from dukd_cache.settings.reference import text_of
+
+        print(text_of(model(), markdown))

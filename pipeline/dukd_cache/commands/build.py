@@ -179,18 +179,13 @@ def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> Cro
 
 def between_windows(config: CacheConfig, window: int) -> Iterator[str]:
     """One line for each side that was asked for and is no multiple of the teacher's window."""
-    asked = {"--patch": config.patch} | {f"{option(view)}-patch": config.view(view).patch for view in VIEWS}
+    asked = {"patch": config.patch} | {f"views.{view}.patch": config.view(view).patch for view in VIEWS}
     for said, side in asked.items():
         if side is not None and side % window:
             yield (
-                f"{said} {side}: no multiple of the teacher's window of {window}, so its inputs are mirrored to "
+                f"{said}={side}: no multiple of the teacher's window of {window}, so its inputs are mirrored to "
                 f"{whole_windows(side, window)} pixels and its answers are worse than at {sides_beside(side, window)}"
             )
-
-
-def option(view: str) -> str:
-    """The option that says how many records of `view` there are."""
-    return f"--{view.replace('_', '-')}"
 
 
 def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[str, AnswerInfo]) -> Header:

@@ -195,7 +195,7 @@ def test_default_sides_are_whole_windows(
     assert made.teachers["teacher"].info.window == 8
     said = list(job.between_windows(asked.config, 8))
     assert len(said) == (zoom_out_patch is not None)
-    assert all(line.startswith("--zoom-out-patch 5: no multiple of the teacher's window of 8, so") for line in said)
+    assert all(line.startswith("views.zoom_out.patch=5: no multiple of the teacher's window of 8, so") for line in said)
     assert all(line.endswith("its answers are worse than at 8") for line in said)
 
 

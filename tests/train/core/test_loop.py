@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import PROJECT
+from tests.train.conftest import SWINIR
 from torch import Tensor
 
 from dukd_cache import networks
@@ -211,18 +212,7 @@ def test_bf16_computes_coarsely_and_keeps_float32(settings_of: Settings, tmp_pat
     [
         ("SAFMN", {"dim": 8, "n_blocks": 1}),
         ("SPAN", {"feature_channels": 8}),
-        (
-            "SwinIR",
-            {
-                "embed_dim": 8,
-                "depths": [2],
-                "num_heads": [2],
-                "window_size": 6,
-                "img_size": 12,
-                "mlp_ratio": 1,
-                "upsampler": "pixelshuffledirect",
-            },
-        ),
+        ("SwinIR", {**SWINIR["settings"], "drop_path_rate": 0.1}),
     ],
 )
 def test_students_of_spandrel_learn(
