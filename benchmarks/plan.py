@@ -15,6 +15,7 @@ from pathlib import Path
 from dukd_cache.build.write import shards_of
 from dukd_cache.commands.build import images_info
 from dukd_cache.format.manifest import Degradation, Encoding, Header
+from dukd_cache.pictures.image_list import Folders, GrowingImages, Images
 from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.plan.crops import CropSpec, Plan
 from dukd_cache.plan.views import VIEWS
@@ -27,7 +28,7 @@ def main() -> None:
     """Print the measurements as JSON."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     loaded = _resident()
-    images = tuple(_image(number) for number in range(count))
+    images = _images(count)
     listed = _resident()
     started, cpu = time.perf_counter(), time.process_time()
     seconds = {}
@@ -64,10 +65,14 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-def _image(number: int) -> SourceImage:
-    name = f"folder_{number // 1000:04d}/image_{number:08d}.png"
-    sha256 = hashlib.sha256(name.encode()).hexdigest()
-    return SourceImage(name, Path("/data/photographs", name), sha256, 1200 + number % 800, 900 + number % 700, None)
+def _images(count: int) -> Images:
+    growing, folders = GrowingImages(), Folders(Path("/data/photographs"))
+    for number in range(count):
+        name = f"folder_{number // 1000:04d}/image_{number:08d}.png"
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        width, height = 1200 + number % 800, 900 + number % 700
+        growing.add(SourceImage(name, folders.hr / name, sha256, width, height, None), folders, 0)
+    return growing.images([folders])
 
 
 def _resident() -> int:

@@ -189,8 +189,7 @@ class Existing:
         return tally
 
     def _keys(self, view: ViewInfo, first: int, last: int) -> U64:
-        images = self.plan.images[first:last]
-        hashes = np.fromiter((int(image.sha256[:16], 16) for image in images), np.uint64, len(images))
+        hashes = _first_8(self.plan.columns[first:last].hr.rows, "sha256")
         corners = self.plan.corners(view, first, last).astype(np.uint64)
         return _mixed(hashes[:, None], corners[..., 0], corners[..., 1]).reshape(-1)
 

@@ -33,13 +33,15 @@ from dukd_cache.format.manifest import (
 from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.finding import find, prefixes, refuse_shared_files
+from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.known_files import known_images
 from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import CropSpec, Plan
-from dukd_cache.plan.screening import HrSet, screen
+from dukd_cache.plan.screened import HrSet
+from dukd_cache.plan.screening import screen
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import refuse_no_folder
@@ -213,8 +215,8 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[s
 
 def images_info(images: Sequence[SourceImage], skipped: tuple[SkippedImage, ...] = ()) -> ImagesInfo:
     """What names the images and, where they are not made from them, their LR files."""
-    total = hashlib.sha256()
-    for image in images:
-        total.update(f"{image.name}\0{image.sha256}\0{image.lr_sha256}\n".encode())
-    longest = max((len(image.name.encode()) for image in images), default=1)
-    return ImagesInfo(count=len(images), sha256=total.hexdigest(), name_bytes=longest, skipped=skipped)
+    total, longest = hashlib.sha256(), 0
+    for name, sha256, lr_sha256 in Images.of(images).identities():
+        total.update(f"{name}\0{sha256}\0{lr_sha256}\n".encode())
+        longest = max(longest, len(name.encode()))
+    return ImagesInfo(count=len(images), sha256=total.hexdigest(), name_bytes=longest or 1, skipped=skipped)

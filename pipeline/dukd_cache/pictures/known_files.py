@@ -61,7 +61,7 @@ class KnownImages:
             self._remember(key, before, facts)
         return facts
 
-    def _recall(self, key: str, stamp: tuple[int, ...]) -> FileFacts | None:
+    def _recall(self, key: str, stamp: tuple[int, int, int]) -> FileFacts | None:
         if self._database is None:
             return None
         columns = "size, mtime_ns, ctime_ns, sha256, width, height"
@@ -70,7 +70,7 @@ class KnownImages:
             row = query.fetchone()
         except sqlite3.Error:
             return None
-        return FileFacts(*row[3:]) if row and row[:3] == stamp else None
+        return FileFacts(row[3], row[4], row[5], stamp[:2]) if row and row[:3] == stamp else None
 
     def _remember(self, key: str, stamp: tuple[int, ...], facts: FileFacts) -> None:
         if self._database is None:

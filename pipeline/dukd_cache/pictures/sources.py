@@ -1,9 +1,10 @@
 """Identify and read source images: HR files, and the LR files that may come with them."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ __all__ = [
 
 U8 = npt.NDArray[np.uint8]
 
+Stamp = tuple[int, int]
+"""A file's size, and time of change in nanoseconds (mtime): where they are the same, it hardly has changed."""
+
+NO_STAMP: Stamp = (0, 0)
+"""That of no image."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
@@ -50,6 +57,9 @@ class SourceImage:
     """The LR file, or none where the LR image is made by `bicubic.downscale`."""
     lr_sha256: str = ""
     """Of its bytes."""
+    stamp: Stamp = NO_STAMP
+    """Of the HR file, when it was identified."""
+    lr_stamp: Stamp = NO_STAMP
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class FileFacts:
     width: int
     """Pixels, upright."""
     height: int
+    stamp: Stamp
 
 
 def read_facts(path: Path) -> FileFacts:
@@ -80,7 +91,9 @@ def read_facts(path: Path) -> FileFacts:
     width, height = read_size(path)
     try:
         with path.open("rb") as stream:
-            return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height)
+            found = os.fstat(stream.fileno())  # before it is read: what changes later is seen
+            stamp = (found.st_size, found.st_mtime_ns)
+            return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height, stamp)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})", path) from error
 
@@ -107,12 +120,13 @@ def identify(
     except UnicodeEncodeError as error:
         raise ImageError("its name is not UTF-8: rename it", path) from error
     facts = facts_of(path)
-    lr_path, lr_sha256 = lr.find(name, scale) if lr else None, ""
-    if lr_path:
-        lr_facts = facts_of(lr_path)
-        lr_sha256 = lr_facts.sha256
-        _check_lr_size(lr_path, (lr_facts.width, lr_facts.height), path, (facts.width, facts.height), scale)
-    return SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, lr_path, lr_sha256)
+    image = SourceImage(name.as_posix(), path, facts.sha256, facts.width, facts.height, None, stamp=facts.stamp)
+    if lr is None:
+        return image
+    lr_path = lr.find(name, scale)
+    lr_facts = facts_of(lr_path)
+    _check_lr_size(lr_path, (lr_facts.width, lr_facts.height), path, (facts.width, facts.height), scale)
+    return replace(image, lr=lr_path, lr_sha256=lr_facts.sha256, lr_stamp=lr_facts.stamp)
 
 
 def refuse_shared_lr(lr_of: Iterable[tuple[str, Path | None]]) -> None:

@@ -4,14 +4,16 @@ So adding an image moves no other crop, and a larger count extends the smaller o
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.manifest import ViewInfo
 from dukd_cache.format.record import U8
+from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.philox import uniform
 from dukd_cache.plan.views import VIEWS, Square
@@ -81,12 +83,17 @@ class Plan:
         ImageError: an image is too small for a view.
     """
 
-    images: tuple[SourceImage, ...]
+    images: Sequence[SourceImage]
     spec: CropSpec
 
     def __post_init__(self) -> None:
         if self.images:  # what the smallest image accepts, all do: one remedy serves for all
-            _check_size(min(self.images, key=lambda image: min(image.width, image.height)), self.spec)
+            _check_size(self.images[int(self.columns.sides.min(axis=1).argmin())], self.spec)
+
+    @cached_property
+    def columns(self) -> Images:
+        """The images."""
+        return Images.of(self.images)
 
     def total(self, view: ViewInfo) -> int:
         """Number of records of `view`."""
@@ -100,18 +107,17 @@ class Plan:
         for first in range(start // count, -(-stop // count), _IMAGES_AT_ONCE):
             last = min(first + _IMAGES_AT_ONCE, -(-stop // count))
             corners = self.corners(view, first, last).tolist()
-            for position in range(max(start, first * count), min(stop, last * count)):
-                number, index = divmod(position, count)
-                x, y = corners[number - first][index]
-                yield Crop(view, self.images[number], index, x, y)
+            for number in range(first, last):
+                image = self.images[number]
+                for index in range(max(start - number * count, 0), min(stop - number * count, count)):
+                    yield Crop(view, image, index, *corners[number - first][index])
 
     def corners(self, view: ViewInfo, first: int, last: int) -> npt.NDArray[np.int64]:
         """x and y of every crop of images `first` to `last`: [images, crops an image, 2]. For whole sets at once."""
-        images, spec = self.images[first:last], self.spec
-        digests = [_key(f"{spec.seed}/{view.name}/{image.sha256}") for image in images]
+        images, spec = self.columns[first:last], self.spec
+        digests = [_key(f"{spec.seed}/{view.name}/{sha256}") for sha256 in images.hr.all_sha256()]
         drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * view.crops)
-        sides = np.array([(image.width, image.height) for image in images])
-        free = sides // spec.scale * _unit(view, spec.scale) - view.box
+        free = images.sides.astype(np.int64) // spec.scale * _unit(view, spec.scale) - view.box
         corners: npt.NDArray[np.int64] = (drawn.reshape(-1, view.crops, 2) * (free[:, None] + 1)).astype(np.int64)
         return corners
 

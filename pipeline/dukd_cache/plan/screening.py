@@ -7,19 +7,21 @@ left out, however often the build is stopped and started.
 """
 
 import os
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from dukd_cache.format.manifest import SkippedImage
 from dukd_cache.pictures.decode import read_rgb
-from dukd_cache.pictures.finding import ImageFiles
+from dukd_cache.pictures.image_list import GrowingImages
 from dukd_cache.pictures.sources import (
     FileFacts,
-    LrFolder,
     SourceImage,
     identify,
     read_facts,
@@ -27,33 +29,13 @@ from dukd_cache.pictures.sources import (
     scene_of,
 )
 from dukd_cache.plan.crops import CropSpec, shortfall, too_small_for
+from dukd_cache.plan.screened import HrSet, Screened
 from dukd_cache.system.errors import ImageError, printable
-
-T = TypeVar("T")
 
 OnBadImage = Literal["fail", "skip"]
 
 _AT_ONCE = 256
 """Images handed to the threads at a time: a million of them must not wait in memory."""
-
-
-@dataclass(frozen=True)
-class HrSet:
-    """Images of one folder or list."""
-
-    files: ImageFiles
-    lr: LrFolder | None = None
-    """Where their LR images lie; None: they are made."""
-    prefix: str = ""
-    """Before the names of its images, where there are other sets."""
-
-
-@dataclass(frozen=True)
-class Screened:
-    """Images that can be used, and those that cannot, both in the order they were found."""
-
-    images: tuple[SourceImage, ...]
-    skipped: tuple[SkippedImage, ...]
 
 
 def screen(
@@ -74,31 +56,41 @@ def screen(
             file (their sizes are left to the plan); `skip`, and no image is left.
         SettingError: there is no such LR folder.
     """
-    candidates = [_Candidate(path, of) for of in sets for path in of.files.paths]
-    if on_bad_image == "fail":
-        return Screened(tuple(_identified(candidates, spec, on_images, facts_of)), ())
-    judged = [*_told(_judged(candidates, spec), on_images)]
-    uses = Counter(image.lr for image in judged if isinstance(image, SourceImage))
-    images: list[SourceImage] = []
-    skipped: list[SkippedImage] = []
-    for candidate, image in zip(candidates, judged, strict=True):
+    candidates = (_Candidate(path, each, number) for number, each in enumerate(sets) for path in each.files.paths)
+    judged = _identified(candidates, spec, facts_of) if on_bad_image == "fail" else _judged(candidates, spec)
+    growing, positions = GrowingImages(), array("Q")
+    skipped: list[tuple[int, SkippedImage]] = []
+    for position, (candidate, image) in enumerate(judged):
+        on_images(1)
         if isinstance(image, SkippedImage):
-            skipped.append(image)
-        elif image.lr and uses[image.lr] > 1:
-            shared = ImageError(f"would be the LR image of {uses[image.lr]} images", image.lr)
-            skipped.append(candidate.skipped(shared))
+            skipped.append((position, image))
         else:
-            images.append(image)
-    if not images:
-        first = skipped[0]
+            growing.add(image, candidate.of.folders, candidate.number)
+            positions.append(position)
+    images = growing.images(each.folders for each in sets)
+    sharing = {number: images[number] for number in images.sharing_lr()}
+    if on_bad_image == "fail":
+        refuse_shared_lr((image.name, image.lr) for image in sharing.values())
+        return Screened(images, ())
+    uses = Counter(image.lr for image in sharing.values())
+    shared = [number for number, image in sharing.items() if uses[image.lr] > 1]
+    for number in shared:
+        image, of = sharing[number], int(images.among[number])
+        error = ImageError(f"would be the LR image of {uses[image.lr]} images", image.lr)
+        skipped.append((positions[number], _Candidate(image.path, sets[of], of).skipped(error)))
+    left_out = tuple(image for _, image in sorted(skipped, key=itemgetter(0)))
+    if len(shared) == len(images):
+        first = left_out[0]
         raise ImageError(f"none of {len(skipped)} images can be used; {first.name}: {first.reason}", sets[0].files.root)
-    return Screened(tuple(images), tuple(skipped))
+    return Screened(images.without({*shared}) if shared else images, left_out)
 
 
 @dataclass(frozen=True)
 class _Candidate:
     path: Path
     of: HrSet
+    number: int
+    """Of the set."""
 
     def identified(self, spec: CropSpec, facts_of: Callable[[Path], FileFacts] = read_facts) -> SourceImage:
         image = identify(self.of.files.root, self.path, spec.scale, self.of.lr, facts_of)
@@ -112,28 +104,24 @@ class _Candidate:
         return SkippedImage(name=printable(name), reason=where + error.reason)
 
 
+_Judged = tuple[_Candidate, SourceImage | SkippedImage]
+
+
 def _identified(
-    candidates: Sequence[_Candidate],
-    spec: CropSpec,
-    on_images: Callable[[int], None],
-    facts_of: Callable[[Path], FileFacts],
-) -> list[SourceImage]:
-    images: list[SourceImage] = []
+    candidates: Iterable[_Candidate], spec: CropSpec, facts_of: Callable[[Path], FileFacts]
+) -> Iterator[_Judged]:
     for candidate in candidates:
         try:
-            images.append(candidate.identified(spec, facts_of))
+            yield candidate, candidate.identified(spec, facts_of)
         except ImageError as error:
             cure = "(`on_bad_image=skip` leaves such images out)"
             raise ImageError(f"{error.reason} {cure}", error.subject) from error
-        on_images(1)
-    refuse_shared_lr((image.name, image.lr) for image in images)
-    return images
 
 
-def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[SourceImage | SkippedImage]:
+def _judged(candidates: Iterable[_Candidate], spec: CropSpec) -> Iterator[_Judged]:
     """Each image decoded to its end, on all cores; in the order of `candidates`."""
 
-    def judge(candidate: _Candidate) -> SourceImage | SkippedImage:
+    def judge(candidate: _Candidate) -> _Judged:
         try:
             image = candidate.identified(spec)
             if view := too_small_for(image.width, image.height, spec):
@@ -143,15 +131,10 @@ def _judged(candidates: Sequence[_Candidate], spec: CropSpec) -> Iterator[Source
             else:
                 read_rgb(image.path, image.sha256)
         except ImageError as error:
-            return candidate.skipped(error)
-        return image
+            return candidate, candidate.skipped(error)
+        return candidate, image
 
+    candidates = iter(candidates)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(candidates), _AT_ONCE):
-            yield from pool.map(judge, candidates[start : start + _AT_ONCE])
-
-
-def _told(judged: Iterator[T], on_images: Callable[[int], None]) -> Iterator[T]:
-    for one in judged:
-        yield one
-        on_images(1)
+        while few := [*islice(candidates, _AT_ONCE)]:
+            yield from pool.map(judge, few)
