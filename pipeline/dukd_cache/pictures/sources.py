@@ -91,11 +91,19 @@ def read_facts(path: Path) -> FileFacts:
     width, height = read_size(path)
     try:
         with path.open("rb") as stream:
-            found = os.fstat(stream.fileno())  # before it is read: what changes later is seen
-            stamp = (found.st_size, found.st_mtime_ns)
+            stamp = stamp_of(stream.fileno())  # before it is read: what changes later is seen
             return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height, stamp)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})", path) from error
+
+
+def stamp_of(file: str | int) -> Stamp:
+    """The stamp of a file, by path or descriptor; `NO_STAMP` where none can be had."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return NO_STAMP
+    return found.st_size, found.st_mtime_ns
 
 
 def identify(
