@@ -85,6 +85,8 @@ class Plan:
 
     images: Sequence[SourceImage]
     spec: CropSpec
+    first: int = 0
+    """Number of the first of them in the whole plan."""
 
     def __post_init__(self) -> None:
         if self.images:  # what the smallest image accepts, all do: one remedy serves for all
@@ -99,27 +101,50 @@ class Plan:
         """Number of records of `view`."""
         return len(self.images) * view.crops
 
+    def part(self, view: ViewInfo, start: int, stop: int) -> "Plan":
+        """The same plan with no other images than those that records `start` to `stop` of `view` are cut from.
+
+        What it says of those is what the whole plan says. Small enough to be sent to a process.
+        """
+        first, last = self._numbers(view, start, stop)
+        return Plan(self.columns[first - self.first : last - self.first], self.spec, first)
+
     def crops(self, view: ViewInfo, start: int, stop: int) -> Iterator[Crop]:
-        """Crops `start` to `stop` of the stream of `view`, image by image."""
+        """Crops `start` to `stop` of the stream of `view`, image by image.
+
+        Raises:
+            ValueError: some are cut from images that this part of a plan lacks.
+        """
         count = view.crops
-        if start >= stop:
-            return
-        for first in range(start // count, -(-stop // count), _IMAGES_AT_ONCE):
-            last = min(first + _IMAGES_AT_ONCE, -(-stop // count))
+        begin, end = self._numbers(view, start, stop)
+        for first in range(begin, end, _IMAGES_AT_ONCE):
+            last = min(first + _IMAGES_AT_ONCE, end)
             corners = self.corners(view, first, last).tolist()
             for number in range(first, last):
-                image = self.images[number]
+                image = self.images[number - self.first]
                 for index in range(max(start - number * count, 0), min(stop - number * count, count)):
                     yield Crop(view, image, index, *corners[number - first][index])
 
     def corners(self, view: ViewInfo, first: int, last: int) -> npt.NDArray[np.int64]:
         """x and y of every crop of images `first` to `last`: [images, crops an image, 2]. For whole sets at once."""
-        images, spec = self.columns[first:last], self.spec
+        images, spec = self.columns[first - self.first : last - self.first], self.spec
         digests = [_key(f"{spec.seed}/{view.name}/{sha256}") for sha256 in images.hr.all_sha256()]
         drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * view.crops)
         free = images.sides.astype(np.int64) // spec.scale * _unit(view, spec.scale) - view.box
         corners: npt.NDArray[np.int64] = (drawn.reshape(-1, view.crops, 2) * (free[:, None] + 1)).astype(np.int64)
         return corners
+
+    def _numbers(self, view: ViewInfo, start: int, stop: int) -> tuple[int, int]:
+        """Numbers of the first image that records `start` to `stop` of `view` are cut from, and of the one after."""
+        if start >= stop:
+            return self.first, self.first
+        first, last = start // view.crops, -(-stop // view.crops)
+        there = self.first + len(self.images)
+        if first < self.first or last > there:
+            raise ValueError(
+                f"{view.name} {start} to {stop}: images {first} to {last}, here are {self.first} to {there}"
+            )
+        return first, last
 
 
 def _unit(view: ViewInfo, scale: int) -> int:

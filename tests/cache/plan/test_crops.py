@@ -1,6 +1,7 @@
 """Which crops are cut: bounds, independence of one another, and the remedies for images that are too small."""
 
 import hashlib
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,31 @@ def test_a_window_of_the_stream_equals_a_slice_of_it(view: str) -> None:
     for start in range(plan.total(of) + 1):
         for stop in range(start, plan.total(of) + 1):
             assert list(plan.crops(of, start, stop)) == everything[start:stop]
+
+
+@given(data=st.data(), count=st.integers(1, 9), view=st.sampled_from([*VIEWS]))
+def test_a_part_of_a_plan_says_what_the_plan_says(data: st.DataObject, count: int, view: str) -> None:
+    """Also a part of a part, in another process; and it holds the images that it needs."""
+    plan = Plan([source(number) for number in range(count)], crop_spec())
+    of = plan.spec.view(view)
+    bounds = sorted(data.draw(st.lists(st.integers(0, plan.total(of)), min_size=6, max_size=6)))
+    outer, (start, stop), inner = bounds[::5], bounds[1:5:3], bounds[2:4]
+    part = pickle.loads(pickle.dumps(plan.part(of, *outer).part(of, start, stop)))
+    assert list(part.crops(of, start, stop)) == list(plan.crops(of, start, stop))
+    assert list(part.crops(of, *inner)) == list(plan.crops(of, *inner))
+    needed = {crop.image.name for crop in plan.crops(of, start, stop)}
+    assert [image.name for image in part.images] == sorted(needed)
+
+
+def test_a_part_refuses_what_it_lacks_and_is_small() -> None:
+    plan = Plan([source(number) for number in range(3000)], crop_spec())
+    of = plan.spec.view("base")
+    part = plan.part(of, 5000, 5128)
+    assert len(pickle.dumps(part)) < 10_000
+    for start, stop in ((4999, 5001), (5128, 5132), (0, 1), (0, plan.total(of))):
+        with pytest.raises(ValueError, match="here are 1000 to 1026"):
+            list(part.crops(of, start, stop))
+    assert not list(part.crops(of, 7, 7))
 
 
 def followed(asked: Asked, message: str, default_zoom_out: bool) -> Asked | None:
