@@ -1,11 +1,12 @@
 """What people write for a place: one reader of it for all options and settings."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args
 
 import pytest
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+from typer.main import get_command
 
 from dukd_cache import cli as cache_commands
 from dukd_cache.command_line import console
@@ -87,12 +88,13 @@ def test_an_address_that_became_a_path_is_told() -> None:
 
 
 def options_of(app: Any) -> dict[str, Any]:
-    """What typer is told of every option and argument that is a path, of all commands."""
+    """What reads every option and argument that is a path, of all commands."""
     found: dict[str, Any] = {}
-    for command in app.registered_commands:
-        for name, hint in get_type_hints(command.callback, include_extras=True).items():
-            if get_origin(hint) is Annotated and Path in (kind := get_args(hint))[0:1] + get_args(kind[0]):
-                found[f"{command.callback.__name__} {name}"] = kind[1]
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            kind, how = parameter.type_descriptor.annotation, parameter.type_descriptor.parameter_info
+            if Path in (kind, *get_args(kind)):
+                found[f"{name} {parameter.name}"] = how.parser
     return found
 
 
@@ -100,7 +102,7 @@ def options_of(app: Any) -> dict[str, Any]:
 def test_every_option_that_is_a_path_is_read_alike(app: Any) -> None:
     found = options_of(app)
     assert len(found) > 5
-    assert [name for name, told in found.items() if told.parser is not console.path] == []
+    assert [name for name, parser in found.items() if parser is not console.path] == []
 
 
 def test_a_place_elsewhere_where_none_may_be_names_the_option(dukd_cache: Command, tmp_path: Path) -> None:
