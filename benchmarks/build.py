@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.figures import Figure, Goal
 from benchmarks.material import LARGE, cache_config, network_file, photographs, teacher
 from benchmarks.timing import in_turns, ratio
-from dukd_cache.build.write import build
+from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
 from dukd_cache.commands.build import Prepared
 from dukd_cache.commands.config import CacheConfig
@@ -111,5 +111,5 @@ def _recorded(made: Prepared, out: Path, batch_size: int) -> list[Tensor]:
     recording = _Recording(network.module)
     watched = replace(made.teachers["teacher"], network=network.with_module(recording))
     place = place_at(out)
-    build(made.plan, made.header, {"teacher": watched}, place, batch_size=batch_size)
+    build(Work(made.plan, {"teacher": watched}, place, batch_size), made.header)
     return recording.inputs

@@ -19,7 +19,7 @@ from dukd_cache.build.columns import Column
 from dukd_cache.build.convert import convert, converted_header
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.write import build
+from dukd_cache.build.write import Work, build
 from dukd_cache.check.verify import verify
 from dukd_cache.commands.build import images_info
 from dukd_cache.format import codecs
@@ -56,7 +56,7 @@ def made(
     answers = {name: each.info for name, each in teachers.items()}
     per_shard = {view.name: 5 for view in spec.views}
     header = change(header_of(spec, images_info(plan.images), answers, per_shard, **encoding))
-    build(plan, header, teachers, Folder(out), batch_size=4)
+    build(Work(plan, teachers, Folder(out), 4), header)
     assert verify(out) == []
     return Cache(out)
 
@@ -123,7 +123,7 @@ def test_answers_of_several_teachers_are_reused_apart(photos: Path, asked: Teach
     per_shard = {view.name: 5 for view in spec.views}
     header = header_of(spec, images_info(plan.images), answers, per_shard)
     tally = Tally()
-    build(plan, header, teachers, Folder(tmp_path / "d"), batch_size=4, reuse=[Folder(tmp_path / "c")], tally=tally)
+    build(Work(plan, teachers, Folder(tmp_path / "d"), 4, reuse=(Folder(tmp_path / "c"),), tally=tally), header)
     total = sum(map(header.total, header.views))
     assert (tally.reused, tally.asked) == (total, total)
     assert verify(tmp_path / "d") == []

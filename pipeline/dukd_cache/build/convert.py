@@ -1,18 +1,19 @@
 """A cache in another store, codec or shard size: the same records, without the teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 import PIL
 
-from dukd_cache.format import manifest
+from dukd_cache.build.answer import Shard
+from dukd_cache.build.write import write_all
 from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.container import Packed
-from dukd_cache.format.lifecycle import claim, finish, header_of
-from dukd_cache.format.manifest import Encoding, Header, Manifest, shard_ranges
+from dukd_cache.format.lifecycle import header_of
+from dukd_cache.format.manifest import Encoding, Header, Manifest, ShardInfo
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.shards import LIBRARIES, ShardWriter, software, write_shared_files
-from dukd_cache.places import Address, Place
+from dukd_cache.format.shards import LIBRARIES, ShardWriter, software
+from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError
@@ -34,24 +35,17 @@ def convert(
         ShardCorrupt: a record of `source` is damaged. Whole shards written so far stay for the next attempt.
     """
     place = place_at(out)
-    with place.locked():
-        _claim(place, header)
+    there = header_of(place)
+    if there is not None and there != header:
+        raise CacheError("holds another cache than the one this makes", place, cure="choose another folder")
+
+    def recoded(header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
         writer = ShardWriter(place, header)
-        shards = []
-        for view in header.views:
-            for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records)):
-                done = writer.finished(view.name, number, len(positions))
-                if done is None:
-                    with closing(in_threads(_recoded(source, writer, view.name), positions)) as encoded:
-                        done = writer.write(view.name, number, told(encoded, on_records))
-                else:
-                    on_records(done.records)
-                shards.append(done)
-        finished = Manifest(**dict(header), shards=tuple(shards))
-        write_shared_files(place, header)
-        manifest.write(finished, place)
-        finish(place)
-    return finished
+        for shard in shards:
+            with closing(in_threads(_recoded(source, writer, shard.view.name), shard.positions)) as encoded:
+                yield writer.write(shard.view.name, shard.number, told(encoded, on_records))
+
+    return write_all(place, header, recoded, on_records)
 
 
 def converted_header(source: Manifest, store: Store, codec: str | None, shard_size: int | None) -> Header:
@@ -72,14 +66,6 @@ def converted_header(source: Manifest, store: Store, codec: str | None, shard_si
         }
     )
     return header if shard_size is None else header.with_shard_size(shard_size)
-
-
-def _claim(out: Place, header: Header) -> None:
-    """As for a build, but another cache is refused, not given up: nothing of it could serve here."""
-    there = header_of(out)
-    if there is not None and there != header:
-        raise CacheError("holds another cache than the one this makes", out, cure="choose another folder")
-    claim(out, header)
 
 
 def _recoded(source: Cache, writer: ShardWriter, view: str) -> Callable[[int], Packed]:

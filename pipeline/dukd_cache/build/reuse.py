@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.index import Rows
-from dukd_cache.format.lifecycle import header_of, sources
+from dukd_cache.format.lifecycle import header_of, refuse_other_kind, sources
 from dukd_cache.format.local_copies import open_copying_reader
 from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, shard_ranges
 from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record
@@ -61,15 +61,18 @@ class Source:
         return open_copying_reader(self.place, self.header)
 
 
-def check_reusable(others: Iterable[Place]) -> None:
-    """Refuse what answers cannot be taken from.
+def check_reusable(others: Iterable[Place], asked: Header | None = None) -> None:
+    """Refuse what answers cannot be taken from, for a cache that is `asked` for where that is known.
 
     Raises:
-        CacheError: one of `others` is no cache, finished or not.
+        CacheError: one of `others` is no cache, finished or not, or its answers were computed on something else.
     """
     for other in others:
-        if header_of(other) is None and not sources(other):
+        there = header_of(other)
+        if there is None and not sources(other):
             raise CacheError("no cache here, finished or not", f"`reuse={other}`")
+        if there is not None and asked is not None:
+            refuse_other_kind(other, there, asked)
 
 
 def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
@@ -200,8 +203,9 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     Raises:
         CacheError: one of `others` is no cache.
     """
-    check_reusable(others)
-    places, same, writer = all_sources(out, others), header_of(out) == header, ShardWriter(out, header)
+    check_reusable(others, header)
+    places, writer = all_sources(out, others), ShardWriter(out, header)
+    same = (there := header_of(out)) is not None and there.like(header)
     kept = {
         view.name: np.array(
             [

@@ -16,7 +16,7 @@ from dukd_cache import networks
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
-from dukd_cache.networks.devices import autocast, check_precision, compile_in_place
+from dukd_cache.networks.devices import autocast, check_precision, compile_in_place, kind_of
 from dukd_cache.settings.choices import Precision
 
 
@@ -34,6 +34,11 @@ class Teacher:
     def takes_all_cores(self) -> bool:
         """Whether nothing else can be computed while it answers."""
         return self.device.type == "cpu"
+
+    @property
+    def computes_on(self) -> str:
+        """Where this is equal, equal batches get answers that are equal bit for bit."""
+        return f"{kind_of(self.device)}{', compiled' * self.compiled}"
 
     def __call__(self, input_Npp3: npt.NDArray[np.uint8], dtype: Dtype) -> Pixels:
         """Answers [N,q,q,3] to inputs u8 [N,p,p,3]: uint8 rounded half up, or floating point in [0,1].

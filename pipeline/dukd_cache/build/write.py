@@ -1,21 +1,24 @@
-"""plan → teacher → store. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue.
+"""plan → teacher → store: the shards of a cache written by an engine, then the manifest that makes them a cache.
 
-A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed build takes the
-answers that exist already, and asks the teacher for the rest.
+A shard is a pure function of the header, the teacher and its images, so anyone may write any of them, at any time and
+more than once. A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed
+build takes the answers that exist already, and asks the teacher for the rest.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import chain, islice
 
 from dukd_cache.build.answer import Shard, Teachers, answered, take_all_cores
 from dukd_cache.build.reuse import Answers, Tally, all_sources
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
+from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import claim, finish
-from dukd_cache.format.manifest import Header, Manifest, shard_ranges
+from dukd_cache.format.manifest import Header, Manifest, ShardInfo, shard_name, shard_ranges
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardWriter, write_shared_files
 from dukd_cache.places import Place
@@ -24,57 +27,113 @@ from dukd_cache.system.errors import CacheError
 from dukd_cache.system.files import FULL
 from dukd_cache.system.threads import in_threads, in_threads_by_turns, told
 
+Write = Callable[[Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
+"""Writes shards of the cache with that header, in any order. Closed, it leaves no thread and no process behind."""
 
-def build(
-    plan: Plan,
-    header: Header,
-    teachers: Teachers,
-    out: Place,
-    *,
-    batch_size: int,
-    on_records: Callable[[int], None] = lambda _count: None,
-    reuse: Iterable[Place] = (),
-    tally: Tally | None = None,
-) -> Manifest:
-    """Write the cache that `header` describes into `out`, or what is missing of it.
 
-    Args:
-        teachers: by the names of their answers.
-        batch_size: inputs a teacher answers at once. A batch never spans shards.
-        on_records: told how many records were finished since it was last told.
-        reuse: other caches, finished or not, whose answers may serve.
-        tally: counts what becomes of the records.
+@dataclass(frozen=True)
+class Work:
+    """What an engine needs to write shards."""
+
+    plan: Plan
+    teachers: Teachers
+    """By the names of their answers."""
+    out: Place
+    batch_size: int
+    """Inputs a teacher answers at once. A batch never spans shards."""
+    reuse: tuple[Place, ...] = ()
+    """Other caches, finished or not, whose answers may serve."""
+    on_records: Callable[[int], None] = lambda _count: None
+    """Told how many records were finished since it was last told."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what becomes of the records."""
+
+
+Engine = Callable[[Work, Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
+"""Where the work is done."""
+
+
+def local(work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
+    """In this process. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue.
 
     Raises:
-        CacheError: `out` holds something else, another build writes there, or the disk is full.
-        PlaceError: `out`, or one of `reuse`, cannot be reached.
         ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
+        AnswerError: a teacher answers with numbers that are not finite.
     """
-    tally = tally or Tally()
-    writer = ShardWriter(out, header)
-    reusable = _Reusable(out, header, reuse)
+    writer = ShardWriter(work.out, header)
+    answers = _Reusable(work.out, header, work.reuse).answers if shards else None
+    groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
+    # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+    with closing(groups), closing(_encoded(writer, groups, work.teachers)) as encoded:
+        for shard in shards:
+            its_own = told(islice(encoded, len(shard.positions)), work.on_records)
+            yield writer.write(shard.view.name, shard.number, its_own)
+
+
+def build(work: Work, header: Header, engine: Engine = local) -> Manifest:
+    """Write the cache that `header` describes, or what is missing of it.
+
+    Raises:
+        CacheError: its place holds something else, another build writes there, or the disk is full.
+        PlaceError: a place cannot be reached.
+        DukdError: what the engine raises.
+    """
+    return write_all(work.out, header, partial(engine, work), partial(_kept, work))
+
+
+def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int], None]) -> Manifest:
+    """Write what is missing in `out`, and the manifest; `on_kept` is told how many records were there.
+
+    Raises:
+        CacheError: as `build`.
+        PlaceError: as `build`.
+    """
     with _room(out), out.locked():
-        claim(out, header)
-        shards = shards_of(header)
-        whole = [writer.finished(shard.view.name, shard.number, len(shard.positions)) for shard in shards]
-        missing = [shard for shard, done in zip(shards, whole, strict=True) if done is None]
-        kept = sum(done.records for done in whole if done)
-        tally.kept += kept
-        on_records(kept)
-        answers = reusable.answers if missing else None
-        # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
-        with (
-            closing(answered(plan, header, teachers, missing, batch_size, answers, tally)) as groups,
-            closing(_encoded(writer, groups, teachers)) as encoded,
-        ):
-            written = []
-            for shard, done in zip(shards, whole, strict=True):
-                its_own = told(islice(encoded, len(shard.positions)), on_records)
-                written.append(done or writer.write(shard.view.name, shard.number, its_own))
-        finished = Manifest(**dict(header), shards=tuple(written))
-        write_shared_files(out, header)
-        manifest.write(finished, out)
-        finish(out)
+        header = claim(out, header)
+        standing = Standing(out, header)
+        on_kept(standing.records)
+        # Here only, where nobody else writes: what a shard's writer removed late could be another's.
+        out.delete(index_name(standing.name(shard)) for shard in standing.missing)
+        with closing(write(header, standing.missing)) as written:
+            for info in written:
+                standing.whole[info.name] = info
+        return commit(standing)
+
+
+class Standing:
+    """How far a cache is."""
+
+    def __init__(self, out: Place, header: Header) -> None:
+        self.out, self.header = out, header
+        self.shards = shards_of(header)
+        writer = ShardWriter(out, header)
+        found = [writer.finished(shard.view.name, shard.number, len(shard.positions)) for shard in self.shards]
+        self.whole = {info.name: info for info in found if info is not None}
+        """By their names."""
+
+    def name(self, shard: Shard) -> str:
+        """Of that shard's file."""
+        return shard_name(self.header.encoding.store, shard.view.name, shard.number)
+
+    @property
+    def missing(self) -> list[Shard]:
+        """Shards that are not whole, in the order in which they are written."""
+        return [shard for shard in self.shards if self.name(shard) not in self.whole]
+
+    @property
+    def records(self) -> int:
+        """In whole shards."""
+        return sum(info.records for info in self.whole.values())
+
+
+def commit(standing: Standing) -> Manifest:
+    """Make whole shards a finished cache. Of several who do so at once, each does the same."""
+    out, header = standing.out, standing.header
+    finished = Manifest(**dict(header), shards=tuple(standing.whole[standing.name(shard)] for shard in standing.shards))
+    write_shared_files(out, header)
+    out.sweep()
+    manifest.write(finished, out)
+    finish(out)
     return finished
 
 
@@ -85,6 +144,11 @@ def shards_of(header: Header) -> list[Shard]:
         for view in header.views
         for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
     ]
+
+
+def _kept(work: Work, records: int) -> None:
+    work.tally.kept += records
+    work.on_records(records)
 
 
 def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teachers) -> Generator[Packed, None, None]:

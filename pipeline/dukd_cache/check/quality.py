@@ -6,7 +6,6 @@ cache with one another, not with published tables (which take luma, of whole ima
 Shapes: p input side, q = s·p output side.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import PSNR_OF_EQUALS, levels, psnr
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.threads import usable_cores
 
 SAMPLE = 256
 """Records of a view that are measured unless told otherwise: some seconds on any cache."""
@@ -63,7 +63,7 @@ def measure_quality(
     if sample < 1:
         raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, ViewQuality] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for view in cache.views:
             picks = evenly(cache.count(view), sample)
             psnrs: list[dict[str, float]] = []

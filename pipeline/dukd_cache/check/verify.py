@@ -1,7 +1,6 @@
 """Is a finished cache what was written? Every file, every record; and what to do where it is not."""
 
 import errno
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 from dukd_cache.system.left_overs import is_systems
+from dukd_cache.system.threads import usable_cores
 
 _RECORDS_NAMED = 3
 
@@ -172,7 +172,7 @@ def _whole_shard(
         except ShardCorrupt as error:
             yield Problem(str(error), shard)
     named = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for message in pool.map(partial(_record, folder, found, reader, shard), range(shard.records)):
             on_records(1)
             if message is not None:

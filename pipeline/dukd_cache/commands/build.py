@@ -16,13 +16,12 @@ from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.reuse import Tally, check_reusable, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
-from dukd_cache.build.write import build
+from dukd_cache.build.write import Work, build
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.lifecycle import check, header_of
 from dukd_cache.format.manifest import (
     MANIFEST,
-    AnswerInfo,
     Degradation,
     Encoding,
     Header,
@@ -75,21 +74,15 @@ def build_cache(config: CacheConfig, out: Address, tally: Tally | None = None) -
     check_reusable(reuse)
     made = prepare(config, out)
     check(place, made.header)
-    is_finished = place.size(MANIFEST) is not None and header_of(place) == made.header
+    check_reusable(reuse, made.header)
+    there = header_of(place)
+    is_finished = there is not None and there.like(made.header) and place.size(MANIFEST) is not None
     for each in () if is_finished else made.teachers.values():  # else there is nothing to ask
         for line in (*between_windows(config, each.info.window), *doubts(made.plan, each)):
             say(line)
     with progress("asking the teacher", sum(map(made.header.total, made.header.views)), "records") as advance:
-        return build(
-            made.plan,
-            made.header,
-            made.teachers,
-            place,
-            batch_size=config.batch_size,
-            on_records=advance,
-            reuse=reuse,
-            tally=tally,
-        )
+        work = Work(made.plan, made.teachers, place, config.batch_size, tuple(reuse), advance, tally or Tally())
+        return build(work, made.header)
 
 
 def prepare(config: CacheConfig, out: Address) -> Prepared:
@@ -108,7 +101,7 @@ def prepare(config: CacheConfig, out: Address) -> Prepared:
         info = images_info(found.images, found.skipped)
     plan = Plan(found.images, spec)
     teachers = {ANSWER: asked} if asked else {}
-    return Prepared(plan, _header(config, plan, info, {name: each.info for name, each in teachers.items()}), teachers)
+    return Prepared(plan, _header(config, plan, info, teachers), teachers)
 
 
 def forecast(config: CacheConfig, out: Address) -> Forecast:
@@ -190,7 +183,7 @@ def between_windows(config: CacheConfig, window: int) -> Iterator[str]:
             )
 
 
-def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[str, AnswerInfo]) -> Header:
+def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: dict[str, teacher.Teacher]) -> Header:
     template = config.lr_template if config.lr else None
     header = Header(
         scale=plan.spec.scale,
@@ -198,7 +191,7 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[s
         seed=plan.spec.seed,
         images=images,
         degradation=Degradation(kind="files" if template else "bicubic", template=template),
-        answers=answers,
+        answers={name: each.info for name, each in teachers.items()},
         views=plan.spec.views,
         columns={name: COLUMNS[name].kind for name in config.columns},
         encoding=Encoding(store=config.store, codec=choose_codec(config.store, config.codec)),
@@ -209,8 +202,16 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, answers: dict[s
             "spandrel": version("spandrel"),
         }
         | software(config.store),
+        computed=_computed(config, teachers),
     )
     return header.with_shard_size(config.shard_size)
+
+
+def _computed(config: CacheConfig, teachers: dict[str, teacher.Teacher]) -> str | None:
+    if config.mixed_workers or not teachers:
+        return None
+    devices = dict.fromkeys(each.computes_on for each in teachers.values())
+    return f"{', '.join(devices)}, batches of {config.batch_size}"
 
 
 def images_info(images: Sequence[SourceImage], skipped: tuple[SkippedImage, ...] = ()) -> ImagesInfo:

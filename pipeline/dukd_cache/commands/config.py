@@ -84,6 +84,8 @@ class CacheConfig(Settings):
     """skip: leave out what cannot be used, and list it in the manifest; decodes all images first."""
     reuse: Addresses = ()
     """Another cache, finished or not, whose answers may serve. Can be several."""
+    mixed_workers: bool = False
+    """Let answers be computed on several kinds of machines: they may then differ by a level from a build on one."""
 
     @field_validator("lr_template")
     @classmethod

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from dukd_cache.format import manifest
 from dukd_cache.format.manifest import MANIFEST, Header
-from dukd_cache.format.shards import is_written
+from dukd_cache.format.shards import is_written, whole_shards
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.left_overs import is_systems
@@ -34,10 +34,11 @@ _ASKED = ("fingerprint", "precision", "window")
 """So for these, of an answer."""
 
 
-def claim(out: Place, header: Header) -> None:
-    """Make `out`, which is locked, the folder of the cache that `header` describes.
+def claim(out: Place, header: Header) -> Header:
+    """Make `out`, which is locked, the folder of the cache that `header` describes, and say what it is now.
 
-    What it held of the same teacher is moved to where `sources` finds it.
+    That is `header`, but for what answers are computed on. What `out` held of the same teacher is moved to where
+    `sources` finds it.
 
     Raises:
         CacheError: it holds a cache none of whose answers could be reused, or files that are no cache.
@@ -45,14 +46,17 @@ def claim(out: Place, header: Header) -> None:
     check(out, header)
     there = header_of(out)
     out.sweep()
-    if there is not None and there != header:
+    if there is not None and not there.like(header):
         _retire(out, there)
     elif there is not None and _move_was_interrupted(out, there):
         newest = _generations(out)[-1]
         _move(out, there, f"{newest}/", "")
         _remove(out, newest)
+    if there is not None and there.like(header) and (out.size(MANIFEST) is not None or there.computed is None):
+        header = there
     if out.size(MANIFEST) is None:
         out.write(HEADER, manifest.to_json(header))
+    return header
 
 
 def check(out: Place, header: Header) -> None:
@@ -60,6 +64,8 @@ def check(out: Place, header: Header) -> None:
     there = header_of(out)
     if there is not None:
         _refuse_other(out, there, header)
+        if not there.like(header) or (out.size(MANIFEST) is None and there.computed is not None):
+            refuse_other_kind(out, there, header)
     elif foreign := _foreign_name(out):
         raise CacheError(f"holds something that is no cache ({foreign})", out, cure="choose another folder")
 
@@ -110,6 +116,21 @@ def _refuse_other(out: Place, there: Header, asked: Header) -> None:
                 out,
                 cure="choose another folder",
             )
+
+
+def refuse_other_kind(place: Place, there: Header, asked: Header) -> None:
+    """Refuse to put answers beside those in `place` that may differ from them in a bit.
+
+    Raises:
+        CacheError: there are whole shards, and they were computed on something else.
+    """
+    mixed = bool(there.answers) and asked.computed not in (None, there.computed)
+    if mixed and any(whole_shards(place, there)):
+        raise CacheError(
+            f"holds answers computed on {there.computed or 'workers of several kinds'}, here it is {asked.computed}",
+            place,
+            cure="compute alike, or give `mixed_workers=true`: answers may then differ by a level",
+        )
 
 
 def _foreign_name(out: Place) -> str | None:

@@ -169,6 +169,9 @@ class Header(Frozen):
     encoding: Encoding
     software: dict[str, str]
     """Versions of what made the pixels and the bytes."""
+    computed: str | None = None
+    """What teachers answer on: device, threads, size of a batch. Where it is equal, answers are equal bit for bit.
+    None: workers of several kinds may answer, or none does."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -198,6 +201,10 @@ class Header(Frozen):
     def dtype_of(self, answer: str) -> Dtype:
         """How that answer is stored, alike in all views."""
         return next(view.arrays[answer].dtype for view in self.views if answer in view.arrays)
+
+    def like(self, other: "Header") -> bool:
+        """Whether both describe one cache, whatever its answers are computed on."""
+        return self.model_copy(update={"computed": other.computed}) == other
 
     def with_shard_size(self, megabytes: int) -> "Header":
         """The same with shards of as many records as make `megabytes` of pixels before compression; at least one."""

@@ -70,10 +70,12 @@ class ShardWriter:
         return self._container.packed(header, view, record.info, encoded)
 
     def write(self, view: str, number: int, records: Iterable[Packed]) -> ShardInfo:
-        """Write a shard and its index: it is there whole when this returns, or not at all."""
+        """Write a shard and its index: it is there whole when this returns, or not at all.
+
+        Nothing is removed, and of several who write one shard each replaces it by equal bytes.
+        """
         info = self.header.view(view)
         name = shard_name(self.header.encoding.store, view, number)
-        self.place.delete([index_name(name)])
         entries: list[Entry] = []
         names = _files(self.header, view, number)
         with ExitStack() as shard:

@@ -26,6 +26,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
+def kind_of(device: torch.device) -> str:
+    """What rounds alike: `cpu AVX2 with 2 threads`, as sums are shared out among them; `NVIDIA H100 80GB HBM3`."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"cpu {torch.backends.cpu.get_cpu_capability()} with {threads} thread{'s' * (threads > 1)}"
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Networks called in the block compute in `precision`, which `check_precision` allows."""
     return nullcontext() if precision == "fp32" else torch.autocast(device.type, AUTOCAST[precision])

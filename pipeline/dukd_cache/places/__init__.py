@@ -3,7 +3,7 @@
 Enters: an address. Leaves: whole files by their names, one writer at a time. Never knows what is in them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -108,16 +108,27 @@ class Place(Protocol):
             FileNotFoundError: one is not there.
         """
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Be the only one to write here until the block ends.
+    def locked(self, work: str = "build") -> AbstractContextManager[None]:
+        """Be the only one to write here until the block ends. `work` is what a second one is told that this one does.
 
         Raises:
-            CacheError: another process writes here, or the place is a file.
+            BusyError: another process writes here.
+            CacheError: the place is a file.
+        """
+
+    def joined(self) -> AbstractContextManager[Callable[[], None]]:
+        """Write here until the block ends, together with others that joined and with nobody else.
+
+        What the block is given may be called when none of them has anything left to write: others may then write at
+        once, and not only when all have left and, in a store, some time has passed.
+
+        Raises:
+            BusyError: a process writes here that wants to be alone.
         """
 
     def refuse_if_locked(self) -> None:
         """Tell early, before hours of reading, what `locked` would tell later.
 
         Raises:
-            CacheError: another process writes here.
+            BusyError: another process writes here.
         """

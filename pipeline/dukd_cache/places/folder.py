@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +145,15 @@ class Folder:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.path / name, folder / name)
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self, work: str = "build") -> AbstractContextManager[None]:
         """Be the only one to write here until the block ends."""
-        return lock.locked(self.path)
+        return lock.locked(self.path, work=work)
+
+    @contextmanager
+    def joined(self) -> Iterator[Callable[[], None]]:
+        """Write here until the block ends, together with others that joined."""
+        with lock.joined(self.path):
+            yield lambda: None
 
     def refuse_if_locked(self) -> None:
         """Tell early what `locked` would tell later, or the first write after it."""

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, PlaceError
-from dukd_cache.system.lock import LOCK, refusal
+from dukd_cache.system.lock import LOCK, PART, refusal
 from dukd_cache.system.processes import machine, start_of
 
 BEAT_S = 10.0
@@ -43,6 +43,7 @@ _HELD: set[str] = set()
 class _Owner(BaseModel, frozen=True):
     """What a lock's object says."""
 
+    work: str = "build"
     patience: float
     """Seconds without a sign of life, after which it may be taken for dead."""
     host: str = "unknown"
@@ -63,14 +64,13 @@ class Creating(Place, Protocol):
 
 
 @contextmanager
-def held(store: Creating) -> Iterator["ObjectLock"]:
-    """Be the only one to write to `store` until the block ends.
+def held(lock: "ObjectLock") -> Iterator["ObjectLock"]:
+    """Hold `lock` until the block ends.
 
     Raises:
-        CacheError: another process writes there.
-        PlaceError: it does not keep to conditions, or as all of `Place`.
+        BusyError: another process writes there.
+        PlaceError: the store does not keep to conditions, or as all of `Place`.
     """
-    lock = ObjectLock(store)
     try:
         lock.take()
         yield lock
@@ -85,7 +85,7 @@ def refuse_if_held(place: Place) -> None:
     """Refuse where another writer shows a sign of life now; one that does not is left to `held`.
 
     Raises:
-        CacheError: another process writes to `place`.
+        BusyError: another process writes to `place`.
     """
     _outlived(place, 1.5 * BEAT_S)
 
@@ -93,9 +93,10 @@ def refuse_if_held(place: Place) -> None:
 class ObjectLock:
     """The lock of this process on `store`."""
 
-    def __init__(self, store: Creating) -> None:
+    def __init__(self, store: Creating, work: str = "build") -> None:
         self._store = store
         self._owner = _Owner(
+            work=work,
             host=socket.gethostname(),
             machine=machine(),
             process=os.getpid(),
@@ -114,7 +115,7 @@ class ObjectLock:
         """Become the owner.
 
         Raises:
-            CacheError: there is another one.
+            BusyError: there is another one.
             PlaceError: the store puts an object over another where it is told not to.
         """
         _HELD.add(self._owner.token)
@@ -139,7 +140,7 @@ class ObjectLock:
         if name.startswith(f"{LOCK}/"):
             return
         with self._counting:
-            if not self._is_there():
+            if not (self._is_there() or self._moved_on()):
                 raise CacheError(
                     f"this build gave no sign of life for {self._owner.patience:.0f} s and another one took over",
                     self._store,
@@ -176,16 +177,70 @@ class ObjectLock:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
             with suppress(PlaceError), self._counting:  # tried again with the next beat
-                last, self._number = self._number, self._put_after(self._number, self._owner)
-                if not self._number:
+                if not self._shown():
                     return
-                self._store.delete([_name(last)])
+
+    def _shown(self) -> bool:
+        """Show a sign of life; False where another process has the lock."""
+        last, self._number = self._number, self._put_after(self._number, self._owner)
+        if self._number:
+            self._store.delete([_name(last)])
+        return bool(self._number)
+
+    def _moved_on(self) -> bool:
+        """Whether the lock is still this one under another number."""
+        return False
 
     def _is_there(self) -> bool:
         """Asked before each change, and of a length that is known: one small question, where `read` asks two of S3."""
         with suppress(FileNotFoundError):
             return self._store.read_range(_name(self._number), 0, len(self._content)) == self._content
         return False
+
+
+class SharedLock(ObjectLock):
+    """The lock of all that joined: objects of one content, of which each may put the next.
+
+    Who leaves lets it be, as nobody knows whether others go on: it is free when it was silent for as long as it says,
+    or after `free`.
+    """
+
+    def __init__(self, store: Creating) -> None:
+        super().__init__(store, PART)
+        self._owner = _Owner(work=PART, patience=PATIENCE_S)
+        self._content = self._owner.model_dump_json().encode()
+
+    def take(self) -> None:
+        """Join.
+
+        Raises:
+            BusyError: a process writes there that wants to be alone.
+        """
+        while not (self._moved_on() and self._shown()):
+            self._put_after(*_outlived(self._store))
+        self._beats.start()
+
+    def release(self) -> None:
+        """Leave."""
+        self.stop()
+
+    def free(self) -> None:
+        """Let others write at once. None of those that joined has anything left to write."""
+        with self._counting:
+            self._store.delete(map(_name, _numbers(self._store)))
+
+    def _shown(self) -> bool:
+        """Nothing has to be shown where another did since this one last looked. The last two numbers stay."""
+        before = self._number
+        if self._moved_on() and self._number == before:
+            self._store.create(_name(self._number + 1), self._content)
+            self._store.delete(_name(number) for number in _numbers(self._store) if number < before)
+        return self._moved_on()
+
+    def _moved_on(self) -> bool:
+        numbers = _numbers(self._store)
+        self._number = numbers[-1] if numbers and _read(self._store, _name(numbers[-1])) == self._owner else 0
+        return bool(self._number)
 
 
 def _name(number: int) -> str:
@@ -211,7 +266,7 @@ def _outlived(place: Place, most: float = float("inf")) -> tuple[int, _Owner | N
     """The highest number and its owner, who is taken for dead or was watched for `most` seconds; 0 and None if free.
 
     Raises:
-        CacheError: the owner lives.
+        BusyError: the owner lives.
     """
     while numbers := _numbers(place):
         if (owner := _read(place, _name(numbers[-1]))) is None:
@@ -220,7 +275,7 @@ def _outlived(place: Place, most: float = float("inf")) -> tuple[int, _Owner | N
         while (now := _numbers(place)) and lives is not False and time.monotonic() < end:
             if lives or now[-1] != numbers[-1]:
                 where = "" if lives else f" on {owner.host}"
-                raise CacheError(refusal(str(place), f"{owner.process}{where}"))
+                raise refusal(place, f"{owner.process}{where}", owner.work)
             time.sleep(_LOOK_S)
         if now:
             return numbers[-1], owner

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,11 +187,21 @@ class Objects:
             with naming(target):
                 self._asked(name, partial(_copied, path=self._path(name), target=target))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, work: str = "build") -> AbstractContextManager[None]:
         """Be the only one to write here until the block ends; see `object_lock` for what that means."""
+        return self._holding(object_lock.ObjectLock(self, work))
+
+    @contextmanager
+    def joined(self) -> Iterator[Callable[[], None]]:
+        """Write here until the block ends, together with others that joined."""
+        lock = object_lock.SharedLock(self)
+        with self._holding(lock):
+            yield lock.free
+
+    @contextmanager
+    def _holding(self, lock: object_lock.ObjectLock) -> Iterator[None]:
         self._refuse_unless_writable()
-        with object_lock.held(self) as self._lock:
+        with object_lock.held(lock) as self._lock:
             try:
                 yield
             finally:

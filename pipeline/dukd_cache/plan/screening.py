@@ -31,6 +31,7 @@ from dukd_cache.pictures.sources import (
 from dukd_cache.plan.crops import CropSpec, shortfall, too_small_for
 from dukd_cache.plan.screened import HrSet, Screened
 from dukd_cache.system.errors import ImageError, printable
+from dukd_cache.system.threads import in_threads
 
 OnBadImage = Literal["fail", "skip"]
 
@@ -134,7 +135,4 @@ def _judged(candidates: Iterable[_Candidate], spec: CropSpec) -> Iterator[_Judge
             return candidate, candidate.skipped(error)
         return candidate, image
 
-    candidates = iter(candidates)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while few := [*islice(candidates, _AT_ONCE)]:
-            yield from pool.map(judge, few)
+    return in_threads(judge, candidates)

@@ -7,6 +7,7 @@
     ├── AnswerError       a network's answer: numbers that are not finite
     ├── PlaceError        an address: of an unknown kind, without its extra, refused, not answering
     └── CacheError        a cache folder: not a cache, another cache, of an unknown version
+        ├── BusyError     a folder in which another process writes
         ├── NoSuchView    a view that a cache lacks
         └── ShardCorrupt  stored bytes that are not what was written
 
@@ -82,6 +83,14 @@ class PlaceError(DukdError):
 
 class CacheError(DukdError):
     """A folder that is not the cache it should be."""
+
+
+class BusyError(CacheError):
+    """A folder in which another process writes. `work` says what that does: `build`, say."""
+
+    def __init__(self, reason: str, subject: object, work: str) -> None:
+        super().__init__(reason, subject, "wait for its end, or choose another folder")
+        self.work = work
 
 
 class NoSuchView(CacheError, KeyError):

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+_SHARE = "OMP_NUM_THREADS"
+"""What users, Slurm jobs and Ray set for every program that shares a machine with others."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -17,6 +20,13 @@ R = TypeVar("R")
 class _End:
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
+
+
+def usable_cores() -> int:
+    """Those that this process may use: its share, where one is set, of what the system lets it have."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = os.environ.get(_SHARE, "")
+    return min(there, int(share)) if share.isdigit() and int(share) > 0 else there
 
 
 def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
@@ -80,18 +90,18 @@ def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-    """`function` of every item, computed on all cores; in order, a bounded number of them ahead."""
-    workers = os.cpu_count() or 1
+    """`function` of every item, computed on all usable cores; in order, a bounded number of them ahead."""
+    workers = usable_cores()
     with ThreadPoolExecutor(workers) as pool:
         yield from in_order(pool, function, items, 4 * workers)
 
 
 def in_threads_by_turns(function: Callable[[T], R], groups: Iterable[Iterable[T]]) -> Generator[R, None, None]:
-    """`function` of every item of `groups`, computed on all cores; in order, a group being done before the next comes.
+    """`function` of every item of `groups`, on all usable cores; in order, a group being done before the next comes.
 
     For groups whose making keeps all cores busy: both at the same time would only disturb each other.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for group in groups:
             yield from pool.map(function, group)
 

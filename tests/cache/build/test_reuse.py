@@ -20,7 +20,7 @@ from dukd_cache import networks
 from dukd_cache.build import teacher
 from dukd_cache.build.reuse import Tally, served
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.write import build
+from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.lifecycle import PREVIOUS, header_of
@@ -103,7 +103,7 @@ class Bench:
         others = [Folder(self.folder / other) for other in reuse]
         try:
             teachers = {"teacher": asked}
-            build(plan, header, teachers, place, batch_size=BATCH, on_records=stop, reuse=others, tally=tally)
+            build(Work(plan, teachers, place, BATCH, on_records=stop, reuse=tuple(others), tally=tally), header)
         except Stopped:
             assert not (self.folder / name / "manifest.json").exists()
         return tally, set(heard.inputs)

@@ -20,7 +20,7 @@ from tests.left_overs import left_over
 
 from dukd_cache.build import teacher, write
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.write import build, shards_of
+from dukd_cache.build.write import Work, build, shards_of
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
@@ -86,12 +86,12 @@ def stopped(plan: Plan, asked: Teacher, out: Path, whole: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, whole)
         with pytest.raises(Stopped):
-            build(plan, header_for(plan, asked), {"teacher": asked}, Folder(out), batch_size=4)
+            build(Work(plan, {"teacher": asked}, Folder(out), 4), header_for(plan, asked))
 
 
 def built(plan: Plan, asked: Teacher | None, out: Path, batch_size: int = 4) -> dict[str, bytes]:
     teachers = {"teacher": asked} if asked else {}
-    build(plan, header_for(plan, asked), teachers, Folder(out), batch_size=batch_size)
+    build(Work(plan, teachers, Folder(out), batch_size), header_for(plan, asked))
     return files_of(out)
 
 
@@ -165,7 +165,7 @@ def test_the_teacher_is_asked_in_batches_that_span_no_shards(plan: Plan, asked: 
             return answer
 
     counting = replace(asked, network=asked.network.with_module(Counting(asked.network.module)))
-    build(plan, header_for(plan, asked), {"teacher": counting}, Folder(tmp_path), batch_size=4)
+    build(Work(plan, {"teacher": counting}, Folder(tmp_path), 4), header_for(plan, asked))
     base, zoom_in, zoom_out = [4, 1, 4, 1, 4, 1, 3], [4, 4, 4, 3], [4, 3, 4, 1]
     assert sizes == [4] * len(base + zoom_in + zoom_out), "the last of a shard filled up: a batch always looks alike"
 
@@ -197,7 +197,7 @@ def test_a_teacher_on_a_gpu_goes_on_while_a_shard_is_written(plan: Plan, asked: 
     out = Folder(tmp_path / "waiting")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ShardWriter", Waiting)
-        build(plan, header_for(plan, asked), {"teacher": counting}, out, batch_size=4)
+        build(Work(plan, {"teacher": counting}, out, 4), header_for(plan, asked))
     assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
@@ -222,7 +222,7 @@ def test_a_teacher_on_a_cpu_takes_turns_with_encoding(plan: Plan, asked: Teacher
     slow = Slow(asked.network, asked.info, asked.device)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ShardWriter", Watching)
-        build(plan, header_for(plan, asked), {"teacher": slow}, out, batch_size=4)
+        build(Work(plan, {"teacher": slow}, out, 4), header_for(plan, asked))
     assert files_of(out.path) == built(plan, asked, tmp_path / "plain")
 
 
@@ -230,7 +230,7 @@ def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path:
     for _ in range(2):  # the second time all shards are there
         told: list[int] = []
         teachers = {"teacher": asked}
-        build(plan, header_for(plan, asked), teachers, Folder(tmp_path), batch_size=4, on_records=told.append)
+        build(Work(plan, teachers, Folder(tmp_path), 4, on_records=told.append), header_for(plan, asked))
         assert sum(told) == 18 + 15 + 12
 
 
@@ -255,7 +255,7 @@ def test_a_build_that_fails_leaves_no_threads(
     before = threading.active_count()
     stop_after(monkeypatch, 0)
     with pytest.raises(Stopped) as caught:
-        build(plan, header, {"teacher": asked}, Folder(tmp_path), batch_size=1)
+        build(Work(plan, {"teacher": asked}, Folder(tmp_path), 1), header)
     assert threading.active_count() == before, "while the exception is still held"
     assert caught.value
 
@@ -310,7 +310,7 @@ def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
     group[path[-1]] = value
     other = Header.model_validate(content)
     with pytest.raises(CacheError, match=f"holds a cache with {says}") as caught:
-        build(plan, other, {"teacher": asked}, Folder(tmp_path), batch_size=4)
+        build(Work(plan, {"teacher": asked}, Folder(tmp_path), 4), other)
     assert str(tmp_path) in str(caught.value)
     assert files_of(tmp_path) == before
 
@@ -318,7 +318,7 @@ def test_a_cache_whose_answers_are_of_no_use_is_refused_with_both_values(
 def test_a_teachers_cache_is_not_one_of_pairs(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
     built(plan, asked, tmp_path)
     with pytest.raises(CacheError, match="answers = teacher, asked for None"):
-        build(plan, header_for(plan, None), {}, Folder(tmp_path), batch_size=4)
+        build(Work(plan, {}, Folder(tmp_path), 4), header_for(plan, None))
 
 
 def test_a_folder_with_what_systems_drop_is_an_empty_one(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
