@@ -97,17 +97,22 @@ def open(root: str | Path, reading: "Reading" = "some") -> "Cache":
     return Cache(root, reading)
 
 
-def build(config: "CacheConfig", out: str | Path) -> "Cache":
+def build(config: "CacheConfig", out: str | Path, part: str | None = None) -> "Cache":
     """Ask the teacher about crops of the images, write its answers to `out`, a folder or an address, and open them.
 
     A build that was stopped goes on. A changed one takes all answers that still hold from what `out` held before.
 
+    Args:
+        part: `3/16` does the third of 16 parts, where many processes call this; `auto`: as what started it says.
+
     Raises:
+        CacheError: other parts are not done yet. This one is.
         DukdError: what the user can mend.
     """
     from dukd_cache.commands.build import build_cache
+    from dukd_cache.settings.part import part_of
 
-    build_cache(config, out)
+    build_cache(config, out, part=None if part is None else part_of(part))
     return open(out)
 
 

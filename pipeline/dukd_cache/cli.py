@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import address, path, run_app
+from dukd_cache.command_line.console import PartOption, address, path, run_app
 from dukd_cache.command_line.later import prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Store
 
@@ -25,6 +25,7 @@ _CALLED_HERE = {
     **dict.fromkeys(("cache", "create", "generate", "make", "run"), "build"),
     **dict.fromkeys(("dry-run", "estimate", "forecast"), "plan"),
     **dict.fromkeys(("info", "ls", "show", "stat", "stats"), "inspect"),
+    **dict.fromkeys(("progress", "ps", "queue", "watch"), "status"),
     **dict.fromkeys(("check", "fsck", "repair", "test", "validate"), "verify"),
     **dict.fromkeys(("copy", "cp", "export"), "convert"),
     **dict.fromkeys(("config", "options", "settings"), "schema"),
@@ -54,20 +55,24 @@ def _settings() -> "type[CacheConfig]":
     _settings,
     epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
 )
-def build(config: "CacheConfig", out: OutAddress) -> None:
+def build(config: "CacheConfig", out: OutAddress, part: PartOption = None) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
     A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
-    hold from what the folder held before.
+    hold from what the folder held before. With --part, many machines share the work; the last one to end makes the
+    cache of it.
     """
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands import build as job
     from dukd_cache.commands.inspect import summary
 
     tally = Tally()
-    manifest = job.build_cache(config, out, tally)
+    manifest = job.build_cache(config, out, tally, part)
     counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
-    print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
+    if manifest is None:
+        print(f"{out}: part {part} is whole{counts}; others are not yet: dukd-cache status {out}")
+    else:
+        print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
 
 
 @takes_settings(
@@ -92,6 +97,21 @@ def plan(
     for line in found.notes:
         say(line)
     print(json.dumps(forecast.facts(found, out), indent=1) if as_json else forecast.table(found, out))
+
+
+@app.command(epilog="Example: `dukd-cache status cache`")
+def status(
+    cache: Annotated[
+        str,
+        typer.Argument(parser=address, help="Folder of a cache, finished or not, or its address: s3://bucket/cache."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say how far a build is, from outside: what is whole, who works, what is missing, how long that will take."""
+    from dukd_cache.commands.status import facts, table
+
+    found = facts(cache)
+    print(json.dumps(found, indent=1) if as_json else table(found))
 
 
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")

@@ -23,6 +23,7 @@ from dukd_cache.plan.crops import CropSpec
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
 from dukd_cache.settings.model import validated
+from dukd_cache.settings.part import Part
 
 U8 = npt.NDArray[np.uint8]
 
@@ -155,10 +156,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def build_alone(asked: Asked, tally_file: Path, environment: Mapping[str, str] | None = None) -> None:
+def build_alone(
+    asked: Asked, tally_file: Path, environment: Mapping[str, str] | None = None, part: Part | None = None
+) -> None:
     """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same."""
     os.environ.update(environment or {})
     torch.set_num_threads(1)
     tally = Tally()
-    build_cache(*asked, tally)
+    build_cache(*asked, tally, part)
     tally_file.write_text(json.dumps(asdict(tally)))

@@ -18,6 +18,7 @@ from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Address, Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Cut, Plan
+from dukd_cache.system.terminal import duration
 
 _SLOW_BATCH_S = 3.0
 """A first batch that takes longer is measure enough; a shorter one warms up."""
@@ -215,20 +216,13 @@ def table(forecast: Forecast, out: Address) -> str:
             f"{view:10}{forecast.records[view]:>10}{tally.kept:>10}{tally.reused:>10}{tally.asked:>10}"
             f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
         )
-    parts = ", ".join(f"{part} {_duration(seconds)}" for part, seconds in forecast.stages.items())
+    parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in forecast.stages.items())
     unknown = "" if forecast.sample.disk is not None else "; writing it not measured"
     return "\n".join(
         [
             *lines,
-            f"time       about {_duration(forecast.seconds)}; the parts overlap: {parts}{unknown}",
+            f"time       about {duration(forecast.seconds)}; the parts overlap: {parts}{unknown}",
             f"size       about {sum(map(forecast.bytes, forecast.tallies)) / 1e6:.1f} MB",
             f"bottleneck {forecast.bottleneck}  (measured on {forecast.sample.records} records)",
         ]
     )
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"

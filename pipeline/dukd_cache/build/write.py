@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain, islice
+from typing import Protocol
 
 from dukd_cache.build.answer import Shard, Teachers, answered, take_all_cores
 from dukd_cache.build.reuse import Answers, Tally, all_sources
@@ -21,6 +22,7 @@ from dukd_cache.format.lifecycle import claim, finish
 from dukd_cache.format.manifest import Header, Manifest, ShardInfo, shard_name, shard_ranges
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardWriter, write_shared_files
+from dukd_cache.format.workers import reporting
 from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
 from dukd_cache.system.errors import CacheError
@@ -28,7 +30,7 @@ from dukd_cache.system.files import FULL
 from dukd_cache.system.threads import in_threads, in_threads_by_turns, told
 
 Write = Callable[[Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
-"""Writes shards of the cache with that header, in any order. Closed, it leaves no thread and no process behind."""
+"""Writes shards of the cache with that header, in any order."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +49,50 @@ class Work:
     """Told how many records were finished since it was last told."""
     tally: Tally = field(default_factory=Tally)
     """Counts what becomes of the records."""
+    worker: str = "1-of-1"
+    """Name of the one that works here."""
 
 
-Engine = Callable[[Work, Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
-"""Where the work is done."""
+class Engine(Protocol):
+    """Where the work is done."""
+
+    def computes_on(self, teachers: Teachers) -> str:
+        """What answers are computed on; where it is equal, they are equal bit for bit."""
+
+    def __call__(self, work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
+        """Write `shards`, in any order. Closed, it leaves no thread and no process behind.
+
+        Raises:
+            ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
+            AnswerError: a teacher answers with numbers that are not finite.
+        """
 
 
-def local(work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
-    """In this process. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue.
+class Local(Engine):
+    """In this process. Cutting, asking, encoding and writing overlap where that helps, each bounded by a queue."""
 
-    Raises:
-        ImageError: an image cannot be read. Whole shards written so far stay for the next attempt.
-        AnswerError: a teacher answers with numbers that are not finite.
-    """
-    writer = ShardWriter(work.out, header)
-    answers = _Reusable(work.out, header, work.reuse).answers if shards else None
-    groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
-    # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
-    with closing(groups), closing(_encoded(writer, groups, work.teachers)) as encoded:
-        for shard in shards:
-            its_own = told(islice(encoded, len(shard.positions)), work.on_records)
-            yield writer.write(shard.view.name, shard.number, its_own)
+    def computes_on(self, teachers: Teachers) -> str:
+        return ", ".join(dict.fromkeys(teacher.computes_on for teacher in teachers.values()))
+
+    def __call__(self, work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
+        writer = ShardWriter(work.out, header)
+        answers = _reusable(work.out, header, work.reuse) if shards else None
+        groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
+        # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+        with (
+            reporting(work.out, work.worker, work.on_records) as on_records,
+            closing(groups),
+            closing(_encoded(writer, groups, work.teachers)) as encoded,
+        ):
+            for shard in shards:
+                its_own = told(islice(encoded, len(shard.positions)), on_records)
+                yield writer.write(shard.view.name, shard.number, its_own)
 
 
-def build(work: Work, header: Header, engine: Engine = local) -> Manifest:
+LOCAL = Local()
+
+
+def build(work: Work, header: Header, engine: Engine = LOCAL) -> Manifest:
     """Write the cache that `header` describes, or what is missing of it.
 
     Raises:
@@ -78,7 +100,7 @@ def build(work: Work, header: Header, engine: Engine = local) -> Manifest:
         PlaceError: a place cannot be reached.
         DukdError: what the engine raises.
     """
-    return write_all(work.out, header, partial(engine, work), partial(_kept, work))
+    return write_all(work.out, header, partial(engine, work), partial(kept, work))
 
 
 def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int], None]) -> Manifest:
@@ -88,7 +110,7 @@ def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int],
         CacheError: as `build`.
         PlaceError: as `build`.
     """
-    with _room(out), out.locked():
+    with room(out), out.locked():
         header = claim(out, header)
         standing = Standing(out, header)
         on_kept(standing.records)
@@ -146,7 +168,8 @@ def shards_of(header: Header) -> list[Shard]:
     ]
 
 
-def _kept(work: Work, records: int) -> None:
+def kept(work: Work, records: int) -> None:
+    """Count records that lie in whole shards already."""
     work.tally.kept += records
     work.on_records(records)
 
@@ -157,20 +180,15 @@ def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teac
     return in_threads(writer.encode, chain.from_iterable(groups))
 
 
-class _Reusable:
-    """Answers to reuse, looked for when the first of them is needed."""
-
-    def __init__(self, out: Place, header: Header, others: Iterable[Place]) -> None:
-        self._out, self._header, self._others = out, header, tuple(others)
-
-    @cached_property
-    def answers(self) -> Answers | None:
-        places = all_sources(self._out, self._others)
-        return Answers(places, self._header) if self._header.answers and places else None
+def _reusable(out: Place, header: Header, others: Sequence[Place]) -> Answers | None:
+    """What was answered before, for this cache or for others."""
+    places = all_sources(out, others) if header.answers else []
+    return Answers(places, header) if places else None
 
 
 @contextmanager
-def _room(out: Place) -> Iterator[None]:
+def room(out: Place) -> Iterator[None]:
+    """A full disk in the block becomes a CacheError that says how to go on."""
     try:
         yield
     except OSError as error:

@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import PIL
@@ -14,12 +15,13 @@ from dukd_cache.build import teacher
 from dukd_cache.build.answer import take_all_cores
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.forecast import Forecast, measure_sample
+from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
-from dukd_cache.build.write import Work, build
+from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.codecs import choose_codec
-from dukd_cache.format.lifecycle import check, header_of
+from dukd_cache.format.lifecycle import check, claim, header_of
 from dukd_cache.format.manifest import (
     MANIFEST,
     Degradation,
@@ -35,16 +37,17 @@ from dukd_cache.pictures.finding import find, prefixes, refuse_shared_files
 from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.known_files import known_images
 from dukd_cache.pictures.sources import SourceImage
-from dukd_cache.places import Address
+from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import CropSpec, Plan
-from dukd_cache.plan.screened import HrSet
+from dukd_cache.plan.screened import HrSet, Screened, screened_from
 from dukd_cache.plan.screening import screen
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import refuse_no_folder
-from dukd_cache.system.terminal import progress, say
+from dukd_cache.system.terminal import Advance, progress, say
 
 ANSWER = "teacher"
 """What the answers of the one teacher are called."""
@@ -63,29 +66,71 @@ class Prepared:
     """By the names of their answers."""
 
 
-def build_cache(config: CacheConfig, out: Address, tally: Tally | None = None) -> Manifest:
-    """Build the cache that `config` asks for at `out`; `tally` counts what becomes of the records.
+def build_cache(
+    config: CacheConfig, out: Address, tally: Tally | None = None, part: Part | None = None, engine: Engine = LOCAL
+) -> Manifest | None:
+    """Build the cache that `config` asks for at `out`, or `part` of it; None where parts are missing then.
+
+    Args:
+        tally: counts what becomes of the records.
+        engine: where the work is done.
 
     Raises:
         DukdError: anything the user can mend.
     """
-    place, reuse = place_at(out), [place_at(other) for other in config.reuse]
-    place.refuse_if_locked()
+    place, reuse = place_at(out), tuple(map(place_at, config.reuse))
     check_reusable(reuse)
-    made = prepare(config, out)
+    if part is not None:
+        return _build_part(config, place, out, tally or Tally(), part, engine)
+    place.refuse_if_locked()
+    made = prepare(config, out, engine)
+    _check(made, config, place)
+    with _asking(sum(map(made.header.total, made.header.views))) as advance:
+        return build(_work(made, config, place, advance, tally or Tally()), made.header, engine)
+
+
+def _build_part(
+    config: CacheConfig, place: Place, out: Address, tally: Tally, part: Part, engine: Engine
+) -> Manifest | None:
+    made: Prepared | None = None
+
+    def start() -> None:
+        """Of several parts one does this, alone: it identifies the images, for all of them."""
+        nonlocal made
+        made = prepare(config, out, engine)
+        _check(made, config, place)
+        claim(place, made.header)
+
+    with joined(place, start) as free:
+        made = made or prepare(config, out, engine)
+        own = sum(len(shard.positions) for shard in part.of(shards_of(made.header)))
+        with _asking(own) as advance:
+            work = _work(made, config, place, advance, tally)
+            return build_part(replace(work, worker=f"{part.number}-of-{part.count}"), made.header, part, free, engine)
+
+
+def _check(made: Prepared, config: CacheConfig, place: Place) -> None:
+    """What can be said against it before the first record; what speaks against it, but not so much, is told."""
     check(place, made.header)
-    check_reusable(reuse, made.header)
+    check_reusable(map(place_at, config.reuse), made.header)
     there = header_of(place)
-    is_finished = there is not None and there.like(made.header) and place.size(MANIFEST) is not None
-    for each in () if is_finished else made.teachers.values():  # else there is nothing to ask
+    if there is not None and there.like(made.header) and place.size(MANIFEST) is not None:
+        return  # it is finished: nothing is asked
+    for each in made.teachers.values():
         for line in (*between_windows(config, each.info.window), *doubts(made.plan, each)):
             say(line)
-    with progress("asking the teacher", sum(map(made.header.total, made.header.views)), "records") as advance:
-        work = Work(made.plan, made.teachers, place, config.batch_size, tuple(reuse), advance, tally or Tally())
-        return build(work, made.header)
 
 
-def prepare(config: CacheConfig, out: Address) -> Prepared:
+def _work(made: Prepared, config: CacheConfig, place: Place, advance: Advance, tally: Tally) -> Work:
+    reuse = tuple(map(place_at, config.reuse))
+    return Work(made.plan, made.teachers, place, config.batch_size, reuse, advance, tally)
+
+
+def _asking(records: int) -> AbstractContextManager[Advance]:
+    return progress("asking the teacher", records, "records")
+
+
+def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL) -> Prepared:
     """Load the teacher, identify the images and plan the crops. Writes nothing.
 
     Raises:
@@ -94,14 +139,22 @@ def prepare(config: CacheConfig, out: Address) -> Prepared:
     asked = _teacher(config)
     spec = _spec(config, _scale(config, asked), asked)
     sets = _sets(config, out)
-    how = "decoding every image once" if config.on_bad_image == "skip" else "reading image headers"
-    with known_images() as known:
-        with progress(how, sum(len(each.files.paths) for each in sets), "images") as advance:
-            found = screen(sets, spec, config.on_bad_image, advance, known.facts)
-        info = images_info(found.images, found.skipped)
+    found = _screened(config, sets, spec)
     plan = Plan(found.images, spec)
     teachers = {ANSWER: asked} if asked else {}
-    return Prepared(plan, _header(config, plan, info, teachers), teachers)
+    computed = f"{engine.computes_on(teachers)}, batches of {config.batch_size}"
+    header = _header(config, plan, images_info(found.images, found.skipped), teachers)
+    known = header.model_copy(update={"computed": computed}) if teachers and not config.mixed_workers else header
+    return Prepared(plan, known, teachers)
+
+
+def _screened(config: CacheConfig, sets: list[HrSet], spec: CropSpec) -> Screened:
+    how = "decoding every image once" if config.on_bad_image == "skip" else "reading image headers"
+    with (
+        known_images() as known,
+        progress(how, sum(len(each.files.paths) for each in sets), "images") as advance,
+    ):
+        return screen(sets, spec, config.on_bad_image, advance, known.facts)
 
 
 def forecast(config: CacheConfig, out: Address) -> Forecast:
@@ -115,6 +168,7 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
         refuse_no_folder(place.path)
     made = prepare(config, out)
     check(place, made.header)
+    check_reusable(reuse, made.header)
     found = existing(made.plan, made.header, place, reuse)
     tallies = {view.name: found.tally(view) for view in made.header.views}
     sample = measure_sample(made.plan, made.header, made.teachers, place, config.batch_size)
@@ -202,16 +256,8 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: dict[
             "spandrel": version("spandrel"),
         }
         | software(config.store),
-        computed=_computed(config, teachers),
     )
     return header.with_shard_size(config.shard_size)
-
-
-def _computed(config: CacheConfig, teachers: dict[str, teacher.Teacher]) -> str | None:
-    if config.mixed_workers or not teachers:
-        return None
-    devices = dict.fromkeys(each.computes_on for each in teachers.values())
-    return f"{', '.join(devices)}, batches of {config.batch_size}"
 
 
 def images_info(images: Sequence[SourceImage], skipped: tuple[SkippedImage, ...] = ()) -> ImagesInfo:

@@ -3,6 +3,8 @@
     manifest.json     of a finished cache
     building.json     what an unfinished cache is going to be
     building.lock     while a process writes
+    building.images   which images they are, while parts of a build write: identified once for all of them
+    building.workers/ who writes, see `workers`
     previous/000/     shards of what the folder held before, with their building.json: sources of answers
                       until the new manifest is there, then removed
 
@@ -16,6 +18,7 @@ from pydantic import ValidationError
 from dukd_cache.format import manifest
 from dukd_cache.format.manifest import MANIFEST, Header
 from dukd_cache.format.shards import is_written, whole_shards
+from dukd_cache.format.workers import WORKERS
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.left_overs import is_systems
@@ -23,6 +26,9 @@ from dukd_cache.system.lock import LOCK
 
 HEADER = "building.json"
 """What an unfinished cache is going to be; removed when the manifest is there."""
+
+IMAGES = "building.images"
+"""The images of a cache that several parts build, as the first of them found them."""
 
 PREVIOUS = "previous"
 """Where shards wait whose answers go into the cache that is being built."""
@@ -72,7 +78,8 @@ def check(out: Place, header: Header) -> None:
 
 def finish(out: Place) -> None:
     """Remove what only an unfinished cache needs. The manifest is there."""
-    out.delete([HEADER])
+    out.delete([HEADER, IMAGES])
+    out.remove(out.names(f"{WORKERS}/"), WORKERS)
     for name in _generations(out):
         _remove(out, name)
     out.remove([], PREVIOUS)
@@ -156,6 +163,8 @@ def _retire(out: Place, there: Header) -> None:
     if out.size(MANIFEST) is not None:
         out.write(HEADER, manifest.to_json(there))
         out.delete([MANIFEST])
+    out.delete([IMAGES])
+    out.remove(out.names(f"{WORKERS}/"), WORKERS)
     _move(out, there, "", f"{name}/")
 
 

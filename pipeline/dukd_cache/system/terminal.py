@@ -179,3 +179,11 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     with Board(picture, line) as board:
         yield advance
         board.tell()
+
+
+def duration(seconds: float) -> str:
+    """For people: `3.5 h`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,100 @@
+"""A build by several processes, on one machine or many: each writes its part of the shards, the last one commits.
+
+Parts run at once or one after another, and their number may change between attempts: what is whole stays, whoever
+wrote it. Two that write the same shard write the same bytes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from dukd_cache.build.write import LOCAL, Engine, Standing, Work, commit, kept, room
+from dukd_cache.format.lifecycle import header_of
+from dukd_cache.format.manifest import MANIFEST, Header, Manifest
+from dukd_cache.places import Place
+from dukd_cache.settings.part import Part
+from dukd_cache.system.errors import BusyError, CacheError
+from dukd_cache.system.lock import PART
+from dukd_cache.system.terminal import tell_once
+
+START = "start of a build by parts"
+"""What the one is at that comes first: the images are identified once for all."""
+
+_LOOK_S = 1.0
+"""Between two looks whether the first one is done."""
+
+
+@contextmanager
+def joined(out: Place, start: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Write into `out` together with other parts; `start` is called by one that is alone there, before it joins.
+
+    What the block is given says that no part has anything left to write.
+
+    Raises:
+        BusyError: a whole build writes there, or what `start` raises.
+    """
+    while True:
+        try:
+            with out.locked(START):
+                start()
+        except BusyError as other:
+            if other.work == START:
+                tell_once(f"start {out}", f"{other.subject}: waiting for {other.reason.removeprefix('another ')}")
+                time.sleep(_LOOK_S)
+                continue
+            if other.work != PART:
+                raise
+        with ExitStack() as inside:
+            try:
+                free = inside.enter_context(out.joined())
+            except BusyError:  # one that came in between; what it is at shows in the next turn
+                time.sleep(_LOOK_S)
+                continue
+            yield free
+            return
+
+
+def build_part(
+    work: Work, header: Header, part: Part, free: Callable[[], None], engine: Engine = LOCAL
+) -> Manifest | None:
+    """Write what is missing of `part` of the shards; `work.out` is joined. The manifest, if all are whole then.
+
+    Raises:
+        CacheError: others write another cache there, or compute on something else.
+        DukdError: what the engine raises.
+    """
+    out = work.out
+    with room(out):
+        header = _agreed(out, header)
+        standing = Standing(out, header)
+        own = {standing.name(shard) for shard in part.of(standing.shards)}
+        kept(work, sum(info.records for name, info in standing.whole.items() if name in own))
+        missing = [shard for shard in standing.missing if standing.name(shard) in own]
+        with closing(engine(work, header, missing)) as written:
+            for _ in written:
+                pass
+        standing = Standing(out, header) if missing else standing  # and what others wrote meanwhile
+        if standing.missing:
+            return None
+        finished = commit(standing)
+        free()
+        return finished
+
+
+def _agreed(out: Place, header: Header) -> Header:
+    """The header that all parts write with.
+
+    Raises:
+        CacheError: it is of another cache, or of workers of another kind.
+    """
+    there = header_of(out)
+    if there is None or not there.like(header):
+        raise CacheError("parts of another cache are built here", out, cure="choose another folder")
+    finished = out.size(MANIFEST) is not None
+    if finished or there.computed in (None, header.computed):
+        return there
+    raise CacheError(
+        f"other parts compute on {there.computed}, this one on {header.computed}",
+        out,
+        cure="compute alike, or give `mixed_workers=true` to all: answers may then differ by a level",
+    )
