@@ -7,8 +7,9 @@ Shapes: p input side, q = s·p output side.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +19,7 @@ from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import PSNR_OF_EQUALS, levels, psnr
 from dukd_cache.system.errors import SettingError
-from dukd_cache.system.threads import usable_cores
+from dukd_cache.system.threads import in_threads, told
 
 SAMPLE = 256
 """Records of a view that are measured unless told otherwise: some seconds on any cache."""
@@ -63,16 +64,14 @@ def measure_quality(
     if sample < 1:
         raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, ViewQuality] = {}
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for view in cache.views:
-            picks = evenly(cache.count(view), sample)
-            psnrs: list[dict[str, float]] = []
-            for psnr_of in pool.map(lambda index, view=view: _psnrs(cache, view, index), picks):
-                psnrs.append(psnr_of)
-                on_records(1)
-            sizes = [cache.stored_bytes(view, index) for index in picks]
-            told = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
-            found[view] = ViewQuality(len(picks), len(psnrs) - len(told), _distributions(told), _distributions(sizes))
+    for view in cache.views:
+        picks = evenly(cache.count(view), sample)
+        with closing(in_threads(partial(_psnrs, cache, view), picks)) as measured:
+            psnrs = list(told(measured, on_records))
+        sizes = [cache.stored_bytes(view, index) for index in picks]
+        inexact = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
+        exact = len(psnrs) - len(inexact)
+        found[view] = ViewQuality(len(picks), exact, _distributions(inexact), _distributions(sizes))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 from dukd_cache.system.left_overs import is_systems
-from dukd_cache.system.threads import usable_cores
+from dukd_cache.system.threads import in_threads
 
 _RECORDS_NAMED = 3
 
@@ -172,8 +172,8 @@ def _whole_shard(
         except ShardCorrupt as error:
             yield Problem(str(error), shard)
     named = 0
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for message in pool.map(partial(_record, folder, found, reader, shard), range(shard.records)):
+    with closing(in_threads(partial(_record, folder, found, reader, shard), range(shard.records))) as messages:
+        for message in messages:
             on_records(1)
             if message is not None:
                 named += 1

@@ -57,7 +57,7 @@ def in_options(line: str, options: Mapping[str, str]) -> str:
         name, value = setting.groups()
         if name in options or name.startswith("views."):
             option = options.get(name) or "--" + re.sub("[._]", "-", name.removeprefix("views."))
-            return option if value is None else f"{option} {value}"
+            return option if value in (None, "true") else f"{option} {value}"
         return f"--set {name}={value}" if "." in name and value is not None else setting[0]
 
     return _SETTING.sub(said, line)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 
 from pydantic import ValidationError
 
@@ -77,16 +78,18 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
         seen=now,
         records=0,
     )
-    stop, records = threading.Event(), 0
+    ended, records = SimpleQueue[None](), 0
 
     def tell(left: bool = False) -> None:
         found = worker.model_copy(update={"seen": time.time(), "records": records, "left": left})
-        with suppress(DukdError, OSError):  # it is only for people
-            out.write(f"{WORKERS}/{name}.json", found.model_dump_json().encode())
+        out.write(f"{WORKERS}/{name}.json", found.model_dump_json().encode())
 
     def beat() -> None:
-        while not stop.wait(_BEAT_S):
-            tell()
+        while True:
+            with suppress(Empty):
+                return ended.get(timeout=_BEAT_S)
+            with suppress(DukdError, OSError):  # the work itself will meet what is wrong
+                tell()
 
     def count(done: int) -> None:
         nonlocal records
@@ -94,15 +97,21 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
         on_records(done)
 
     thread = threading.Thread(target=beat, daemon=True)
-    try:
-        tell()
-        thread.start()
-        yield count
-    finally:
-        stop.set()
-        if thread.ident is not None:
-            thread.join()
+
+    def leave() -> None:
+        ended.put(None)
+        thread.join()
         tell(left=True)
+
+    tell()
+    thread.start()
+    try:
+        yield count
+    except BaseException:
+        with suppress(DukdError, OSError):  # what ends the work is more important
+            leave()
+        raise
+    leave()
 
 
 def workers_in(place: Place) -> list[Worker]:

@@ -1,12 +1,14 @@
 """Work in threads, a bounded number of items ahead: an iterable in one of its own, a function on all cores."""
 
 import os
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -17,9 +19,23 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _End:
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+@dataclass(frozen=True)
+class _Made(Generic[R]):
+    """What a thread made, or what it raised; the end of all where it is neither."""
+
+    item: R | None = None
+    error: BaseException | None = None
+    is_end: bool = False
+
+    def get(self) -> R:
+        if self.error is not None:
+            raise self.error
+        return cast(R, self.item)
+
+
+# Threads hand over what they made by `SimpleQueue`s and by nothing else. A signal's exception can come up in the main
+# thread anywhere, also right after it took the lock in a `Queue`, an `Event` or a `Future`, which it then never lets go:
+# the other thread waits for that for ever, and a program that was to end does not. A `SimpleQueue` has no such lock.
 
 
 def usable_cores() -> int:
@@ -34,44 +50,40 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
 
     Closing the iterator (or dropping out of a loop over it) stops the thread.
     """
-    ready: queue.Queue[T | _End] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def put(item: T | _End) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
+    ready: SimpleQueue[_Made[T]] = SimpleQueue()
+    room: SimpleQueue[bool] = SimpleQueue()
+    """True for each item that may be made ready; False: no more are wanted."""
+    for _ in range(ahead):
+        room.put(True)
 
     def run() -> None:
         error: BaseException | None = None
         try:
             for item in items:
-                put(item)
-                if stop.is_set():
+                if not room.get():
                     break
+                ready.put(_Made(item))
         except BaseException as raised:  # handed to the consumer, whatever it is
             error = raised
         finally:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-            put(_End(error))
+            ready.put(_Made(error=error, is_end=True))
 
     thread = threading.Thread(target=run, daemon=True)
     try:
         thread.start()  # in here, as a signal's exception can be raised while the thread is already running
         while True:
-            item = ready.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            made = ready.get()
+            if made.is_end:
+                if made.error is not None:
+                    raise made.error
                 return
-            yield item
+            room.put(True)
+            yield made.get()
     finally:
-        stop.set()
+        room.put(False)
         if thread.ident is not None:
             thread.join()
 
@@ -92,8 +104,8 @@ def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """`function` of every item, computed on all usable cores; in order, a bounded number of them ahead."""
     workers = usable_cores()
-    with ThreadPoolExecutor(workers) as pool:
-        yield from in_order(pool, function, items, 4 * workers)
+    with _pool(workers) as ask:
+        yield from _in_order((_later(ask, function, item) for item in items), 4 * workers)
 
 
 def in_threads_by_turns(function: Callable[[T], R], groups: Iterable[Iterable[T]]) -> Generator[R, None, None]:
@@ -101,20 +113,68 @@ def in_threads_by_turns(function: Callable[[T], R], groups: Iterable[Iterable[T]
 
     For groups whose making keeps all cores busy: both at the same time would only disturb each other.
     """
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with _pool(usable_cores()) as ask:
         for group in groups:
-            yield from pool.map(function, group)
+            for wait in [_later(ask, function, item) for item in group]:
+                yield wait()
 
 
-def in_order(pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Generator[R, None, None]:
-    """`function` of every item, computed in `pool`; in order, at most `ahead` of them waiting."""
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
+def in_processes(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Generator[R, None, None]:
+    """`function` of every item, computed by the processes of `pool`; in order, at most `ahead` of them waiting."""
+    return _in_order((pool.submit(function, item).result for item in items), ahead)
+
+
+def _in_order(waits: Iterable[Callable[[], R]], ahead: int) -> Generator[R, None, None]:
+    waiting: deque[Callable[[], R]] = deque()
+    for wait in waits:
+        waiting.append(wait)
         if len(waiting) > ahead:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()()
+
+
+def _later(ask: Callable[[Callable[[], None]], None], function: Callable[[T], R], item: T) -> Callable[[], R]:
+    """What waits for `function` of `item`, computed by a thread that is asked to."""
+    done: SimpleQueue[_Made[R]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put(_Made(function(item)))
+        except BaseException as error:  # handed to the one that waits, whatever it is
+            done.put(_Made(error=error))
+
+    ask(run)
+    return lambda: done.get().get()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Threads that run what they are given, in order; what they have not begun when the block ends is dropped.
+
+    Not `ThreadPoolExecutor`: it has a `Semaphore`, see above.
+    """
+    jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    ended = False
+
+    def work() -> None:
+        while not ended:
+            jobs.get()()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    try:
+        for thread in threads:
+            thread.start()
+        yield jobs.put
+    finally:
+        ended = True
+        for _ in threads:
+            jobs.put(lambda: None)
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 def told(items: Iterable[T], on_items: Callable[[int], None]) -> Generator[T, None, None]:

@@ -98,6 +98,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     job.build_cache(*asked)
     before, header = files_of(tmp_path), header_of(Folder(asked.out))
     words = ["--hr", photos, "--teacher", teacher_file, "--out", asked.out, "--patch", 12, "--base", 5]
+    words += ["--batch-size", 4]
     outputs: list[str] = []
     for more in ([], ["--json"]):
         monkeypatch.setattr(sys, "argv", ["dukd-cache", "plan", *map(str, words), *more])

@@ -139,3 +139,40 @@ assert list(prefetch((torch.get_num_threads() for _ in range(2)), 1)) == [thread
 assert torch.get_num_threads() == threads
 """
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+
+
+INTERRUPTED = """
+import random, signal, sys, time
+from dukd_cache.system.threads import in_threads, in_threads_by_turns, prefetch
+
+class Stop(Exception): pass
+
+def stop(*_): raise Stop
+
+def numbers():
+    while True: yield 0
+
+ways = {
+    "prefetch": lambda: prefetch(numbers(), 1),
+    "in_threads": lambda: in_threads(abs, numbers()),
+    "in_threads_by_turns": lambda: in_threads_by_turns(abs, ([1, 2, 3] for _ in numbers())),
+}
+signal.signal(signal.SIGALRM, stop)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    items = ways[sys.argv[1]]()
+    next(items)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 2e-3))
+        for _ in items: pass
+    except Stop:
+        items.close()
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("way", ["prefetch", "in_threads", "in_threads_by_turns"])
+def test_a_signal_at_any_moment_leaves_nobody_waiting(way: str) -> None:
+    """A `Queue`, a `Future` or a `ThreadPoolExecutor` in their place hang here within seconds."""
+    command = [sys.executable, "-c", INTERRUPTED, way]
+    assert subprocess.run(command, timeout=60, capture_output=True, text=True, check=False).stdout == "ended\n"

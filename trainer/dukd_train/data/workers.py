@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
-from dukd_cache.system.threads import in_order
+from dukd_cache.system.threads import in_processes
 from dukd_train.data.order import Order
 from dukd_train.data.rows import Pixels, StreamedRows
 from dukd_train.errors import RunError
@@ -29,7 +29,7 @@ def read_ahead(
     context.set_forkserver_preload([__name__])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(dict(rows), order))
     try:
-        yield from in_order(pool, _read, steps, 2 * workers)
+        yield from in_processes(pool, _read, steps, 2 * workers)
     except BrokenProcessPool as error:
         raise RunError(
             "a process that reads data was killed (out of memory?)", cure="try fewer data.workers"
