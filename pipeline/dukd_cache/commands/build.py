@@ -21,7 +21,7 @@ from dukd_cache.build.trial import doubts, sides_beside, whole_windows
 from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.codecs import choose_codec
-from dukd_cache.format.lifecycle import check, claim, header_of
+from dukd_cache.format.lifecycle import IMAGES, check, claim, header_of
 from dukd_cache.format.manifest import (
     MANIFEST,
     Degradation,
@@ -45,7 +45,7 @@ from dukd_cache.plan.screened import HrSet, Screened, screened_from
 from dukd_cache.plan.screening import screen
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.part import Part
-from dukd_cache.system.errors import SettingError
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import Advance, progress, say
 
@@ -64,6 +64,7 @@ class Prepared:
     header: Header
     teachers: dict[str, teacher.Teacher]
     """By the names of their answers."""
+    images: Screened
 
 
 def build_cache(
@@ -97,12 +98,17 @@ def _build_part(
     def start() -> None:
         """Of several parts one does this, alone: it identifies the images, for all of them."""
         nonlocal made
-        made = prepare(config, out, engine)
+        try:
+            made = prepare(config, out, engine, _listed_in(place))
+        except ImageError:  # they are others than in an earlier attempt
+            made = prepare(config, out, engine)
         _check(made, config, place)
         claim(place, made.header)
+        if place.size(MANIFEST) is None:
+            place.write(IMAGES, made.images.to_bytes())
 
     with joined(place, start) as free:
-        made = made or prepare(config, out, engine)
+        made = made or prepare(config, out, engine, _listed_in(place))
         own = sum(len(shard.positions) for shard in part.of(shards_of(made.header)))
         with _asking(own) as advance:
             work = _work(made, config, place, advance, tally)
@@ -130,30 +136,41 @@ def _asking(records: int) -> AbstractContextManager[Advance]:
     return progress("asking the teacher", records, "records")
 
 
-def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL) -> Prepared:
+def _listed_in(place: Place) -> bytes | None:
+    return None if place.size(IMAGES) is None else place.read(IMAGES)
+
+
+def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL, listed: bytes | None = None) -> Prepared:
     """Load the teacher, identify the images and plan the crops. Writes nothing.
 
+    Args:
+        listed: the images as another process identified them (`Screened.to_bytes`): these are looked at, not read.
+
     Raises:
-        DukdError: anything the user can mend.
+        ImageError: an image cannot be used, or is another than `listed` says.
+        DukdError: anything else the user can mend.
     """
     asked = _teacher(config)
     spec = _spec(config, _scale(config, asked), asked)
     sets = _sets(config, out)
-    found = _screened(config, sets, spec)
+    found = _screened(config, sets, spec, listed)
     plan = Plan(found.images, spec)
     teachers = {ANSWER: asked} if asked else {}
     computed = f"{engine.computes_on(teachers)}, batches of {config.batch_size}"
     header = _header(config, plan, images_info(found.images, found.skipped), teachers)
     known = header.model_copy(update={"computed": computed}) if teachers and not config.mixed_workers else header
-    return Prepared(plan, known, teachers)
+    return Prepared(plan, known, teachers, found)
 
 
-def _screened(config: CacheConfig, sets: list[HrSet], spec: CropSpec) -> Screened:
+def _screened(config: CacheConfig, sets: list[HrSet], spec: CropSpec, listed: bytes | None) -> Screened:
     how = "decoding every image once" if config.on_bad_image == "skip" else "reading image headers"
+    said = how if listed is None else "looking at images that were identified"
     with (
         known_images() as known,
-        progress(how, sum(len(each.files.paths) for each in sets), "images") as advance,
+        progress(said, sum(len(each.files.paths) for each in sets), "images") as advance,
     ):
+        if listed is not None:
+            return screened_from(listed, sets, advance, known.facts)
         return screen(sets, spec, config.on_bad_image, advance, known.facts)
 
 

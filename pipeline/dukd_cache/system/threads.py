@@ -33,9 +33,9 @@ class _Made(Generic[R]):
         return cast(R, self.item)
 
 
-# Threads hand over what they made by `SimpleQueue`s and by nothing else. A signal's exception can come up in the main
-# thread anywhere, also right after it took the lock in a `Queue`, an `Event` or a `Future`, which it then never lets go:
-# the other thread waits for that for ever, and a program that was to end does not. A `SimpleQueue` has no such lock.
+# Threads hand over what they made by `SimpleQueue`s and by nothing else. A signal's exception can come up anywhere in
+# the main thread, also right after it took the lock of a `Queue`, an `Event` or a `Future`, which it then never lets
+# go: the other thread waits for that for ever, and a program that was to end does not. A `SimpleQueue` has none.
 
 
 def usable_cores() -> int:

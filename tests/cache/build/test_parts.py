@@ -24,14 +24,16 @@ from dukd_cache.check.verify import other_files, verify
 from dukd_cache.commands.build import build_cache, prepare
 from dukd_cache.commands.status import facts, table
 from dukd_cache.format.container import Packed
-from dukd_cache.format.lifecycle import claim, header_of
+from dukd_cache.format.lifecycle import IMAGES, claim, header_of
 from dukd_cache.format.manifest import MANIFEST, Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
+from dukd_cache.pictures.known_files import KnownImages
+from dukd_cache.pictures.sources import FileFacts, read_facts
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.settings.part import Part
-from dukd_cache.system.errors import BusyError, CacheError
+from dukd_cache.system.errors import BusyError, CacheError, ImageError
 from dukd_cache.system.lock import LOCK, PART
 
 STORES = {"webdataset": "webp", "zarr": "blosc"}
@@ -334,3 +336,33 @@ def test_a_shard_is_written_by_its_engine_and_by_nobody_else(whole: Whole, tmp_p
         shard.number for shard in Standing(Folder(asked.out), Cache(asked.out).manifest.header).shards
     ]
     assert (asked.out / MANIFEST).exists()
+
+
+def test_images_are_identified_once_for_all_parts(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one reads them; the others look at size and time of change, wherever they have them."""
+    read: list[Path] = []
+
+    def counted(path: Path) -> FileFacts:
+        read.append(path)
+        return read_facts(path)
+
+    monkeypatch.setattr(KnownImages, "facts", lambda _self, path: counted(path))
+    asked = whole.asked.but(out=tmp_path / "cache")
+    by_parts(asked, Part(1, 3))
+    assert len(read) == 3
+    assert (asked.out / IMAGES).exists()
+    moved = tmp_path / "mounted elsewhere"
+    shutil.copytree(whole.asked.config.hr[0], moved)  # with its times
+    by_parts(asked.but(hr=moved), Part(2, 3))
+    assert len(read) == 3
+    (moved / "photo_1.png").touch()
+    with joined(Folder(asked.out), lambda: None):
+        by_parts(asked.but(hr=moved), Part(2, 3))
+        assert len(read) == 4, "a file whose time is another is read again"
+        shutil.copy(moved / "photo_0.png", moved / "photo_1.png")
+        with pytest.raises(ImageError, match=r"photo_1\.png: holds other bytes than where the build began"):
+            build_cache(*asked.but(hr=moved), Tally(), Part(2, 3))
+    by_parts(asked, Part(3, 3))
+    assert files_of(asked.out) == whole.files
