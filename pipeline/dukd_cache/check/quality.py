@@ -6,10 +6,9 @@ cache with one another, not with published tables (which take luma, of whole ima
 Shapes: p input side, q = s·p output side.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +18,7 @@ from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import PSNR_OF_EQUALS, levels, psnr
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.threads import in_threads, told
 
 SAMPLE = 256
 """Records of a view that are measured unless told otherwise: some seconds on any cache."""
@@ -63,16 +63,12 @@ def measure_quality(
     if sample < 1:
         raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, ViewQuality] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for view in cache.views:
-            picks = evenly(cache.count(view), sample)
-            psnrs: list[dict[str, float]] = []
-            for psnr_of in pool.map(lambda index, view=view: _psnrs(cache, view, index), picks):
-                psnrs.append(psnr_of)
-                on_records(1)
-            sizes = [cache.stored_bytes(view, index) for index in picks]
-            told = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
-            found[view] = ViewQuality(len(picks), len(psnrs) - len(told), _distributions(told), _distributions(sizes))
+    for view in cache.views:
+        picks = evenly(cache.count(view), sample)
+        psnrs = [*told(in_threads(partial(_psnrs, cache, view), picks), on_records)]
+        sizes = [cache.stored_bytes(view, index) for index in picks]
+        unlike = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
+        found[view] = ViewQuality(len(picks), len(psnrs) - len(unlike), _distributions(unlike), _distributions(sizes))
     return found
 
 
