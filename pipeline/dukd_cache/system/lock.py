@@ -97,7 +97,7 @@ def _take(path: Path, work: str) -> int:
 def _lock(descriptor: int, kind: int, folder: Path, work: str) -> None:
     try:
         if not flock(descriptor, kind | fcntl.LOCK_NB):
-            tell_once("lock", f"{folder}: this file system keeps no locks: let no second {work} write here")
+            tell_once(f"note: {folder}: this file system keeps no locks: let no second {work} write here", "lock")
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "just started"
         raise CacheError(refusal(str(folder), owner, work)) from None
