@@ -64,7 +64,7 @@ docs: $(VENV)/ready  ## the tables of all settings in docs/settings.md
 
 lock:  ## pin what pyproject.toml asks for; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
-		--extra demo --extra dev --extra export --extra perceptual --extra s3 \
+		--extra demo --extra dev --extra export --extra perceptual --extra ray --extra s3 \
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:  ## the demo's results, not the environment

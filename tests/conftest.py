@@ -5,10 +5,12 @@ import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.object_store import Bucket, found_at, running_server
+from tests.ray_cluster import running_cluster
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -59,3 +61,10 @@ def bucket(s3_server: str) -> Bucket:
     found = Bucket(s3_server, f"bucket-{secrets.token_hex(8)}")
     found.client.create_bucket(Bucket=found.name)
     return found
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """Two nodes of one core each, with an `address`."""
+    with running_cluster() as cluster:
+        yield cluster

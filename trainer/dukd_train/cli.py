@@ -31,15 +31,17 @@ _CALLED_HERE = {
 }
 """What commands may be called by those who know other programs."""
 
+_NETWORK = "A student, a teacher, any SR network that spandrel knows."
+
+WeightsFile = Annotated[Path, typer.Argument(parser=path, help=_NETWORK)]
 Metrics = Annotated[
     str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
 ]
 TileOption = Annotated[
-    str, typer.Option("--tile", help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
+    str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
 ]
 TileOverlap = Annotated[
-    int,
-    typer.Option("--tile-overlap", min=0, max=1024, help="LR pixels that a tile sees of its neighbours on each side."),
+    int, typer.Option(min=0, max=1024, help="LR pixels that a tile sees of its neighbours on each side.")
 ]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
@@ -91,9 +93,7 @@ def run(
     epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`",
 )
 def evaluate(
-    weights: Annotated[
-        Path, typer.Option(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
-    ],
+    weights: Annotated[Path, typer.Option(parser=path, help=_NETWORK)],
     hr: Annotated[
         list[str], typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
     ],
@@ -170,9 +170,7 @@ def compare(
 
 @app.command(epilog="Example: `dukd-train upscale runs/kd/student.safetensors photos large`")
 def upscale(
-    weights: Annotated[
-        Path, typer.Argument(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
-    ],
+    weights: WeightsFile,
     source: Annotated[
         Path, typer.Argument(metavar="IN", parser=path, help="An image, or a folder of images and subfolders.")
     ],
@@ -210,9 +208,7 @@ def upscale(
 
 @app.command(epilog="Example: `dukd-train export runs/kd/student.safetensors --to onnx`")
 def export(
-    weights: Annotated[
-        Path, typer.Argument(parser=path, help="A student, a teacher, any SR network that spandrel knows.")
-    ],
+    weights: WeightsFile,
     to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, or pth (BasicSR's).")],
     out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,

@@ -9,10 +9,10 @@ Shapes: N records, C = 3, p input side, q = s·p output side.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -79,7 +79,7 @@ def measure_gaps(
         raise SettingError(f"`sample` must be positive, got {sample}")
     found: dict[str, dict[str, Gap]] = {}
     for view in cache.views:
-        gaps: dict[str, list[_Difference]] = {name: [] for name in ELEMENTS}
+        gaps: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in ELEMENTS}
         picks = evenly(cache.count(view), sample)
         for start in range(0, len(picks), _BATCH):
             some = picks[start : start + _BATCH]
@@ -91,7 +91,7 @@ def measure_gaps(
                 for name, element in ELEMENTS.items():
                     how = symmetries.repeated(element, len(x_NCpp))
                     back_NCqq = symmetries.undo(how, asked.answers(symmetries.apply(how, x_NCpp)))
-                    gaps[name] += _differences(back_NCqq, plain_NCqq)
+                    gaps[name].append(_differences(back_NCqq, plain_NCqq))
                     on_answers(len(x_NCpp))
             except AnswerError as error:
                 raise error.about(f"{cache.root}: record {some[error.indices[0]]} of {view}") from error
@@ -116,19 +116,14 @@ def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
     return "\n".join(lines)
 
 
-class _Difference(NamedTuple):
-    """Of two answers, in levels of 255."""
-
-    absolute: float
-    squared: float
-    """Means over the pixels."""
-
-
-def _differences(one_NCqq: Tensor, other_NCqq: Tensor) -> list[_Difference]:
-    gap_NCqq = (one_NCqq.double() - other_NCqq.double()).mul(255).cpu().numpy()
-    return [_Difference(float(np.abs(gap).mean()), float(np.square(gap).mean())) for gap in gap_NCqq]
+def _differences(one_NCqq: Tensor, other_NCqq: Tensor) -> npt.NDArray[np.float64]:
+    """Absolute and squared, in levels of 255, means over the pixels: [N,2]."""
+    gap_N = (one_NCqq.double() - other_NCqq.double()).mul(255).flatten(1)
+    found: npt.NDArray[np.float64] = torch.stack([gap_N.abs().mean(1), gap_N.square().mean(1)], 1).cpu().numpy()
+    return found
 
 
-def _mean(found: list[_Difference]) -> Gap:
+def _mean(found: list[npt.NDArray[np.float64]]) -> Gap:
     """The PSNR is that of the mean, as a mean of PSNRs has no meaning where one of them is infinite."""
-    return Gap(fmean(each.absolute for each in found), psnr_of(fmean(each.squared for each in found)))
+    absolute, squared = np.concatenate(found).mean(axis=0).tolist()
+    return Gap(absolute, psnr_of(squared))

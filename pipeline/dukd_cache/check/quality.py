@@ -7,7 +7,6 @@ Shapes: p input side, q = s·p output side.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
@@ -66,12 +65,10 @@ def measure_quality(
     found: dict[str, ViewQuality] = {}
     for view in cache.views:
         picks = evenly(cache.count(view), sample)
-        with closing(in_threads(partial(_psnrs, cache, view), picks)) as measured:
-            psnrs = list(told(measured, on_records))
+        psnrs = [*told(in_threads(partial(_psnrs, cache, view), picks), on_records)]
         sizes = [cache.stored_bytes(view, index) for index in picks]
-        inexact = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
-        exact = len(psnrs) - len(inexact)
-        found[view] = ViewQuality(len(picks), exact, _distributions(inexact), _distributions(sizes))
+        unlike = [row for row in psnrs if PSNR_OF_EQUALS not in row.values()]
+        found[view] = ViewQuality(len(picks), len(psnrs) - len(unlike), _distributions(unlike), _distributions(sizes))
     return found
 
 

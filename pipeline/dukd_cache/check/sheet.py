@@ -8,7 +8,8 @@ from PIL import Image
 
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record
-from dukd_cache.pictures.drawing import Panel, displayable, sheet
+from dukd_cache.pictures.drawing import Panel, sheet
+from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.system.errors import SettingError
 
 _TILES_PER_ROW = 6
@@ -39,7 +40,7 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
 def _record_tiles(index: int, record: Record) -> list[Panel]:
     position = f"{record.info.image} ({record.info.x}, {record.info.y})"
     return [
-        Panel(displayable(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
+        Panel(to_uint8(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
         for name, pixels in record.items()
     ]
 

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 from dukd_cache.system.left_overs import is_systems
-from dukd_cache.system.threads import in_threads
+from dukd_cache.system.threads import in_threads, told
 
 _RECORDS_NAMED = 3
 
@@ -149,9 +148,7 @@ def _whole_shard(
     try:
         length, sha256 = hash_of_files(folder.path / name for name in reader.files(shard))
     except OSError as error:
-        if (
-            error.errno != errno.EIO
-        ):  # a bad sector of the disk; others may pass, and no shard is to be dropped for them
+        if error.errno != errno.EIO:  # not a bad sector of the disk: it may pass, and no shard is to be dropped for it
             raise
         yield Problem(f"{error.filename}: cannot be read ({error.strerror})", shard)
         on_records(shard.records)
@@ -172,13 +169,11 @@ def _whole_shard(
         except ShardCorrupt as error:
             yield Problem(str(error), shard)
     named = 0
-    with closing(in_threads(partial(_record, folder, found, reader, shard), range(shard.records))) as messages:
-        for message in messages:
-            on_records(1)
-            if message is not None:
-                named += 1
-                if named <= _RECORDS_NAMED:
-                    yield Problem(message, shard)
+    for message in told(in_threads(partial(_record, folder, found, reader, shard), range(shard.records)), on_records):
+        if message is not None:
+            named += 1
+            if named <= _RECORDS_NAMED:
+                yield Problem(message, shard)
     if named > _RECORDS_NAMED:
         yield Problem(f"{folder.at(shard.name)}: {named - _RECORDS_NAMED} more records like these", shard)
 

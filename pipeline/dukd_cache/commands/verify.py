@@ -1,7 +1,6 @@
 """What a user asks of `dukd-cache verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dukd_cache.check.verify import Problem, verify
 from dukd_cache.format import manifest
@@ -9,9 +8,6 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.system.terminal import progress
-
-if TYPE_CHECKING:
-    from dukd_cache.build.teacher import Teacher
 
 
 def verify_cache(root: Address, weights: Path | None, sample: int, device: str) -> list[Problem]:
@@ -30,14 +26,11 @@ def verify_cache(root: Address, weights: Path | None, sample: int, device: str) 
     with progress("checking", total, "records") as advance:
         problems = verify(root, on_records=advance)
     if weights is not None:
-        problems += _asked_again(Cache(root), asked, sample)
+        from dukd_cache.check.ask_again import ask_again
+
+        cache = Cache(root)
+        assert asked is not None  # the manifest could be read: the cache is open
+        sample = min(sample, sum(map(cache.count, cache.views)))
+        with progress("asking the teacher again", sample, "records") as advance:
+            problems += ask_again(cache, *asked, sample, on_records=advance)
     return problems
-
-
-def _asked_again(cache: Cache, asked: "tuple[str, Teacher] | None", sample: int) -> list[Problem]:
-    from dukd_cache.check.ask_again import ask_again
-
-    assert asked is not None  # the manifest could be read: the cache is open
-    sample = min(sample, sum(map(cache.count, cache.views)))
-    with progress("asking the teacher again", sample, "records") as advance:
-        return ask_again(cache, *asked, sample, on_records=advance)

@@ -28,7 +28,7 @@ from dukd_cache.networks.network import SCALES, Network, described, unfit_for_sr
 from dukd_cache.networks.setting_types import checked
 from dukd_cache.networks.weights_file import Candidate, State
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError, one_line, unknown_name
-from dukd_cache.system.terminal import say, speaks
+from dukd_cache.system.terminal import tell_once
 
 TAKEN = "taken"
 """In a network's metadata: which of the networks in its file it is, where there is more than one."""
@@ -164,7 +164,7 @@ def _detect(content: Mapping[str, Any], file: Path, metadata: dict[str, str]) ->
     chosen, descriptor = _the_one(averaged or found)
     if averaged and len(found) > len(averaged):
         metadata[TAKEN] = chosen.path
-        _tell(f"{file}: holds raw and averaged weights; took the averaged ones, {chosen.path}")
+        tell_once(f"{file}: holds raw and averaged weights; took the averaged ones, {chosen.path}")
     name = {constructor: name for name, (_, constructor) in constructors.constructors().items()}.get(
         type(descriptor.model), str(descriptor.architecture.id)
     )
@@ -209,16 +209,6 @@ def _architecture_of(state: State) -> ArchSupport | None:
 
 def _same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-_told: set[str] = set()
-
-
-def _tell(line: str) -> None:
-    """Once, however often a command opens the file."""
-    if line not in _told and speaks():
-        _told.add(line)
-        say(line)
 
 
 def _unknown_setting(name: str, key: str, given: Collection[str], valid: Iterable[str]) -> str:

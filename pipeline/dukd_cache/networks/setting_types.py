@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from dukd_cache.settings.yaml_file import shown, word
 from dukd_cache.system.errors import SettingError, unknown_name
 
 _YES = ("yes", "on", "y", "true", "1")
@@ -35,7 +36,7 @@ def checked(name: str, constructor: type[nn.Module], key: str, default: object, 
         raise SettingError(unknown_name(f"{key} of {name}", given, words))
     wanted = " or ".join(dict.fromkeys(_said(kind) for kind in kinds if kind is not _NUMBERS))
     line = f"setting {key!r} of {name}: expected {wanted}"
-    raise SettingError(f"{line}, got {_shown(given)}{_cure(key, kinds, given)}")
+    raise SettingError(f"{line}, got {shown(word(given))}{_cure(key, kinds, given)}")
 
 
 def _kinds(constructor: type[nn.Module], key: str, default: object) -> list[Any]:
@@ -134,8 +135,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _shown(given: object) -> str:
-    words = {None: "null", True: "true", False: "false"}
-    return words[given] if given is None or isinstance(given, bool) else repr(given)[:80]

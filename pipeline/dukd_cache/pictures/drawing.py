@@ -6,14 +6,12 @@ A tile is enlarged by a whole number without smoothing, so that every pixel of i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
-
-from dukd_cache.pictures.levels import to_uint8
 
 U8 = npt.NDArray[np.uint8]
 
@@ -68,33 +66,20 @@ def sheet(rows: Sequence[tuple[str, Sequence[Panel]]], title: str) -> Image.Imag
 
     All tiles get the same height where whole factors allow it, else those of one row; columns are aligned.
     """
-    images = [[tile.image for tile in tiles] for _, tiles in rows]
-    enlarged = [[_enlarged(image, height) for image, height in row] for row in _with_heights(images)]
-    columns = _column_widths(enlarged)
+    heights = [[len(tile.image) for tile in tiles] for _, tiles in rows]
+    common = _common_height([height for row in heights for height in row])
+    enlarged = [
+        [_enlarged(tile.image, common or _common_height(row) or max(MIN_HEIGHT, *row)) for tile in tiles]
+        for (_, tiles), row in zip(rows, heights, strict=True)
+    ]
+    widths = zip_longest(*([picture.width for picture in row] for row in enlarged), fillvalue=0)
+    columns = [max(_MIN_COLUMN, *column) for column in widths]
     font = _font(_CAPTION_SIZE)
     drawn = []
     for (label, tiles), pictures in zip(rows, enlarged, strict=True):
         captions = [_wrapped(tile.caption, columns[at], font) for at, tile in enumerate(tiles)]
         drawn.append(_Row(label, pictures, captions))
     return _drawn(drawn, columns, title)
-
-
-def displayable(pixels: npt.NDArray[Any]) -> U8:
-    """Stored pixels as u8: as they are, or, of floating point, from [0,1], clamped and rounded."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    return to_uint8(pixels)
-
-
-def _with_heights(images: Sequence[Sequence[U8]]) -> list[list[tuple[U8, int]]]:
-    """Every image with the height to be displayed at: the same for all, else for its row, where possible."""
-    common = _common_height([len(image) for row in images for image in row])
-    return [[(image, common or _row_height(row)) for image in row] for row in images]
-
-
-def _row_height(row: Sequence[U8]) -> int:
-    heights = [len(image) for image in row]
-    return _common_height(heights) or max(MIN_HEIGHT, *heights)
 
 
 def _common_height(heights: Sequence[int]) -> int | None:
@@ -107,12 +92,6 @@ def _common_height(heights: Sequence[int]) -> int | None:
 def _enlarged(image: U8, height: int) -> Image.Image:
     factor = max(1, height // image.shape[0])
     return Image.fromarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
-
-
-def _column_widths(rows: Sequence[Sequence[Image.Image]]) -> list[int]:
-    longest = max(map(len, rows), default=0)
-    widths = [[row[column].width for row in rows if column < len(row)] for column in range(longest)]
-    return [max(_MIN_COLUMN, *column) for column in widths]
 
 
 def _drawn(rows: Sequence[_Row], columns: Sequence[int], title: str) -> Image.Image:

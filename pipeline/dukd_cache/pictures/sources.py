@@ -86,21 +86,25 @@ def read_facts(path: Path) -> FileFacts:
     """Size and hash of an image file.
 
     Raises:
-        ImageError: its header cannot be used (see `decode.read_size`), or the file cannot be read to its end.
+        ImageError: its header cannot be used (see `decode.read_size`), the file cannot be read to its end, or it
+            changes meanwhile.
     """
+    stamp = stamp_of(path)
     width, height = read_size(path)
     try:
         with path.open("rb") as stream:
-            stamp = stamp_of(stream.fileno())  # before it is read: what changes later is seen
-            return FileFacts(hashlib.file_digest(stream, "sha256").hexdigest(), width, height, stamp)
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})", path) from error
+    if stamp_of(path) != stamp:
+        raise ImageError("changed while it was read", path, "run the same command again")
+    return FileFacts(sha256, width, height, stamp)
 
 
-def stamp_of(file: str | int) -> Stamp:
-    """The stamp of a file, by path or descriptor; `NO_STAMP` where none can be had."""
+def stamp_of(path: str | Path) -> Stamp:
+    """The stamp of a file; `NO_STAMP` where there is none."""
     try:
-        found = os.stat(file)
+        found = os.stat(path)
     except OSError:
         return NO_STAMP
     return found.st_size, found.st_mtime_ns

@@ -236,7 +236,7 @@ class Objects:
         if len(found) != size:
             raise ConnectionError(f"{len(found)} bytes came where {expected} were asked for, from byte {offset} on")
         slow = "its server sends whole files where parts of them are asked for: a copy on this machine is faster"
-        tell_once(f"ranges of {self._address}", f"{self._address}: {slow}")
+        tell_once(f"note: {self._address}: {slow}")
         return found[offset : offset + length]
 
     def _put(self, name: str, put: Callable[[Any], object]) -> None:

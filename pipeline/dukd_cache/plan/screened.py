@@ -17,7 +17,7 @@ from typing import Any
 from dukd_cache.format.manifest import SkippedImage
 from dukd_cache.pictures.finding import ImageFiles
 from dukd_cache.pictures.image_list import Files, Folders, Images
-from dukd_cache.pictures.sources import FileFacts, LrFolder, read_facts, stamp_of
+from dukd_cache.pictures.sources import NO_STAMP, FileFacts, LrFolder, read_facts, stamp_of
 from dukd_cache.system.errors import ImageError, printable
 
 _FORMAT = "dukd-images 1"
@@ -125,7 +125,8 @@ def _named(sets: Sequence[HrSet], folders: Sequence[Folders]) -> Iterable[tuple[
 
 
 def _check_file(files: Files, number: int, path: str, facts_of: Callable[[Path], FileFacts]) -> None:
-    if stamp_of(path) != files.stamp(number) and facts_of(Path(path)).sha256 != files.sha256(number):
+    same = stamp_of(path) == files.stamp(number) != NO_STAMP
+    if not same and facts_of(Path(path)).sha256 != files.sha256(number):
         raise ImageError("holds other bytes than where the build began", path)
 
 

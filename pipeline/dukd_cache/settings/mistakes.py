@@ -9,12 +9,10 @@ from pydantic import ValidationError
 
 from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import Node, allowed, is_free, names_in, node_at, paths, required_in
+from dukd_cache.settings.yaml_file import shown, word
 from dukd_cache.system.errors import SettingError, unknown_name, wanted
 
 Location = Sequence[str | int]
-
-_LONGEST = 80
-"""Characters of a value that a line shows."""
 
 
 def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ...], str]) -> SettingError:
@@ -40,7 +38,9 @@ def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ..
         return SettingError(unknown_name(_dotted(location), given, words))
     if kind == "missing":  # an item of a list: `given` is the list
         location = location[:-1]
-    return SettingError(f"expected {_allowed(location, schema)}, got {_shown(given)}", f"setting {_dotted(location)}")
+    return SettingError(
+        f"expected {_allowed(location, schema)}, got {shown(word(given))}", f"setting {_dotted(location)}"
+    )
 
 
 def refused(option: str, detail: Mapping[str, Any], words: Sequence[str]) -> str:
@@ -90,10 +90,3 @@ def _words(location: Location, schema: Node) -> list[str]:
 
 def _dotted(location: Location) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-
-
-def _shown(value: object) -> str:
-    """A value as YAML has it, shortened."""
-    words = {None: "null", True: "true", False: "false"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -2,11 +2,11 @@
 
 import json
 from itertools import groupby
-from typing import Any
 
 from pydantic import BaseModel
 
 from dukd_cache.settings.schema import Node, allowed, node_at, schema_of, settings
+from dukd_cache.settings.yaml_file import word
 
 _HEAD = "| setting | takes | default | what |\n|---|---|---|---|"
 
@@ -30,7 +30,7 @@ def markdown(schema: Node) -> str:
 
 
 def _row(name: str, node: Node, schema: Node) -> str:
-    default = f"`{_value(node['default'])}`" if "default" in node else "must be given"
+    default = f"`{word(node['default'], str)}`" if "default" in node else "must be given"
     cells = [f"`{name}`", allowed(schema, node), default, _one_line(node.get("description", ""))]
     return f"| {' | '.join(cells)} |"
 
@@ -40,12 +40,6 @@ def _description(schema: Node, group: tuple[str, ...]) -> str:
     node = node_at(schema, group) or {}
     inner: Node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
     return _one_line(inner.get("description", ""))
-
-
-def _value(value: Any) -> str:
-    """As YAML has it."""
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,7 @@ reads `params.yaml` by YAML 1.2, and so does this.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,12 @@ def put(settings: dict[str, Any], names: Sequence[str], value: object, schema: N
 def shown(text: str) -> str:
     """A word as a line can hold it."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def word(value: object, other: Callable[[object], str] = repr) -> str:
+    """A value as YAML has it: `null`, `true`, `false`, and what `other` makes of all else."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else other(value)
 
 
 def dump(settings: Mapping[str, Any]) -> str:

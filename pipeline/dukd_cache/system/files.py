@@ -123,7 +123,7 @@ def _sync(path: Path, kind: str) -> None:
         if error.errno not in _NO_FSYNC:
             raise OSError(error.errno, error.strerror, str(path)) from error
         why = f"this file system syncs no {kind} ({error.strerror})"
-        tell_once("fsync", f"{path.parent}: {why}: after a power cut the newest files may be missing")
+        tell_once(f"note: {path.parent}: {why}: after a power cut the newest files may be missing", "fsync")
 
 
 def try_file(path: Path, make_parents: bool = False) -> None:

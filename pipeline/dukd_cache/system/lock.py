@@ -125,7 +125,7 @@ def _take(path: Path, kind: int, work: str) -> int:
 def _lock(descriptor: int, kind: int, folder: Path, work: str) -> None:
     try:
         if not flock(descriptor, kind | fcntl.LOCK_NB):
-            tell_once("lock", f"{folder}: this file system keeps no locks: let no second {work} write here")
+            tell_once(f"note: {folder}: this file system keeps no locks: let no second {work} write here", "lock")
     except BlockingIOError:
         owner, _, found = os.pread(descriptor, 100, 0).decode("ascii", "replace").partition(" ")
         raise refusal(folder, owner or "just started", found or work) from None

@@ -37,11 +37,11 @@ def say(line: str) -> None:
 _TOLD: set[str] = set()
 
 
-def tell_once(what: str, line: str) -> None:
-    """Print `line`, unless this process told of `what` already."""
-    if what not in _TOLD and speaks():
-        say(f"note: {line}")
-    _TOLD.add(what)
+def tell_once(line: str, what: str | None = None) -> None:
+    """Print `line`, unless this process told of `what` (by default: that line) already."""
+    if (what or line) not in _TOLD and speaks():
+        say(line)
+    _TOLD.add(what or line)
 
 
 def can_redraw(stream: IO[str]) -> bool:

@@ -12,7 +12,8 @@ from PIL import Image
 from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record, RecordInfo
-from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, displayable, sheet
+from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, sheet
+from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import SettingError
 
@@ -113,9 +114,9 @@ def test_spread(count: int, wanted: int, expected: list[int]) -> None:
 
 def test_float_answers_are_shown_in_full_range() -> None:
     answer = np.array([[[-0.1, 0.0, 0.5], [1.0, 1.2, 200 / 255]]], np.float16)
-    assert displayable(answer).tolist() == [[[0, 0, 128], [255, 255, 200]]]
+    assert to_uint8(answer).tolist() == [[[0, 0, 128], [255, 255, 200]]]
     pixels = plain(RED, 2, 2)
-    np.testing.assert_array_equal(displayable(pixels), pixels)
+    np.testing.assert_array_equal(to_uint8(pixels), pixels)
 
 
 @dataclass(frozen=True)

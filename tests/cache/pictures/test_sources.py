@@ -13,8 +13,17 @@ from PIL import Image
 from tests.cache.samples import U8, photo
 
 from dukd_cache.commands.degrade import degrade_folder
+from dukd_cache.pictures import sources
 from dukd_cache.pictures.bicubic import downscale
-from dukd_cache.pictures.sources import LrFolder, find_images, identify, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.pictures.sources import (
+    LrFolder,
+    find_images,
+    identify,
+    read_rgb,
+    read_scene,
+    read_size,
+    refuse_shared_lr,
+)
 from dukd_cache.system.errors import ImageError, SettingError
 
 UPRIGHT = {
@@ -313,3 +322,19 @@ def test_two_images_of_one_lr_file_are_refused() -> None:
 def test_impossible_template_is_a_setting_error(tmp_path: Path, template: str) -> None:
     with pytest.raises(SettingError, match=r"`lr_template=.*expected a name made of {stem} and {scale}"):
         LrFolder(tmp_path, template).find(Path("a.png"), 2)
+
+
+def test_a_file_that_changes_while_it_is_identified_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its size would be that of one file and its hash that of another."""
+    path = tmp_path / "x.png"
+    Image.fromarray(photo(30, 20)).save(path)
+
+    def slow(of: Path) -> tuple[int, int]:
+        found = read_size(of)
+        Image.fromarray(photo(40, 30)).save(of)
+        return found
+
+    monkeypatch.setattr(sources, "read_size", slow)
+    with pytest.raises(ImageError) as refused:
+        identify(tmp_path, path, 2)
+    assert str(refused.value) == f"{path}: changed while it was read; run the same command again"

@@ -14,10 +14,10 @@ from dukd_cache import networks
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
-from dukd_train.scoring.evaluate import ImagePair, ImageScore, MeanScorer, evaluate, pair_images
+from dukd_train.scoring.evaluate import ImagePair, ImageScore, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr_y, ssim_y
-from dukd_train.scoring.scores import usual_score
+from dukd_train.scoring.scores import Score, usual_score
 from dukd_train.scoring.skipped import Skipped
 
 
@@ -145,10 +145,11 @@ def test_students_of_every_step_are_scored_on_the_same_images(tmp_path: Path) ->
     pairs = pair_images(tmp_path, 2)
     expected = [evaluate(network, pairs).means.network["psnr_y"] for network in (Nearest(2), Darker(2))]
     Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "flat.png")
-    mean_of = MeanScorer(pair_images(tmp_path, 2))
-    found = [mean_of(network)["psnr_y"] for network in (Nearest(2), Darker(2), Nearest(2))]
+    pairs, known = pair_images(tmp_path, 2), dict[str, Score]()
+    scores = [evaluate(network, pairs, bicubic=known).means.network for network in (Nearest(2), Darker(2), Nearest(2))]
+    found = [score["psnr_y"] for score in scores]
     assert found == [*expected, expected[0]], "bicubic answers the flat image exactly: it tells nobody from anybody"
-    assert evaluate(Darker(2), pair_images(tmp_path, 2)).means.network == mean_of(Darker(2))
+    assert evaluate(Darker(2), pair_images(tmp_path, 2)).means.network == scores[1]
 
 
 def test_one_bad_image_does_not_cost_the_others(tmp_path: Path) -> None:

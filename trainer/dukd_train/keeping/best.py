@@ -3,7 +3,7 @@
 What was best so far is read from `validation.csv`, so that a run that was stopped keeps what an uninterrupted one does.
 """
 
-import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,9 @@ from safetensors import safe_open
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_train.keeping.curve import rows_of
 from dukd_train.keeping.validation import MADE, VALIDATION, made, written
-from dukd_train.scoring.scores import Score, is_better
+from dukd_train.scoring.scores import Score, best_of, is_better
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
 
@@ -48,7 +49,7 @@ class BestWeights(Observer):
 
     def __init__(self, by: Criterion) -> None:
         self._by = by
-        self._best: float | None = None
+        self._best = math.nan
         self._made = ""
         self._folder: Path
         self._averaged: Network
@@ -62,37 +63,28 @@ class BestWeights(Observer):
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """Keep the weights if they are better than all before; the first of equals stays."""
         name, metric = self._by
-        text = written(metric, scores[name][metric])
-        if not text:  # every image is answered exactly
-            return
-        if self._best is None or is_better(metric, float(text), than=self._best):
+        text = written(metric, scores[name][metric])  # empty where every image is answered exactly
+        if text and is_better(metric, float(text), than=self._best):
             self._best = float(text)
             facts = {"step": str(step), "set": name, metric: text}
             networks.save(self._averaged, self._folder / BEST, facts)
 
-    def _so_far(self, step: int) -> float | None:
-        """The score of the weights in the file.
+    def _so_far(self, step: int) -> float:
+        """The score of the weights in the file; NaN where there is none.
 
         Where they are of a step that will be told again, a killed run left them: what was best before counts, and they
         are written anew in their time.
         """
         kept = _step_of(self._folder / BEST)
         if kept is None:
-            return None
+            return math.nan
         scores = self._scores()
-        if kept < step:
-            return scores.get(kept)
-        best: float | None = None
-        for value in scores.values():
-            if best is None or is_better(self._by.metric, value, than=best):
-                best = value
-        return best
+        return scores.get(kept, math.nan) if kept < step else best_of(self._by.metric, scores.values())
 
     def _scores(self) -> dict[int, float]:
         """By step, as `validation.csv` has them; those that were made otherwise than this sitting's are left out."""
-        with (self._folder / VALIDATION).open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["set"] == self._by.set]
-        rows = [row for row in rows if row.get(MADE) in (None, "", self._made)]  # a file of before says nothing
+        rows = [row for row in rows_of(self._folder / VALIDATION) if row["set"] == self._by.set]
+        rows = [row for row in rows if row.get(MADE, "") in ("", self._made)]  # a file of before says nothing
         return {int(row["step"]): float(row[self._by.metric]) for row in rows if row.get(self._by.metric)}
 
 

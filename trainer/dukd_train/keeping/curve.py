@@ -109,6 +109,14 @@ def columns_of(path: Path) -> tuple[str, ...]:
         return tuple(csv.DictReader(stream).fieldnames or ())
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, cells that are missing empty; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, restval=""))
+
+
 def append_row(path: Path, columns: tuple[str, ...], row: dict[str, object]) -> None:
     """Add one row to a CSV file; missing columns stay empty."""
     with naming(path), path.open("a", newline="") as stream:

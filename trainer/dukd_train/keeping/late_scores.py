@@ -1,6 +1,5 @@
 """Scores that are asked of a run when it is finished: its settings name new sets or metrics."""
 
-import csv
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from dukd_cache import networks
 from dukd_cache.system.lock import locked
 from dukd_train.keeping import run_folder
+from dukd_train.keeping.curve import rows_of
 from dukd_train.keeping.validation import MADE, VALIDATION, ValidationFile, Validator, made
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Start
@@ -40,10 +40,7 @@ def add(config: TrainConfig, out: Path, steps: int, validator: Validator, device
 
 def missing(config: TrainConfig, out: Path, steps: int, scale: int) -> tuple[str, ...]:
     """The sets without a row of the last step that has all metrics and was made as it would be now."""
-    rows: list[dict[str, str]] = []
-    if (path := out / VALIDATION).is_file():
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["step"] == str(steps)]
+    rows = [row for row in rows_of(out / VALIDATION) if row["step"] == str(steps)]
     whole = [row for row in rows if all(row.get(metric) for metric in config.validation.metrics)]
     known = {(row["set"], row.get(MADE)) for row in whole}
     return tuple(name for name, how in made(config.validation, scale).items() if (name, how) not in known)

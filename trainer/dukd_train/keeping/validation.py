@@ -14,7 +14,7 @@ from dukd_cache.networks import Network
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.keeping.curve import append_row, columns_of, keep_rows_before
-from dukd_train.scoring.evaluate import ImagePair, MeanScorer, check_pairs, pair_images
+from dukd_train.scoring.evaluate import ImagePair, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import MetricName, Score, scorer
 from dukd_train.settings import Validation
@@ -44,7 +44,7 @@ class Validator:
         self._how, self._metrics = inference(validation), validation.metrics
         self._score = scorer(validation.metrics, device)
         self._pairs = _pairs(validation, scale)
-        self._means = {name: MeanScorer(pairs, self._score) for name, pairs in self._pairs.items()}
+        self._bicubic: dict[str, dict[str, Score]] = {name: {} for name in self._pairs}
 
     def check(self, known: set[Hashable] | None = None) -> None:
         """Read every image once, so that none ends a training whose steps are done.
@@ -66,7 +66,11 @@ class Validator:
         `network` is asked where its parameters are, and left in eval mode.
         """
         asked = prepared(network, self._how)
-        return {name: mean_of(asked) for name, mean_of in self._means.items() if only is None or name in only}
+        return {
+            name: evaluate(asked, pairs, self._score, bicubic=self._bicubic[name]).means.network
+            for name, pairs in self._pairs.items()
+            if only is None or name in only
+        }
 
 
 class ValidationFile(Observer):

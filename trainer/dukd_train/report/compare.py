@@ -248,15 +248,12 @@ def _provenance(
             | {"images": len(images), "left_out": comparison.left_out.get(name, {})}
             for name, images in comparison.images.items()
         },
-        "teacher": _teacher_facts(teacher, teacher_file) if teacher else None,
+        "teacher": teacher
+        and {
+            "file": str(teacher_file),
+            "architecture": teacher.architecture,
+            "fingerprint": networks.fingerprint(teacher),
+        },
         **software(),
         "crops": [{"picture": crop.picture, "left": crop.left, "top": crop.top} for crop in comparison.crops],
-    }
-
-
-def _teacher_facts(teacher: Network, file: Path | None) -> dict[str, str]:
-    return {
-        "file": str(file),
-        "architecture": teacher.architecture,
-        "fingerprint": networks.fingerprint(teacher),
     }

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from dukd_train.report.finished_runs import Curve, Run
 from dukd_train.report.groups import Group
-from dukd_train.report.plotting import literal, new_figure, save_png, styles, svg_uri, tidy
+from dukd_train.report.plotting import literal, new_figure, styles, svg_uri, tidy
 from dukd_train.report.spreads import mean_curve
 
 _TOTAL = "total (each method has its own terms)"
@@ -85,7 +85,7 @@ def draw_curves(drawn: Sequence[Panel], names: Sequence[str], path: Path) -> Non
         keys = [Line2D([], [], linewidth=1.8, **looks[name]) for name in names]
         labels = [literal(name) for name in names]
         figure.legend(keys, labels, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
-    save_png(figure, path)
+    figure.savefig(path, dpi=110)
 
 
 def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, str]:

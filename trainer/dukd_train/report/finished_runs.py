@@ -1,6 +1,5 @@
 """Finished training runs as a report reads them: folders with settings, facts, weights and curves."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 from dukd_cache.system.errors import SettingError, printable
 from dukd_train.errors import RunError
-from dukd_train.keeping.curve import CURVE
+from dukd_train.keeping.curve import CURVE, rows_of
 from dukd_train.keeping.run_folder import CONFIG, FACTS, WEIGHTS
 from dukd_train.keeping.validation import MADE, VALIDATION
 from dukd_train.settings import ImageSet, TrainConfig
@@ -49,7 +48,7 @@ class Run:
             RunError: `curve.csv` is damaged.
         """
         curves: dict[str, Curve] = {}
-        for row in _rows(self.folder / CURVE):
+        for row in rows_of(self.folder / CURVE):
             for name in row:
                 if row[name] and name not in ("step", "lr"):
                     curves.setdefault(name, []).append(_point(self.folder / CURVE, row, name))
@@ -64,7 +63,7 @@ class Run:
             RunError: `validation.csv` is damaged.
         """
         curves: dict[tuple[str, str], Curve] = {}
-        for row in _rows(self.folder / VALIDATION):
+        for row in rows_of(self.folder / VALIDATION):
             if row.get("psnr_y") != "":
                 curve = curves.setdefault((row.get("set", ""), row.get(MADE) or ""), [])
                 curve.append(_point(self.folder / VALIDATION, row, "psnr_y"))
@@ -136,14 +135,6 @@ def _names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
             return names
         for at in clashing:
             depths[at] += 1
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, restval=""))
 
 
 def _point(path: Path, row: dict[str, str], column: str) -> tuple[int, float]:

@@ -3,7 +3,6 @@
 import base64
 import io
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -55,8 +54,3 @@ def svg_uri(figure: Figure) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """`content` of a MIME type as an address that needs no file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """At a resolution for screens."""
-    figure.savefig(path, dpi=110)

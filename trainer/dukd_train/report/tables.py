@@ -11,7 +11,7 @@ from itertools import product
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.groups import BASELINES
 from dukd_train.report.standings import GAIN_DIGITS, Standing
-from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, is_better, plain_score, shown
+from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, best_of, plain_score, shown
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,7 @@ def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:
 
 
 def _best(rows: Sequence[Contender], name: str, metric: str) -> float:
-    """The score of the students that no other is better than; NaN where there is none."""
-    best = math.nan
-    for row in rows:
-        if row.competes and is_better(metric, row.scores[name][metric], best):
-            best = row.scores[name][metric]
-    return best
+    return best_of(metric, (row.scores[name][metric] for row in rows if row.competes))
 
 
 def _csv(lines: Sequence[Sequence[object]]) -> str:

@@ -1,6 +1,5 @@
 """A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ from dukd_cache.system.errors import ImageError, printable
 from dukd_cache.system.terminal import progress
 from dukd_cache.system.threads import in_threads
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import U8, psnr
-from dukd_train.scoring.scores import ENDLESS, Score, Scorer, common_means, left_out, plain_score, usual_score
+from dukd_train.scoring.metrics import U8
+from dukd_train.scoring.scores import Score, Scorer, common_means, left_out, plain_score, usual_score
 from dukd_train.scoring.skipped import Skipped, image_errors, skipping
 from dukd_train.scoring.super_resolver import SuperResolver
 
@@ -147,6 +146,7 @@ def evaluate(
     on_image: Callable[[str], None] = lambda _name: None,
     *,
     skip: bool = False,
+    bicubic: dict[str, Score] | None = None,
 ) -> Evaluation:
     """Score a network on image pairs, one image at a time.
 
@@ -156,62 +156,25 @@ def evaluate(
         score: how; PSNR-Y and SSIM-Y by default.
         on_image: told of each image when it is scored or skipped.
         skip: go on without images that cannot be used; else they are an error.
+        bicubic: its scores that are known, by name of the pair; learns those of the other images.
 
     Raises:
         ImageError: there is no pair, or an image of one cannot be used; not with `skip`.
     """
-    if not skip:
-        _refuse_none(pairs)
+    if not skip and not pairs:
+        raise ImageError("no images to evaluate on")
+    known = {} if bicubic is None else bicubic
     images: list[ImageScore] = []
     skipped: Skipped = {}
     for pair in pairs:
         with skipping(pair.name, skipped if skip else None), image_errors(pair.hr, pair.lr):
             scene = pair.read()
             answer = score(super_resolve(network, scene.lr), scene.hr, pair.scale)
-            bicubic = score(upscale(scene.lr, pair.scale), scene.hr, pair.scale)
-            images.append(ImageScore(pair.name, answer, bicubic))
+            if pair.name not in known:
+                known[pair.name] = score(upscale(scene.lr, pair.scale), scene.hr, pair.scale)
+            images.append(ImageScore(pair.name, answer, known[pair.name]))
         on_image(pair.name)
     return Evaluation(tuple(images), skipped)
-
-
-class MeanScorer:
-    """The means of `evaluate` for one network after another, without scoring the bicubic enlargement each time."""
-
-    def __init__(self, pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None:
-        self._pairs, self._score = pairs, score
-        self._bicubic_is_exact: dict[str, bool] = {}
-
-    def __call__(self, network: SuperResolver) -> Score:
-        """The network's means over the set.
-
-        Raises:
-            ImageError: as `evaluate`.
-        """
-        _refuse_none(self._pairs)
-        scores: list[Score] = []
-        for pair in self._pairs:
-            with image_errors(pair.hr, pair.lr):
-                scene = pair.read()
-                found = self._score(super_resolve(network, scene.lr), scene.hr, pair.scale)
-                scores.append(_endless(found) if self._says_nothing(pair, scene) else found)
-        return common_means([scores])[0]
-
-    def _says_nothing(self, pair: ImagePair, scene: Scene) -> bool:
-        """Whether bicubic answers the image exactly: then no mean has it, whatever the network makes of it."""
-        if pair.name not in self._bicubic_is_exact:
-            exact = math.isinf(psnr(upscale(scene.lr, pair.scale), scene.hr, pair.scale))
-            self._bicubic_is_exact[pair.name] = exact
-        return self._bicubic_is_exact[pair.name]
-
-
-def _endless(score: Score) -> Score:
-    """`score` with the PSNR of an exact answer."""
-    return {metric: math.inf if metric in ENDLESS else value for metric, value in score.items()}
-
-
-def _refuse_none(pairs: Sequence[ImagePair]) -> None:
-    if not pairs:
-        raise ImageError("no images to evaluate on")
 
 
 def _plain(scored: ImageScore) -> dict[str, dict[str, float | None]]:

@@ -11,7 +11,7 @@ that anyone whom it is compared with answers exactly, and it leaves them out for
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, get_args
@@ -123,6 +123,15 @@ def is_better(metric: str, value: float, than: float) -> bool:
     if math.isnan(than):
         return not math.isnan(value)
     return value < than if metric in SMALLER_IS_BETTER else value > than
+
+
+def best_of(metric: str, values: Iterable[float]) -> float:
+    """The first that no other is better than; NaN where there is no number."""
+    best = math.nan
+    for value in values:
+        if is_better(metric, value, best):
+            best = value
+    return best
 
 
 def shown(metric: str, value: float, digits: int | None = None) -> str:

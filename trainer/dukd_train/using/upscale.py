@@ -82,7 +82,7 @@ def upscale_array(network: Network, image: U8, how: Inference) -> U8:
         raise ImageError(f"expected an image uint8 [H,W,3], found {image.dtype} {[*image.shape]}")
     asked, (height, width, _) = prepared(network, how), image.shape
     if may_tile(how, width, height) and (line := seams(network, how)):
-        tell_once(line, line)
+        tell_once(f"note: {line}")
     return super_resolve(asked, image)
 
 

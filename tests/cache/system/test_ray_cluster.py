@@ -1,0 +1,41 @@
+"""Ray's clusters: joined, started, and what is in the way."""
+
+import signal
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+from dukd_cache.system.errors import DukdError
+from dukd_cache.system.ray_cluster import connected
+
+
+def refused(address: str | None) -> str:
+    with pytest.raises(DukdError) as caught, connected(address, cores=1):
+        pass
+    return str(caught.value)
+
+
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert refused(None) == '`engine=ray`: needs ray: pip install "dukd[ray]"'
+
+
+def test_where_nothing_answers_that_is_said_at_once() -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    assert refused(address).startswith(f"Ray at {address}: nothing answers (")
+    assert refused("nowhere") == "Ray at nowhere: Invalid address format: nowhere"
+
+
+def test_a_cluster_is_joined_and_left(ray_cluster: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    for _ in range(2):
+        with connected(ray_cluster.address, cores=1) as ray:
+            assert len(ray.nodes()) == 2
+            assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+            assert signal.getsignal(signal.SIGTERM) is before
+        assert not ray.is_initialized()
