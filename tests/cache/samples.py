@@ -19,6 +19,7 @@ from dukd_cache.format.index import Rows, index_name
 from dukd_cache.format.manifest import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
+from dukd_cache.places import object_lock
 from dukd_cache.plan.crops import CropSpec
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
@@ -159,8 +160,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def build_alone(
     asked: Asked, tally_file: Path, environment: Mapping[str, str] | None = None, part: Part | None = None
 ) -> None:
-    """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same."""
+    """What a process of its own does: build, then leave the counts. One thread, so that sums are always the same.
+
+    Parts in a store give signs of life often, and are not waited for long.
+    """
     os.environ.update(environment or {})
+    if part is not None:
+        object_lock.BEAT_S, object_lock.PATIENCE_S = 0.5, 4.0
     torch.set_num_threads(1)
     tally = Tally()
     build_cache(*asked, tally, part)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import fsspec
 import pytest
@@ -17,8 +18,8 @@ from tests.object_store import Bucket, environment, found_at
 from dukd_cache.places import Place, object_lock
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.object_lock import ObjectLock, refuse_if_held
-from dukd_cache.system.errors import CacheError, PlaceError
-from dukd_cache.system.lock import LOCK
+from dukd_cache.system.errors import BusyError, CacheError, PlaceError
+from dukd_cache.system.lock import LOCK, PART
 from dukd_cache.system.processes import machine
 
 ADDRESS = "memory://locks/cache"
@@ -215,6 +216,65 @@ def test_a_lock_that_could_not_be_removed_does_not_stop_its_own_process(place: P
     started = time.monotonic()
     with place.locked():
         assert time.monotonic() - started < 0.9
+
+
+def test_those_that_joined_write_together_and_nobody_else_does(place: Place) -> None:
+    first, second = place_at(ADDRESS), place_at(ADDRESS)
+    with first.joined():
+        with second.joined():
+            assert first.names(f"{LOCK}/"), "one lock for both"
+            for each in (first, second):
+                each.write("base-000000.tar", b"equal bytes")
+            with pytest.raises(BusyError, match=f"another {PART} writes here"), place_at(ADDRESS).locked():
+                pass
+        time.sleep(0.2)
+        first.write("base-000001.tar", b"the second one left, the first goes on")
+        with pytest.raises(BusyError, match=f"another {PART} writes here"):
+            place_at(ADDRESS).refuse_if_locked()
+    started = time.monotonic()
+    with place.locked():
+        assert time.monotonic() - started > 0.5, "who leaves does not know whether others go on"
+    assert not place.names(f"{LOCK}/")
+
+
+def test_signs_of_life_of_many_are_not_more_than_those_of_one(place: Place) -> None:
+    with ExitStack() as inside:
+        for _ in range(6):
+            inside.enter_context(place_at(ADDRESS).joined())
+        before = int(place.names(f"{LOCK}/")[-1][-12:])
+        time.sleep(0.5)
+        after = place.names(f"{LOCK}/")
+        assert 1 <= int(after[-1][-12:]) - before <= 25, "one has 10 in this time, six have 60"
+        assert len(after) <= 3
+
+
+def test_when_all_is_done_the_place_is_free_at_once(place: Place) -> None:
+    started = time.monotonic()
+    with place.joined() as free:
+        place.write("base-000000.tar", b"the last one")
+        free()
+    with place.locked():
+        assert time.monotonic() - started < 0.5
+
+
+def test_one_that_wants_to_be_alone_is_not_joined(place: Place) -> None:
+    with place.locked("build"), pytest.raises(BusyError, match="another build writes here"), place.joined():
+        pass
+
+
+def test_a_part_that_slept_finds_out_before_its_next_put(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen(monkeypatch)
+
+    def sleeps() -> None:
+        with place.joined():
+            other = place_at(ADDRESS)
+            with other.locked():  # waits until the silent one is taken for dead
+                other.write("base-000000.tar", b"of another cache")
+                place.write("base-000000.tar", b"not mine any more")
+
+    with pytest.raises(CacheError, match="another one took over"):
+        sleeps()
+    assert place.read("base-000000.tar") == b"of another cache"
 
 
 _WRITER = """

@@ -3,6 +3,7 @@
 import random
 import signal
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.format.reader import Cache, Reading
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.part import Part
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,27 @@ def test_a_killed_build_ends_with_the_same_bytes(whole: Whole, bucket: Bucket, t
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_killed_at_20_moments(whole: Whole, bucket: Bucket, tmp_path: Path, seed: int, rebuilt: bool) -> None:
     check_killed(whole, bucket, tmp_path, seed, 8.0, rebuilt)
+
+
+def part_of(whole: Whole, address: str, endpoint: str, part: Part, tally: Path) -> ForkServerProcess:
+    asked = whole.new.but(out=address)
+    process = _SERVER.Process(target=build_alone, args=(asked, tally, environment(endpoint), part), daemon=True)
+    process.start()
+    return process
+
+
+def test_parts_at_once_on_s3(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
+    """One of them is killed on the way; the two that are asked again are other parts."""
+    address = bucket.address("cache")
+    for count in (3, 2):
+        parts = [Part(number + 1, count) for number in range(count)]
+        processes = [part_of(whole, address, bucket.endpoint, part, tmp_path / str(part.number)) for part in parts]
+        if count == 3:
+            processes[1].join(4)
+            processes[1].kill()
+        for process in processes:
+            process.join(300)
+            assert process.exitcode in ((0, -signal.SIGKILL) if count == 3 else (0,))
+    assert bucket.files("cache") == whole.new_files
+    with found_at(bucket.endpoint):
+        assert verify(address) == []
