@@ -106,12 +106,12 @@ def test_build_and_inspect(dukd_cache: Command, photos: Path, teacher_file: Path
     assert {view["arrays"]["teacher"]["dtype"] for view in as_written["views"]} == {"float16"}
     assert set(found["views"]) == {"base", "zoom_in", "zoom_out"}
     for view, facts in found["views"].items():
-        shards = [shard for shard in as_written["shards"] if shard["view"] == view]
+        shards = as_written["shards"][view]
         record = opened.read(view, 0)
         assert facts == {
-            "records": sum(shard["records"] for shard in shards),
-            "shards": len(shards),
-            "bytes": sum(shard["bytes"] for shard in shards),
+            "records": opened.count(view),
+            "shards": len(shards["sha256"]),
+            "bytes": sum(shards["bytes"]),
             "input": len(record.input),
             "output": len(record["teacher"]),
         }

@@ -177,10 +177,10 @@ def export(
         SettingError: the file exists and `overwrite` is false, the network cannot be exported, or answers differ.
         WeightsError: the weights hold no SR network.
     """
-    from dukd_train.using.export import ExportJob, export_network, format_name
+    from dukd_train.using.export import export_network, format_name
 
     target = None if out is None else local_path(str(out))
-    return export_network(ExportJob(local_path(str(weights)), format_name(to), target, overwrite))
+    return export_network(local_path(str(weights)), format_name(to), target, overwrite=overwrite)
 
 
 def __dir__() -> list[str]:

@@ -198,10 +198,10 @@ def upscale(
     """
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.tiles import tile_side
-    from dukd_train.using.upscale import UpscaleJob, upscale_files
+    from dukd_train.using.upscale import upscale_files
 
     how = Inference(tile_side(tile), tile_overlap, self_ensemble, precision)
-    done = upscale_files(UpscaleJob(weights, source, out, suffix, how, device, overwrite))
+    done = upscale_files(weights, source, out, suffix, how, device, overwrite=overwrite)
     left = f", {done.there} were there already (--overwrite makes them anew)" if done.there else ""
     print(f"{out}: {done.made} enlarged{left}")
 
@@ -217,9 +217,9 @@ def export(
 
     The file is written only if its answers, at several sizes, are those of the network.
     """
-    from dukd_train.using.export import TOLERANCE, ExportJob, export_network, format_name
+    from dukd_train.using.export import TOLERANCE, export_network, format_name
 
-    done = export_network(ExportJob(weights, format_name(to), out, overwrite))
+    done = export_network(weights, format_name(to), out, overwrite=overwrite)
     print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
 
 

@@ -206,10 +206,11 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     check_reusable(others, header)
     places, writer = all_sources(out, others), ShardWriter(out, header)
     same = (there := header_of(out)) is not None and there.like(header)
+    sizes = out.sizes() if same else {}
     kept = {
         view.name: np.array(
             [
-                same and writer.finished(view.name, number, len(positions)) is not None
+                same and writer.finished(view.name, number, len(positions), sizes) is not None
                 for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
             ],
             bool,

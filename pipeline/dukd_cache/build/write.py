@@ -128,8 +128,8 @@ class Standing:
     def __init__(self, out: Place, header: Header) -> None:
         self.out, self.header = out, header
         self.shards = shards_of(header)
-        writer = ShardWriter(out, header)
-        found = [writer.finished(shard.view.name, shard.number, len(shard.positions)) for shard in self.shards]
+        writer, sizes = ShardWriter(out, header), out.sizes()
+        found = [writer.finished(shard.view.name, shard.number, len(shard.positions), sizes) for shard in self.shards]
         self.whole = {info.name: info for info in found if info is not None}
         """By their names."""
 
@@ -151,7 +151,7 @@ class Standing:
 def commit(standing: Standing) -> Manifest:
     """Make whole shards a finished cache. Of several who do so at once, each does the same."""
     out, header = standing.out, standing.header
-    finished = Manifest(**dict(header), shards=tuple(standing.whole[standing.name(shard)] for shard in standing.shards))
+    finished = Manifest.of(header, (standing.whole[standing.name(shard)] for shard in standing.shards))
     write_shared_files(out, header)
     out.sweep()
     manifest.write(finished, out)

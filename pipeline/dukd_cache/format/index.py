@@ -15,7 +15,6 @@ are kept. The header follows from the manifest, and is compared, never parsed.
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo
+from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, number_of
 from dukd_cache.format.record import RecordInfo, key_of
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, ShardCorrupt
@@ -41,6 +40,7 @@ _BLOCK = 64
 _HASH = 32
 _SHARD = np.dtype([("bytes", "<u8"), ("sha256", "u1", _HASH)])
 _INDICES_KEPT = 512
+_LOCKS = 64
 _MAGIC = b"\x93NUMPY\x01\x00"
 
 
@@ -181,14 +181,7 @@ class Index:
 
     def shard_info(self, name: str, view: str) -> ShardInfo:
         """What the manifest says of the shard."""
-        return ShardInfo(
-            name=name,
-            view=view,
-            records=len(self.rows),
-            bytes=self.bytes,
-            sha256=self.sha256,
-            index_sha256=self.root,
-        )
+        return ShardInfo(name, view, len(self.rows), self.bytes, self.sha256, self.root)
 
 
 def from_bytes(content: bytes, kind: np.dtype[np.void]) -> Index:
@@ -199,16 +192,30 @@ def from_bytes(content: bytes, kind: np.dtype[np.void]) -> Index:
     """
     found = re.search(rb"'shape': \((\d{1,7}),\)", content[: 10 + int.from_bytes(content[8:10], "little")])
     count = int(found[1]) if found else 0
-    head = _head(kind, count)
-    size = len(head) + count * kind.itemsize + _tail_bytes(count)
-    if not count or content[: len(head)] != head or len(content) != size:
+    head, (start, length) = _head(kind, count), end_of(kind, count)
+    if not count or content[: len(head)] != head or len(content) != start + length:
         raise ValueError("not the index of such records")
     rows: Rows = np.frombuffer(content, kind, count, len(head))
-    tail = content[len(head) + rows.nbytes : -_HASH]
-    if content[-_HASH:] != _root(head, tail) or tail[: -_SHARD.itemsize] != _block_hashes(rows):
+    if not content.startswith(_block_hashes(rows), start):
         raise ValueError("its hashes do not hold")
-    shard = np.frombuffer(tail[-_SHARD.itemsize :], _SHARD)[0]
-    return Index(rows, int(shard["bytes"]), shard["sha256"].tobytes().hex(), root_of(content))
+    return Index(rows, *from_end(content[start:], kind, count))
+
+
+def end_of(kind: np.dtype[np.void], count: int) -> tuple[int, int]:
+    """Where the end of the file of an index lies, which follows its rows: offset and length."""
+    return len(_head(kind, count)) + count * kind.itemsize, _tail_bytes(count)
+
+
+def from_end(end: bytes, kind: np.dtype[np.void], count: int) -> tuple[int, str, str]:
+    """`bytes`, `sha256` and `root` of an index, from what follows its rows.
+
+    Raises:
+        ValueError: it is not that of so many such records, or damaged.
+    """
+    if len(end) != _tail_bytes(count) or end[-_HASH:] != _root(_head(kind, count), end[:-_HASH]):
+        raise ValueError("its hashes do not hold")
+    shard = np.frombuffer(end, _SHARD, 1, len(end) - _SHARD.itemsize - _HASH)[0]
+    return int(shard["bytes"]), shard["sha256"].tobytes().hex(), root_of(end)
 
 
 class Indices:
@@ -221,11 +228,12 @@ class Indices:
         self._header = header
         self._hashes = lru_cache(maxsize=_INDICES_KEPT)(self._read_hashes)
         self._blocks = lru_cache(maxsize=8 * _INDICES_KEPT)(self._read_block)
-        self._reading: defaultdict[str, Lock] = defaultdict(Lock)
+        self._reading = [Lock() for _ in range(_LOCKS)]
 
     def entry(self, place: Place, shard: ShardInfo, index: int, position: int) -> Entry:
         """What it says of the record at `index` of the shard, `position` of the view."""
-        with self._reading[shard.name]:  # threads that read in order all come to a new shard at the same time
+        # Threads that read in order all come to a new shard at the same time.
+        with self._reading[number_of(shard.name) % _LOCKS]:
             rows = self._blocks(place, shard, index // _BLOCK)
         try:
             return entry_of(self._header, self._header.view(shard.view), rows, index % _BLOCK, position)
@@ -251,8 +259,7 @@ class Indices:
         return row_type(self._header, self._header.view(shard.view))
 
     def _size(self, shard: ShardInfo) -> int:
-        kind = self._kind(shard)
-        return len(_head(kind, shard.records)) + shard.records * kind.itemsize + _tail_bytes(shard.records)
+        return sum(end_of(self._kind(shard), shard.records))
 
     def _read_hashes(self, place: Place, shard: ShardInfo) -> bytes:
         """Of the blocks, which the manifest vouches for."""

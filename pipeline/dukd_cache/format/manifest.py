@@ -6,7 +6,8 @@ format is described in docs/cache-format.md.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -217,29 +218,71 @@ class Header(Frozen):
         return self.model_copy(update={"views": tuple(views)})
 
 
-class ShardInfo(Frozen):
+class ShardInfo(NamedTuple):
     """A shard that is whole."""
 
     name: str
     """`shard_name` of its store, view and number. Its index is named after it."""
-    view: Name
-    records: Records
-    bytes: Count
+    view: str
+    records: int
+    bytes: int
     """Of the shard's files together. So for `sha256`."""
-    sha256: Sha256
-    index_sha256: Sha256
+    sha256: str
+    index_sha256: str
     """Root of the index's hashes (see `index`)."""
+
+
+class ShardColumns(Frozen):
+    """What the header does not say of the shards of a view, by their numbers."""
+
+    bytes: tuple[Count, ...]
+    sha256: tuple[Sha256, ...]
+    index_sha256: tuple[Sha256, ...]
+
+    @classmethod
+    def of(cls, shards: Iterable[ShardInfo]) -> Self:
+        """Of these, which are all of their view, in their order."""
+        found = list(shards)
+        return cls(
+            bytes=tuple(shard.bytes for shard in found),
+            sha256=tuple(shard.sha256 for shard in found),
+            index_sha256=tuple(shard.index_sha256 for shard in found),
+        )
 
 
 class Manifest(Header):
     """What a finished cache says of itself."""
 
-    shards: tuple[ShardInfo, ...]
+    shard_columns: dict[Name, ShardColumns] = Field(alias="shards")
+    """By view."""
+
+    @classmethod
+    def of(cls, header: Header, shards: Iterable[ShardInfo]) -> Self:
+        """Of the cache that `header` describes, with all its shards in their order."""
+        of_view: dict[str, list[ShardInfo]] = {name: [] for name in header.view_names}
+        for shard in shards:
+            of_view[shard.view].append(shard)
+        return cls(**dict(header), shards={view: ShardColumns.of(found) for view, found in of_view.items()})
 
     @property
     def header(self) -> Header:
         """The same without its shards."""
         return Header(**{name: getattr(self, name) for name in Header.model_fields})
+
+    @property
+    def shards(self) -> list[ShardInfo]:
+        """All of them, in the order in which they are written."""
+        return [shard for view in self.view_names for shard in self.shards_of(view)]
+
+    def shards_of(self, view: str, first: int = 0, end: int | None = None) -> list[ShardInfo]:
+        """Those of `view` whose numbers are from `first` to before `end`; None: to the last."""
+        info, columns = self.view(view), self.shard_columns[view]
+        store, size, total = self.encoding.store, info.shard_records, self.total(info)
+        found = zip(columns.bytes[first:end], columns.sha256[first:end], columns.index_sha256[first:end], strict=True)
+        return [
+            ShardInfo(shard_name(store, view, number), view, min(size, total - number * size), *told)
+            for number, told in enumerate(found, first)
+        ]
 
 
 def shard_name(store: Store, view: str, number: int) -> str:
@@ -259,12 +302,7 @@ def shard_ranges(total: int, per_shard: int) -> list[range]:
 
 def to_json(model: BaseModel) -> bytes:
     """Stable bytes: equal models give equal files."""
-    return (json.dumps(model.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
-
-
-def digest(manifest: Manifest) -> str:
-    """sha256 of the manifest file: names the cache and, through the shards' hashes, all it holds."""
-    return hashlib.sha256(_sealed(manifest)).hexdigest()
+    return (json.dumps(model.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True) + "\n").encode()
 
 
 def write(manifest: Manifest, place: Place) -> None:
@@ -273,7 +311,14 @@ def write(manifest: Manifest, place: Place) -> None:
 
 
 def read(place: Place) -> Manifest:
-    """The manifest of the cache at `place`.
+    """The manifest of the cache at `place`. Raises what `opened` does."""
+    return opened(place)[0]
+
+
+def opened(place: Place) -> tuple[Manifest, str]:
+    """The manifest of the cache at `place`, and its digest.
+
+    That is the sha256 of its file: it names the cache and, through the shards' hashes, all it holds.
 
     Raises:
         CacheError: there is no finished cache, or one of another format version, or its manifest contradicts itself.
@@ -289,7 +334,7 @@ def read(place: Place) -> Manifest:
     computed = _checksum(content, found.checksum)
     if computed != found.checksum:
         raise ShardCorrupt(f"sha256 {found.checksum[:12]}… stored, {computed[:12]}… computed", path)
-    return found.open()
+    return found.open(), hashlib.sha256(content).hexdigest()
 
 
 def read_despite_damage(place: Place) -> Manifest | None:
@@ -307,14 +352,14 @@ class _SealedManifest(Manifest):
     """sha256 of the file with 64 zeros in this value's place."""
 
     def open(self) -> Manifest:
-        return Manifest.model_validate(self.model_dump(exclude={"checksum"}))
+        return Manifest.model_construct(**{name: getattr(self, name) for name in Manifest.model_fields})
 
 
 _NO_CHECKSUM = "0" * 64
 
 
 def _sealed(manifest: Manifest) -> bytes:
-    content = to_json(_SealedManifest(**manifest.model_dump(), checksum=_NO_CHECKSUM))
+    content = to_json(_SealedManifest.model_construct(**dict(manifest), checksum=_NO_CHECKSUM))
     return content.replace(_field(_NO_CHECKSUM), _field(_checksum(content, _NO_CHECKSUM)), 1)
 
 
@@ -353,23 +398,14 @@ def _version(content: bytes) -> object:
 
 
 def _contradiction(manifest: Manifest) -> str | None:
-    """The first thing in which shards and header disagree. A shard's name is checked here, so it never is a path."""
-    expected: list[tuple[str, str, int]] = []
+    """The first thing in which shards and header disagree."""
+    if manifest.shard_columns.keys() != {*manifest.view_names}:
+        return f"views {', '.join(manifest.view_names)}, shards of {', '.join(manifest.shard_columns) or 'none'}"
     for view in manifest.views:
-        total = manifest.total(view)
-        if -(-total // view.shard_records) > len(manifest.shards):
-            return f"{total} records of {view.name} in {len(manifest.shards)} shards of at most {view.shard_records}"
-        for number, positions in enumerate(shard_ranges(total, view.shard_records)):
-            name = shard_name(manifest.encoding.store, view.name, number)
-            expected.append((name, view.name, len(positions)))
-    if len(expected) != len(manifest.shards):
-        return f"{len(manifest.shards)} shards listed, {len(expected)} follow from its counts"
-    for shard, (name, of, records) in zip(manifest.shards, expected, strict=True):
-        if (shard.name, shard.view, shard.records) != (name, of, records):
-            return (
-                f"shard {shard.name!r:.40} of {shard.records} records of {shard.view} "
-                f"where {name} of {records} records of {of} belongs"
-            )
+        expected = -(-manifest.total(view) // view.shard_records)
+        for column, values in manifest.shard_columns[view.name]:
+            if len(values) != expected:
+                return f"{column} of {len(values)} shards of {view.name}, {expected} follow from its counts"
     for answer, info in manifest.answers.items():
         for view in manifest.views:
             if answer in view.arrays and info.of not in view.arrays:

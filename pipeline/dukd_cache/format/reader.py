@@ -6,7 +6,6 @@ cache.table("base")["x"]          # columns of all records as arrays
 cache.dataset("base")             # tensors, for a training loop of one's own
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
@@ -22,6 +21,7 @@ from dukd_cache.format.record import Record, RecordInfo
 from dukd_cache.format.shards import ShardReader
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
+from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, NoSuchView, SettingError, unknown_name
 
 if TYPE_CHECKING:
@@ -78,13 +78,9 @@ class Cache(Mapping[str, Records]):
         self.root = root
         self._reading = reading
         self.place = place_at(root)
-        self.manifest = manifest.read(self.place)
-        self.digest = manifest.digest(self.manifest)
+        self.manifest, self.digest = manifest.opened(self.place)
         self._store = _opened(self.place, self.manifest, reading)
-        self._shards: dict[str, list[ShardInfo]] = {}
-        for shard in self.manifest.shards:
-            self._shards.setdefault(shard.view, []).append(shard)
-        self._ends = {view: list(accumulate(s.records for s in shards)) for view, shards in self._shards.items()}
+        self._counts = {view.name: self.manifest.total(view) for view in self.manifest.views}
 
     def __reduce__(self) -> tuple[Callable[..., "Cache"], tuple[Address, Reading, str]]:
         """Another process opens it anew."""
@@ -120,7 +116,7 @@ class Cache(Mapping[str, Records]):
 
     def count(self, view: str) -> int:
         """Records of `view`; 0 where the cache lacks it."""
-        return self._ends[view][-1] if view in self._ends else 0
+        return self._counts.get(view, 0)
 
     def read(self, view: str, index: int, names: Collection[str] | None = None) -> Record:
         """Record `index` of `view`, 0 ≤ index < count(view), with the arrays of these names; None: all.
@@ -148,7 +144,7 @@ class Cache(Mapping[str, Records]):
         Raises:
             CacheError: an index is damaged or cannot be read.
         """
-        shards = self._shards[self[view].view]
+        shards = self.manifest.shards_of(self[view].view)
         return readable(np.concatenate([self._store.rows(shard) for shard in shards]))
 
     def dataset(self, view: str, names: Collection[str] | None = None) -> "RecordDataset":
@@ -177,7 +173,7 @@ class Cache(Mapping[str, Records]):
 
         if self.manifest.encoding.store != "webdataset":
             raise CacheError(f"a store of {self.manifest.encoding.store}, not of tars", self.root)
-        urls = [url_for_webdataset(self.place.at(shard.name)) for shard in self._shards[self[view].view]]
+        urls = [url_for_webdataset(self.place.at(shard.name)) for shard in self.manifest.shards_of(self[view].view)]
         return webdataset.WebDataset(urls, **{"shardshuffle": False} | options)
 
     def zarr(self) -> Any:
@@ -199,9 +195,8 @@ class Cache(Mapping[str, Records]):
     def _find(self, view: str, index: int) -> tuple[ShardInfo, int]:
         if not 0 <= index < self.count(view):
             raise IndexError(f"{self.root}: view {view} has {self.count(view)} records, asked for {index}")
-        number = bisect_right(self._ends[view], index)
-        before = self._ends[view][number - 1] if number else 0
-        return self._shards[view][number], index - before
+        number, index = divmod(index, self.manifest.view(view).shard_records)
+        return self.manifest.shards_of(view, number, number + 1)[0], index
 
 
 def _reopened(root: Address, reading: Reading, digest: str) -> Cache:
@@ -212,16 +207,16 @@ def _reopened(root: Address, reading: Reading, digest: str) -> Cache:
 
 
 def _opened(place: Place, found: Manifest, reading: Reading) -> ShardReader:
-    if reading == "some":
+    if reading not in get_args(Reading):
+        raise SettingError(unknown_name("reading", reading, get_args(Reading)))
+    if reading == "some" or isinstance(place, Folder):
         return ShardReader(place, found)
     if reading == "in order":
         return open_copying_reader(place, found)
-    if reading != "in any order":
-        raise SettingError(unknown_name("reading", reading, get_args(Reading)))
-    copies = shard_cache()
-    ends = accumulate(map(room_of, found.shards))
+    copies, shards = shard_cache(), found.shards
     limit = copies.limit if copies else 0
-    fitting = {shard.name for shard, end in zip(found.shards, ends, strict=True) if end <= limit}
+    ends = accumulate(map(room_of, shards))
+    fitting = {shard.name for shard, end in zip(shards, ends, strict=True) if end <= limit}
     return open_copying_reader(place, found, fitting)
 
 

@@ -5,7 +5,7 @@ A shard is written data first, then its index, so that an index never names what
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +20,9 @@ from dukd_cache.format.index import (
     Indices,
     Member,
     Rows,
+    end_of,
     from_bytes,
+    from_end,
     index_name,
     root_of,
     row_type,
@@ -98,22 +100,26 @@ class ShardWriter:
         self.place.write(index_name(name), content)
         return Index(rows, length, sha256, root_of(content)).shard_info(name, view)
 
-    def finished(self, view: str, number: int, records: int | None) -> ShardInfo | None:
-        """The shard, if an earlier build finished it with that many records; None: with any number."""
-        found = self.finished_index(view, number)
-        if found is None or records not in (None, len(found.rows)):
-            return None
-        return found.shard_info(shard_name(self.header.encoding.store, view, number), view)
+    def finished(
+        self, view: str, number: int, records: int, sizes: Mapping[str, int] | None = None
+    ) -> ShardInfo | None:
+        """The shard, if an earlier build finished it with that many records; else None: it is written anew.
 
-    def finished_index(self, view: str, number: int) -> Index | None:
-        """The index of a shard that is whole, by the sizes of its files; else None: it is written anew."""
-        info, name = self.header.view(view), shard_name(self.header.encoding.store, view, number)
+        That is told by the end of its index and the sizes of its files.
+
+        Args:
+            sizes: all that `Place.sizes` says of the place; None: each file is asked for.
+        """
+        kind, name = row_type(self.header, self.header.view(view)), shard_name(self.header.encoding.store, view, number)
+        size, (start, length) = self.place.size if sizes is None else sizes.get, end_of(kind, records)
+        if size(index_name(name)) != start + length:
+            return None
         try:
-            found = from_bytes(self.place.read(index_name(name)), row_type(self.header, info))
+            end = from_end(self.place.read_range(index_name(name), start, length), kind, records)
         except (OSError, ValueError):
             return None
-        sizes = [self.place.size(file) for file in _files(self.header, view, number)]
-        return found if None not in sizes and sum(filter(None, sizes)) == found.bytes else None
+        found = ShardInfo(name, view, records, *end)
+        return found if _bytes(_files(self.header, view, number), size) == found.bytes else None
 
     @property
     def _container(self) -> Container:
@@ -191,11 +197,17 @@ class ShardReader:
 
 def whole_shards(place: Place, header: Header) -> Iterator[tuple[ShardInfo, Rows]]:
     """The shards in `place` that are whole, of a finished cache or not, with their indices."""
-    writer = ShardWriter(place, header)
+    sizes = place.sizes()
     for view in header.view_names:
-        for name in place.names(f"{view}-"):
-            number = name.removeprefix(f"{view}-").removesuffix(SUFFIX)
-            if name.endswith(SUFFIX) and number.isdecimal() and (found := writer.finished_index(view, int(number))):
+        for file in sorted(name for name in sizes if name.startswith(f"{view}-") and name.endswith(SUFFIX)):
+            number = file.removeprefix(f"{view}-").removesuffix(SUFFIX)
+            if not number.isdecimal():
+                continue
+            try:
+                found = from_bytes(place.read(file), row_type(header, header.view(view)))
+            except (OSError, ValueError):
+                continue
+            if _bytes(_files(header, view, int(number)), sizes.get) == found.bytes:
                 yield found.shard_info(shard_name(header.encoding.store, view, int(number)), view), found.rows
 
 
@@ -248,6 +260,12 @@ def _files(header: Header, view: str, number: int) -> list[str]:
     """Files of a shard below the root, each once, in the order in which they are hashed."""
     files = CONTAINERS[header.encoding.store].files(header.view(view), number)
     return [*dict.fromkeys(files.values())]
+
+
+def _bytes(files: Iterable[str], size: Callable[[str], int | None]) -> int | None:
+    """Of files together; None where one is not there."""
+    sizes = [size(file) for file in files]
+    return None if None in sizes else sum(filter(None, sizes))
 
 
 def _members(record: Packed, ends: list[int]) -> dict[str, Member]:

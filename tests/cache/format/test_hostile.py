@@ -68,8 +68,10 @@ def rewrite_index(
     (root / f"{name}.npy").write_bytes(new)
 
     def vouch(manifest: Json) -> None:
-        shard = next(shard for shard in manifest["shards"] if shard["name"].startswith(name))
-        shard.update(index_sha256=new[-32:].hex(), sha256=sha256 or old.sha256, bytes=old.bytes + more)
+        view, _, number = name.rpartition("-")
+        told = {"index_sha256": new[-32:].hex(), "sha256": sha256 or old.sha256, "bytes": old.bytes + more}
+        for column, value in told.items():
+            manifest["shards"][view][column][int(number)] = value
 
     rewrite(root, vouch)
 
@@ -126,8 +128,11 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_shards_are_never_paths(root: Path, name: str) -> None:
-    rewrite(root, lambda manifest: manifest["shards"][0].update(name=name))
-    everything_is_refused(root, "contradicts itself: shard")
+    """They follow from the views; nothing else can have shards."""
+    rewrite(root, lambda manifest: manifest["shards"].update({name: manifest["shards"].pop("base")}))
+    everything_is_refused(root, r"not a manifest of cache format 2 \(shards|contradicts itself: .* shards of ")
+    rewrite(root, lambda manifest: manifest["shards"].update(base=manifest["shards"].pop(name) | {"name": [name]}))
+    everything_is_refused(root, r"not a manifest of cache format 2 \(shards\.base\.name")
 
 
 HUGE = [-1, 0, 2**31, 2**62, 2**64, 10**30]
@@ -144,7 +149,6 @@ HUGE = [-1, 0, 2**31, 2**62, 2**64, 10**30]
         ("images", "count"),
         ("images", "name_bytes"),
         ("views", 0, "shard_records"),
-        ("shards", 0, "records"),
     ],
 )
 def test_numbers_that_lie_are_refused(root: Path, place: tuple[Any, ...], number: int) -> None:
@@ -163,7 +167,7 @@ def test_numbers_that_lie_in_agreement_are_refused_by_the_index(root: Path) -> N
     def lie(manifest: Json) -> None:
         manifest["views"] = [manifest["views"][0] | {"crops": 10**6, "shard_records": 10**6}]
         manifest["images"]["count"] = 1
-        manifest["shards"] = [manifest["shards"][0] | {"records": 10**6}]
+        manifest["shards"] = {"base": {name: column[:1] for name, column in manifest["shards"]["base"].items()}}
 
     rewrite(root, lie)
     assert Cache(root).count("base") == 10**6
@@ -369,9 +373,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_commands_say_it_in_one_line(root: Path, dukd_cache: Command, tmp_path: Path) -> None:
-    rewrite(root, lambda manifest: manifest["shards"][0].update(name="../../etc/passwd"))
+    rewrite(root, lambda manifest: manifest["shards"]["base"]["bytes"].pop())
     for words in (("inspect", root), ("convert", root, tmp_path / "d", "--store", "zarr")):
-        refused(dukd_cache(*words), "manifest.json: contradicts itself: shard '../../etc/passwd'")
+        refused(dukd_cache(*words), "manifest.json: contradicts itself: bytes of ", " shards of base, ")
     ended = dukd_cache("verify", root)
     assert ended.code == 1
     assert "contradicts itself" in ended.output

@@ -144,7 +144,7 @@ def test_an_index_of_other_records_is_refused(tmp_path: Path) -> None:
     shard = stored(tmp_path)
     for wrong in ({"records": RECORDS - 1}, {"records": RECORDS + 1}, {"index_sha256": "0" * 64}):
         with pytest.raises(ShardCorrupt, match=r"base-000000\.npy"):
-            Indices(header()).entry(Folder(tmp_path), shard.model_copy(update=wrong), 0, 0)
+            Indices(header()).entry(Folder(tmp_path), shard._replace(**wrong), 0, 0)
     other = header().model_copy(update={"columns": {"difficulty": "float64"}})
     with pytest.raises(ShardCorrupt, match=r"base-000000\.npy"):
         Indices(other).entry(Folder(tmp_path), shard, 0, 0)

@@ -2,20 +2,24 @@
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import webdataset
 from tests.cache.samples import crop_spec, files_of, header_of, index_of, photo, same
 
 from dukd_cache.build.answer import info_of
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.container import Packed
+from dukd_cache.format.index import index_name
 from dukd_cache.format.manifest import AnswerInfo, Header, ImagesInfo, ShardInfo
 from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record, fingerprint
-from dukd_cache.format.shards import ShardReader, ShardWriter
+from dukd_cache.format.shards import ShardReader, ShardWriter, is_written, looks_like_a_shard, whole_shards
 from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Crop
@@ -134,6 +138,29 @@ def test_a_finished_shard_is_recognised(tmp_path: Path, store: Store) -> None:
     assert writer.finished("base", 3, 6) is None
     assert writer.finished("base", 4, 5) is None
     assert writer.finished("zoom_in", 3, 5) is None
+    assert writer.finished("base", 3, 5, Folder(tmp_path).sizes()) == shard
+    assert writer.finished("base", 3, 6, Folder(tmp_path).sizes()) is None
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_finished_shard_costs_one_short_read_where_sizes_are_known(tmp_path: Path, store: Store) -> None:
+    """There may be a hundred thousand of them, in a store where each question takes its time."""
+
+    class Counting(Folder):
+        def read_range(self, name: str, offset: int, length: int) -> bytes:
+            read.append(length)
+            return super().read_range(name, offset, length)
+
+        def size(self, name: str) -> int | None:
+            raise AssertionError(name)
+
+    read: list[int] = []
+    shard, place = written(store, tmp_path), Counting(tmp_path)
+    writer = ShardWriter(place, header_with(store=store))
+    assert writer.finished("base", 3, 5, place.sizes()) == shard
+    assert writer.finished("base", 3, 5, {}) is None
+    assert len(read) == 1
+    assert read[0] < 200
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -149,7 +176,35 @@ def test_an_unfinished_shard_is_not(tmp_path: Path, damage: str, store: Store) -
         index.write_bytes(index.read_bytes()[:100] if damage == "broken index" else b"")
     else:
         os.truncate(file, file.stat().st_size + (1 if damage == "longer file" else -16))
-    assert writer_to(store, tmp_path).finished("base", 3, 5) is None
+    for sizes in (None, Folder(tmp_path).sizes()):
+        assert writer_to(store, tmp_path).finished("base", 3, 5, sizes) is None
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_positions_beyond_eight_digits_and_numbers_beyond_six(tmp_path: Path, store: Store) -> None:
+    """Both are as wide as they must be."""
+    first, number = 100_000_005, 100_000_005 // PER_SHARD
+    header, writer = header_with(store=store), writer_to(store, tmp_path)
+    header = header.model_copy(update={"images": header.images.model_copy(update={"count": 10**8})})
+    records = [record_of("base", position) for position in range(PER_SHARD)]
+    keys = [f"{first + n}{record.info.key[8:]}" for n, record in enumerate(records)]
+    records = [replace(r, info=r.info.model_copy(update={"key": key})) for r, key in zip(records, keys, strict=True)]
+    shard = writer.write("base", number, map(writer.encode, records))
+    reader = reader_of(store, tmp_path)
+    assert all(equal(reader.read(shard, index), record) for index, record in enumerate(records))
+    assert [reader.info(shard, index).key for index in range(PER_SHARD)] == keys
+    reader.check_structure(shard)
+    assert writer.finished("base", number, PER_SHARD) == shard
+    assert [found for found, _ in whole_shards(Folder(tmp_path), header)] == [shard]
+    for name in (index_name(shard.name), *reader.files(shard)):
+        assert (tmp_path / name).is_file()
+        assert is_written(name, header)
+        assert looks_like_a_shard(name, header)
+    if store == "webdataset":
+        samples = webdataset.WebDataset(str(tmp_path / shard.name), shardshuffle=False)
+        assert [sample["__key__"] for sample in samples] == keys
+        with tarfile.open(tmp_path / shard.name) as tar:
+            assert len(tar.getnames()) == 4 * PER_SHARD
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -144,7 +144,7 @@ def test_lost_files_are_named(tmp_path: Path) -> None:
 def test_another_file_is_no_index(tmp_path: Path) -> None:
     shard = written("webdataset", tmp_path)
     (tmp_path / "base-000003.npy").write_bytes(b"{}")
-    shard = shard.model_copy(update={"index_sha256": hashlib.sha256(b"{}").hexdigest()})
+    shard = shard._replace(index_sha256=hashlib.sha256(b"{}").hexdigest())
     with pytest.raises(CacheError, match=r"base-000003\.npy: sha256"):
         reader_of("webdataset", tmp_path).info(shard, 1)
 

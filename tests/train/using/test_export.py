@@ -16,7 +16,7 @@ from dukd_cache import networks
 from dukd_cache.system.errors import SettingError
 from dukd_train import cli
 from dukd_train.using import export, export_formats
-from dukd_train.using.export import TOLERANCE, ExportJob, target_of
+from dukd_train.using.export import TOLERANCE, target_of
 from dukd_train.using.export_formats import FACTS_FILE, FORMATS, FormatName
 from dukd_train.using.portable import Portable
 
@@ -119,7 +119,7 @@ def test_more_architectures(command: Export, tmp_path: Path, architecture: str, 
 def test_onnx_names_its_axes(tmp_path: Path) -> None:
     import onnx
 
-    path = export.export_network(ExportJob(saved(tmp_path, scale=3), "onnx", None, overwrite=False)).path
+    path = export.export_network(saved(tmp_path, scale=3), "onnx", None, overwrite=False).path
     assert path == tmp_path / "edsr.onnx"
     graph = onnx.load(path).graph
     sides = [side.dim_param or side.dim_value for side in graph.input[0].type.tensor_type.shape.dim]
@@ -201,19 +201,19 @@ def test_places_that_are_refused(tmp_path: Path, format: FormatName, out: str | 
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "a.safetensors").touch()
     with pytest.raises(SettingError, match=message):
-        target_of(ExportJob(tmp_path / "a.safetensors", format, tmp_path / out if out else None, overwrite=True))
+        target_of(tmp_path / "a.safetensors", format, tmp_path / out if out else None, overwrite=True)
 
 
 def test_a_run_folder_stands_for_its_student(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     saved(tmp_path).rename(tmp_path / "run" / "student.safetensors")
-    written = export.export_network(ExportJob(tmp_path / "run", "torchscript", None, overwrite=False)).path
+    written = export.export_network(tmp_path / "run", "torchscript", None, overwrite=False).path
     assert written == tmp_path / "run" / "student.torchscript.pt"
 
 
 def test_a_pth_is_what_plain_spandrel_and_basicsr_read(tmp_path: Path) -> None:
     weights = saved(tmp_path, "SPAN", scale=4)
-    path = export.export_network(ExportJob(weights, "pth", None, overwrite=False)).path
+    path = export.export_network(weights, "pth", None, overwrite=False).path
     content = torch.load(path, weights_only=True)
     assert content["params"].keys() == networks.load(weights).module.state_dict().keys()
     image_NCHW = torch.rand(1, 3, 20, 24)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dukd_cache.system.errors import ImageError
 from dukd_train.scoring import inference
-from dukd_train.using.upscale import UpscaleJob, upscale_files
+from dukd_train.using.upscale import upscale_files
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 
@@ -21,7 +21,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from dukd_train.scoring.inference import Inference
-from dukd_train.using.upscale import UpscaleJob, upscale_files
+from dukd_train.using.upscale import upscale_files
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -30,7 +30,7 @@ weights, folder = map(Path, sys.argv[1:])
 for name in ("small", "large"):
     before = peak()
     names = folder / f"{name}.bmp", folder / f"{name}-out.bmp"
-    upscale_files(UpscaleJob(weights, *names, None, Inference(128, 8), "cpu", False))
+    upscale_files(weights, *names, None, Inference(128, 8), "cpu", overwrite=False)
     print(peak() - before)
 """
 
@@ -72,9 +72,9 @@ def test_an_image_beyond_memory_does_not_cost_the_others(
     photos.mkdir()
     for name, side in (("a", 20), ("b", 9000), ("c", 20)):
         save(photos / f"{name}.png", side, side)
-    job = UpscaleJob(teacher_file, photos, tmp_path / "out", None, inference.Inference("auto"), "cpu", False)
+    asked = (teacher_file, photos, tmp_path / "out", None, inference.Inference("auto"), "cpu")
     with at_most(500_000_000), pytest.raises(ImageError, match="1 of 3 images could not be enlarged"):
-        upscale_files(job)
+        upscale_files(*asked, overwrite=False)
     assert f"{photos}/b.png: out of memory" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
@@ -84,7 +84,7 @@ def test_what_the_machine_cannot_hold_is_not_begun(
 ) -> None:
     monkeypatch.setattr(inference, "obtainable_memory", lambda: 10_000)
     photo = save(tmp_path / "a.png", 20, 30)
-    job = UpscaleJob(teacher_file, photo, tmp_path / "b.png", None, inference.WHOLE, "cpu", False)
+    asked = (teacher_file, photo, tmp_path / "b.png", None, inference.WHOLE, "cpu")
     with pytest.raises(ImageError, match=r"a\.png: its 60×40 pixels take 0\.0 GB of memory, 0\.0 GB are free: cut it"):
-        upscale_files(job)
+        upscale_files(*asked, overwrite=False)
     assert not (tmp_path / "b.png").exists()

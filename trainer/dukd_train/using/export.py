@@ -26,18 +26,6 @@ SHAPES = ((1, 3, 24, 32), (2, 3, 33, 47), (1, 3, 19, 70), (3, 3, 7, 5))
 
 
 @dataclass(frozen=True)
-class ExportJob:
-    """What a user asks for."""
-
-    weights: Path
-    format: FormatName
-    out: Path | None
-    """Default: beside the weights, with their stem."""
-    overwrite: bool
-    """An existing file is replaced, else refused."""
-
-
-@dataclass(frozen=True)
 class Exported:
     """What was written."""
 
@@ -58,22 +46,26 @@ def format_name(text: str) -> FormatName:
     return known[text]
 
 
-def export_network(job: ExportJob) -> Exported:
+def export_network(weights: Path, to: FormatName, out: Path | None, *, overwrite: bool) -> Exported:
     """Export, check and write; the file is there in whole, or not at all.
+
+    Args:
+        out: beside the weights, with their stem, if None.
+        overwrite: an existing file is replaced, else refused.
 
     Raises:
         SettingError: where to write exists already or is the weights; the exporter or its library cannot do it; or the
             answers differ.
         WeightsError: the weights hold no SR network.
     """
-    out = target_of(job)
-    try_file(out, make_parents=True)
-    network = networks.load(job.weights)
-    what = f"{network.architecture} as {job.format}"
+    path = target_of(weights, to, out, overwrite=overwrite)
+    try_file(path, make_parents=True)
+    network = networks.load(weights)
+    what = f"{network.architecture} as {to}"
     with _silence():
         try:
-            content = FORMATS[job.format].written(network, facts_of(network))
-            answer = FORMATS[job.format].read(content)
+            content = FORMATS[to].written(network, facts_of(network))
+            answer = FORMATS[to].read(content)
             difference = max(_difference(network, answer, shape) for shape in SHAPES)
         except (DukdError, OSError):  # the system's: a full disk
             raise
@@ -81,26 +73,26 @@ def export_network(job: ExportJob) -> Exported:
             raise SettingError(f"cannot be exported for all sizes ({one_line(error)})", what) from error
     if not difference <= TOLERANCE:
         raise SettingError(f"its answers differ from the network's by {difference:.1e}, at most {TOLERANCE:g}", what)
-    write_atomically(out, content)
-    return Exported(out, difference)
+    write_atomically(path, content)
+    return Exported(path, difference)
 
 
-def target_of(job: ExportJob) -> Path:
-    """Where the file goes.
+def target_of(weights: Path, to: FormatName, out: Path | None, *, overwrite: bool) -> Path:
+    """Where the file of `export_network` goes.
 
     Raises:
         SettingError: it is the weights file, exists, or its name says another format.
     """
-    suffix, weights = FORMATS[job.format].suffix, networks.file_at(job.weights)
-    out = job.out or weights.with_name(weights.stem + suffix)
+    suffix, file = FORMATS[to].suffix, networks.file_at(weights)
+    out = out or file.with_name(file.stem + suffix)
     ending = f".{suffix.rpartition('.')[2]}"
     if out.suffix != ending:
-        raise SettingError(f"expected a name that ends in {ending}, for {job.format}", out)
-    if out.resolve() == weights.resolve():
+        raise SettingError(f"expected a name that ends in {ending}, for {to}", out)
+    if out.resolve() == file.resolve():
         raise SettingError("is the weights file itself", out, cure="choose another `out`")
     if out.is_dir():
         raise SettingError("expected a file, found a folder", out)
-    if out.exists() and not job.overwrite:
+    if out.exists() and not overwrite:
         raise SettingError("exists already", out, cure="`overwrite` makes it anew")
     return out
 

@@ -23,23 +23,6 @@ SAME = "same"
 
 
 @dataclass(frozen=True)
-class UpscaleJob:
-    """What a user asks for."""
-
-    weights: Path
-    source: Path
-    """An image file, or a folder of them, in subfolders too."""
-    out: Path
-    """A file (by its suffix) for a file, else a folder: subfolders and names are kept in it."""
-    format: str | None
-    """Suffix of the outputs without its dot, or `same`. Default: that of `out` where it is a file, else png."""
-    how: Inference
-    device: str
-    overwrite: bool
-    """Make anew what exists. Else a folder's existing files are left alone, and a single one is refused."""
-
-
-@dataclass(frozen=True)
 class Upscaled:
     """What was done."""
 
@@ -48,10 +31,18 @@ class Upscaled:
     """Left alone, as they existed."""
 
 
-def upscale_files(job: UpscaleJob) -> Upscaled:
-    """Enlarge all images of `job`. One that cannot be used is named on standard error, and the rest go on.
+def upscale_files(
+    weights: Path, source: Path, out: Path, suffix: str | None, how: Inference, device: str, *, overwrite: bool
+) -> Upscaled:
+    """Enlarge `source`: an image file, or all images of a folder and its subfolders.
 
-    What another process enlarges meanwhile into the same folder is left alone.
+    One that cannot be used is named on standard error, and the rest go on. What another process enlarges meanwhile into
+    the same folder is left alone.
+
+    Args:
+        out: a file (by its suffix) for a file, else a folder: subfolders and names are kept in it.
+        suffix: of the outputs, without its dot, or `same`. None: that of `out` where it is a file, else png.
+        overwrite: make anew what exists. Else a folder's existing files are left alone, and a single one is refused.
 
     Raises:
         SettingError: where to write is not clear, exists already, or is an input.
@@ -59,14 +50,14 @@ def upscale_files(job: UpscaleJob) -> Upscaled:
         ImageError: a single image cannot be used, or some of a folder could not.
         WeightsError: the weights hold no SR network.
     """
-    targets = targets_of(job.source, job.out, job.format)
-    wanted = {source: target for source, target in targets.items() if job.overwrite or not target.exists()}
-    if not wanted and not job.source.is_dir():
-        raise SettingError("exists already", job.out, cure="`overwrite` makes it anew")
+    targets = targets_of(source, out, suffix)
+    wanted = {image: target for image, target in targets.items() if overwrite or not target.exists()}
+    if not wanted and not source.is_dir():
+        raise SettingError("exists already", out, cure="`overwrite` makes it anew")
     if wanted:  # a subfolder that cannot be made costs its own images only
-        try_folder(job.out.parent if job.out in wanted.values() else job.out)
-    network = networks.load(job.weights).to(choose_device(job.device))
-    made, failed = _enlarge(network, job, wanted) if wanted else (0, [])
+        try_folder(out.parent if out in wanted.values() else out)
+    network = networks.load(weights).to(choose_device(device))
+    made, failed = _enlarge(network, how, wanted, overwrite) if wanted else (0, [])
     conclude(failed, len(wanted), "enlarged")
     return Upscaled(made, len(targets) - made)
 
@@ -138,13 +129,15 @@ def _refuse_clashes(targets: Mapping[Path, Path]) -> None:
             raise SettingError(f"{other} and {source} would both become {target}: rename one, or use `suffix={SAME}`")
 
 
-def _enlarge(network: Network, job: UpscaleJob, targets: Mapping[Path, Path]) -> tuple[int, list[DukdError]]:
+def _enlarge(
+    network: Network, how: Inference, targets: Mapping[Path, Path], overwrite: bool
+) -> tuple[int, list[DukdError]]:
     """All of them that nobody else has made meanwhile; returns how many, and what went wrong."""
-    how, made, failed, warned = job.how, 0, list[DukdError](), False
+    made, failed, warned = 0, list[DukdError](), False
     asked = prepared(network, how)
     with progress("upscaling", len(targets), "images") as advance:
         for source, target in targets.items():
-            if job.overwrite or not target.exists():
+            if overwrite or not target.exists():
                 try:
                     if not warned and may_tile(how, *read_size(source)):
                         warned = True
