@@ -1,13 +1,14 @@
 """The command `dukd-train`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
 from dukd_cache.command_line.later import prints_schema
 from dukd_cache.settings.choices import Device, Precision
+from dukd_cache.system.errors import SettingError
 from dukd_cache.system.terminal import speaks
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ ComparedImages = Annotated[
     typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
 ]
 ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
+Engine = Literal["local", "ray"]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
@@ -245,6 +247,16 @@ def sweep(
         int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
     ] = None,
     part: PartOption = None,
+    engine: Annotated[
+        Engine, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one of this machine alone, for this sweep."),
+    ] = None,
+    runs_per_gpu: Annotated[
+        int | None, typer.Option(min=1, help="Runs that share a GPU of the cluster. Default: 1.")
+    ] = None,
     hr: ComparedImages = None,
     teacher: ComparedTeacher = None,
 ) -> None:
@@ -252,15 +264,25 @@ def sweep(
 
     Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
     """
+    from functools import partial
+
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.sweeps.engine import Opening, this_machine
     from dukd_train.sweeps.grid import points
+    from dukd_train.sweeps.on_ray import on_ray
     from dukd_train.sweeps.sweep import WHOLE, ReportWanted
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
-    if table := train_all(points(config, section, overrides or [], grid), out, jobs, wanted, part or WHOLE):
+    opening: Opening = this_machine
+    if engine == "ray":
+        opening = partial(on_ray, address=ray_address, runs_per_gpu=runs_per_gpu or 1)
+    elif ray_address is not None or runs_per_gpu is not None:
+        raise SettingError("give `engine=ray`, too", "`ray_address`" if ray_address is not None else "`runs_per_gpu`")
+    grid_points = points(config, section, overrides or [], grid)
+    if table := train_all(grid_points, out, jobs, wanted, part or WHOLE, opening):
         print(table)
 
 

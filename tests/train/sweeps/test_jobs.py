@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from tests.terminals import terminal
 from dukd_cache.system.lock import locked
 from dukd_train.keeping.run_folder import LOCK
 from dukd_train.sweeps import overview
-from dukd_train.sweeps.jobs import Job, State, _next
+from dukd_train.sweeps.engine import Engine
+from dukd_train.sweeps.job_slots import JobSlots
+from dukd_train.sweeps.jobs import Job, _next, run_all
 from dukd_train.sweeps.overview import Overview, counts
+from dukd_train.sweeps.run_process import State
 
 
 def job(folder: Path, name: str, finished: bool = False) -> Job:
@@ -57,6 +61,31 @@ def test_jobs_whose_folders_are_taken_come_last(tmp_path: Path) -> None:
         assert _next([taken], in_vain=True) is taken
     assert _next([taken, free], in_vain=False) is taken
     assert not taken.held
+
+
+class Loses:
+    """An engine's run that is lost at once."""
+
+    def state(self) -> State:
+        return State.LOST
+
+    def ask_to_end(self) -> None: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+def test_a_run_that_is_lost_again_and_again_fails(tmp_path: Path) -> None:
+    engine, one, seen = Engine(JobSlots(1, 1, 1), lambda _command, _slot: Loses(), ""), job(tmp_path, "a"), list[str]()
+    one.folder.mkdir()
+
+    def watch(jobs: Sequence[Job]) -> None:
+        seen.append(f"{jobs[0].state.value}: {jobs[0].held}")
+        if len(seen) == 2:  # it came further before it was lost again
+            (one.folder / "checkpoint-000010.pt").touch()
+
+    run_all([one], engine, watch)
+    times = [f"lost {number} of 3 times without a new checkpoint, see {one.log}" for number in (1, 2, 1, 2, 3)]
+    assert seen == [*(f"waiting: {each}" for each in times[:-1]), f"failed: {times[-1]}"]
 
 
 def test_lines_say_what_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ class StopsAfter(Observer):
 def test_a_sweep_with_a_failing_run_and_one_that_goes_on(
     file: Path, tmp_path: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs, "_SECONDS_TO_END", 0.5)
+    monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.5)
     out = tmp_path / "sweep"
     grid = points(file, None, [], ["method=scratch,kd"])
     with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def test_parts_make_what_one_machine_makes(
 def test_a_part_leaves_folders_to_those_who_train_there(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs, "_SECONDS_TO_END", 0.5)
+    monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.5)
     out, grid = tmp_path / "sweep", points(file, None, [], ["seed=0,1,2,3"])
     with locked(out / "seed=1", LOCK, "training"):
         assert sweep(grid, out, 1, DEFAULT, Part(2, 4)) == ""

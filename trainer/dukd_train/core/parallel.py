@@ -25,9 +25,6 @@ from dukd_train.errors import LostError
 
 T = TypeVar("T")
 
-WORLD_SIZE = "WORLD_SIZE"
-"""Environment variable of torchrun; a process without it is on its own."""
-
 _PATIENCE = timedelta(hours=12)
 """How long the others wait while rank 0 validates. (A process that dies is noticed at once.)"""
 
@@ -133,10 +130,10 @@ def joined(device: str) -> Generator[World, None, None]:
         SettingError: there is no such device, there are fewer GPUs than processes, or torchrun's variables say nothing.
         LostError: another process of this world ended.
     """
-    if os.environ.get(WORLD_SIZE, "1") == "1":
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield World(choose_device(device))
         return
-    size, here, rank, local = (_of_torchrun(name) for name in (WORLD_SIZE, "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"))
+    size, here, rank, local = (_of_torchrun(name) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"))
     own = choose_device(device)
     if own.type == "cuda":
         if here > torch.cuda.device_count():
@@ -166,7 +163,7 @@ def _of_torchrun(name: str) -> int:
     """What torchrun told this process in the variable `name`."""
     text = os.environ.get(name, "")
     if not text.isdecimal():
-        found = f"{name}={text}" if text else f"{name} is not set, but WORLD_SIZE={os.environ[WORLD_SIZE]}"
+        found = f"{name}={text}" if text else f"{name} is not set, but WORLD_SIZE={os.environ['WORLD_SIZE']}"
         raise SettingError("expected a whole number, as torchrun sets it", found)
     return int(text)
 

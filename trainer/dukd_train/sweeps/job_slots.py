@@ -62,7 +62,7 @@ def choose_slots(jobs: int | None, runs: int, device: torch.device, cache: Cache
             room = (free - _held(data, free)) // _BESIDE_DATA["cpu"]  # all processes share one copy of the data
         jobs = min(cores, room)
     jobs = max(1, min(jobs, runs))
-    return JobSlots(jobs, _threads(cores, jobs, os.environ), max(1, cores // jobs), gpus if len(gpus) > 1 else ())
+    return JobSlots(jobs, threads_of(cores, jobs, os.environ), max(1, cores // jobs), gpus if len(gpus) > 1 else ())
 
 
 def _held(data: int, free: int) -> int:
@@ -80,7 +80,7 @@ def decoded_bytes(cache: Cache) -> int:
     return sum(decoded(cache, view, names).nbytes for view, names in targets_in(cache.manifest).items())
 
 
-def _threads(cores: int, jobs: int, environment: Mapping[str, str]) -> int:
+def threads_of(cores: int, jobs: int, environment: Mapping[str, str]) -> int:
     """A share of the cores, or what the user set for every program."""
     asked = environment.get(_THREADS[0], "")
     return int(asked) if asked.isdigit() and int(asked) > 0 else max(1, cores // jobs)

@@ -1,35 +1,21 @@
-"""Trainings as processes of their own, several at once: started, watched, stopped together."""
+"""Trainings, several at once: started, watched, started again where they were lost, stopped together."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from pathlib import Path
 
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.lock import refuse_if_locked
-from dukd_train.core.stopping import PARENT
 from dukd_train.keeping.curve import CURVE
 from dukd_train.keeping.run_folder import LOCK
-from dukd_train.sweeps.job_slots import JobSlots
+from dukd_train.sweeps.engine import Engine, Running
+from dukd_train.sweeps.run_process import SECONDS_TO_END, SECONDS_TO_LOOK, Command, State
 
-_SECONDS_TO_LOOK = 0.2
-_SECONDS_TO_END = 120.0
-"""A training that is asked to end finishes its step and writes a checkpoint."""
+_LOSSES = 3
+"""So often may a run be lost without a new checkpoint in between: it may be what kills its machines."""
 
 _MISTAKE = "dukd-train: "
 """So begins the line that says why a training ended."""
-
-
-class State(Enum):
-    """What a job is doing."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
 
 
 class Job:
@@ -46,23 +32,19 @@ class Job:
         """Who else trains in its folder, where it waits or has waited in vain for that."""
         self._logged = 0
         self._settings = settings
-        self._process: subprocess.Popen[bytes]
+        self._run: Running | None = None
+        self._losses, self._checkpoint_at_loss = 0, ""
 
-    def start(self, environment: dict[str, str]) -> None:
+    @property
+    def under_way(self) -> bool:
+        """Started, and not ended yet."""
+        return self._run is not None
+
+    def start(self, engine: Engine, slot: int) -> None:
         """What it prints goes to the end of its log."""
-        words = ["run", "--config", str(self._settings), "--out", str(self.folder)]
-        self.first_step, self.began = self.step(), time.monotonic()
-        with self.log.open("ab") as log:
-            self._logged = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "dukd_train", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment | {PARENT: str(os.getpid())},  # it ends with this process, however that ends
-                start_new_session=True,  # Ctrl-C reaches it through `end` only
-            )
-        self.state = State.RUNNING
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
+        self._run = engine.start(Command(self._settings, self.folder, self.log), slot)
+        self.look()
 
     def may_start(self) -> bool:
         """Whether nobody else trains in its folder, as one of an earlier sweep may that was killed a moment ago."""
@@ -74,24 +56,33 @@ class Job:
         return not self.held
 
     def look(self) -> None:
-        """Notice whether it has ended."""
-        if self.state is State.RUNNING and (code := self._process.poll()) is not None:
-            self.state = State.FAILED if code else State.FINISHED
+        """Notice what has become of it."""
+        if self._run is None:
+            return
+        state = self._run.state()
+        if state is State.RUNNING and self.state is not State.RUNNING:
+            self.first_step, self.began = self.step(), time.monotonic()
+        if state not in (State.WAITING, State.RUNNING):
+            self._run = None
+        self.state = self._after_loss() if state is State.LOST else state
+
+    def _after_loss(self) -> State:
+        """It waits to be started again, or has failed: it was lost again and again and came no further."""
+        newest = max((path.name for path in self.folder.glob("checkpoint-*.pt")), default="")
+        self._losses = 1 + (self._losses if newest == self._checkpoint_at_loss else 0)
+        self._checkpoint_at_loss = newest
+        self.held = f"lost {self._losses} of {_LOSSES} times without a new checkpoint, see {self.log}"
+        return State.WAITING if self._losses < _LOSSES else State.FAILED
 
     def ask_to_end(self) -> None:
         """Once; it ends when its step is done."""
-        if self.state is State.RUNNING:
-            self._process.terminate()
+        if self._run:
+            self._run.ask_to_end()
 
     def wait(self, seconds: float) -> None:
         """Until it has ended; it is killed if that takes longer than `seconds`."""
-        if self.state is not State.RUNNING:
-            return
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._run:
+            self._run.wait(seconds)
 
     def step(self) -> int:
         """Steps done, as far as its curve says."""
@@ -114,14 +105,8 @@ class Job:
         return next((line for line in newest if line.startswith(_MISTAKE)), newest[0] if newest else "")
 
 
-def run_all(
-    jobs: Sequence[Job],
-    slots: JobSlots,
-    environment: dict[str, str],
-    watch: Callable[[Sequence[Job]], None],
-    leave: bool = False,
-) -> None:
-    """Run what waits, `slots.jobs` at a time; `watch` is called several times a second.
+def run_all(jobs: Sequence[Job], engine: Engine, watch: Callable[[Sequence[Job]], None], leave: bool = False) -> None:
+    """Run what waits, as many at a time as `engine` has slots; `watch` is called several times a second.
 
     Those in whose folders others train come last. These are waited for as long as a training takes to end; then the
     jobs are started all the same, and say what is in their way, or with `leave` are left to the others.
@@ -133,21 +118,23 @@ def run_all(
     busy = time.monotonic()
     try:
         while waiting or running:
-            for slot in range(slots.jobs):
-                in_vain = not running and time.monotonic() - busy > _SECONDS_TO_END
+            for slot in range(engine.slots.jobs):
+                in_vain = not running and time.monotonic() - busy > SECONDS_TO_END
                 if in_vain and leave:
                     return
                 if slot not in running and (job := _next(waiting, in_vain)):
                     waiting.remove(job)
                     running[slot] = job
-                    job.start(environment | slots.environment(slot))
+                    job.start(engine, slot)
             if any(not job.held for job in running.values()):
                 busy = time.monotonic()
-            time.sleep(_SECONDS_TO_LOOK)
+            time.sleep(SECONDS_TO_LOOK)
             for slot, job in list(running.items()):
                 job.look()
-                if job.state is not State.RUNNING:
+                if not job.under_way:
                     del running[slot]
+                    if job.state is State.WAITING:
+                        waiting.append(job)
             watch(jobs)
     finally:
         _end(running.values())
@@ -162,6 +149,6 @@ def _end(jobs: Iterable[Job]) -> None:
     jobs = list(jobs)
     for job in jobs:
         job.ask_to_end()
-    deadline = time.monotonic() + _SECONDS_TO_END
+    deadline = time.monotonic() + SECONDS_TO_END
     for job in jobs:
         job.wait(max(0.0, deadline - time.monotonic()))

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dukd_cache.system.terminal import Board
-from dukd_train.sweeps.jobs import Job, State
+from dukd_train.sweeps.jobs import Job
+from dukd_train.sweeps.run_process import State
 
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_LOOKS = 1.0

@@ -5,7 +5,6 @@ A sweep's folder holds a run folder for each point of the grid, `settings/` and 
 that they know of one another lies in that folder.
 """
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,23 +12,22 @@ from pathlib import Path
 
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
-from dukd_cache.networks.devices import choose_device
 from dukd_cache.settings.model import dump
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
-from dukd_train.core.parallel import WORLD_SIZE
 from dukd_train.core.run import check
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder
 from dukd_train.report.compare import PAGE, Compared, check_out, compare
 from dukd_train.scoring.evaluate import check_pairs, pair_images
+from dukd_train.sweeps.engine import Opening, this_machine
 from dukd_train.sweeps.grid import Point
-from dukd_train.sweeps.job_slots import JobSlots, choose_slots
-from dukd_train.sweeps.jobs import Job, State, run_all
+from dukd_train.sweeps.jobs import Job, run_all
 from dukd_train.sweeps.overview import Overview
+from dukd_train.sweeps.run_process import State
 
 SETTINGS, LOGS, REPORT = "settings", "logs", "report"
 """Folders of a sweep beside those of its runs."""
@@ -51,7 +49,14 @@ class ReportWanted:
     teacher: Path | None
 
 
-def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWanted, part: Part = WHOLE) -> str:
+def sweep(
+    points: Sequence[Point],
+    out: Path,
+    jobs: int | None,
+    wanted: ReportWanted,
+    part: Part = WHOLE,
+    opening: Opening = this_machine,
+) -> str:
     """Train the points of `part` that are not trained yet, `jobs` at once; return the table of the report.
 
     The report is made where all runs of the other parts are finished; elsewhere there is no table.
@@ -62,17 +67,14 @@ def sweep(points: Sequence[Point], out: Path, jobs: int | None, wanted: ReportWa
     """
     own = part.of(points)
     sets = _check(points, own, out, wanted)
-    for folder in (SETTINGS, LOGS):
-        make_folder(out / folder)
-    first = points[0].config
-    slots = choose_slots(jobs, len(own), choose_device(first.device), Cache(first.cache))
-    mine = [_job(point, out, slots) for point in own]
-    of_all = f"part {part} of " if part != WHOLE else ""
-    say(f"sweep: {of_all}{len(points)} runs, {slots.jobs} at once, {slots.threads} threads each")
-    environment = {name: value for name, value in os.environ.items() if name != WORLD_SIZE}
-    with Overview() as overview:
+    with opening(jobs, len(own), points[0].config) as engine, Overview() as overview:
+        for folder in (SETTINGS, LOGS):
+            make_folder(out / folder)
+        mine = [_job(point, out, engine.slots.workers) for point in own]
+        of_all = f"part {part} of " if part != WHOLE else ""
+        say(f"sweep: {of_all}{len(points)} runs, {engine.room}")
         overview.show(mine)
-        run_all(mine, slots, environment, overview.show, leave=part != WHOLE)
+        run_all(mine, engine, overview.show, leave=part != WHOLE)
     return _conclude(points, mine, out, wanted, sets)
 
 
@@ -100,10 +102,10 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
     return bool(wanted.hr) or any(point.config.validation.sets for point in points)
 
 
-def _job(point: Point, out: Path, slots: JobSlots) -> Job:
+def _job(point: Point, out: Path, workers: int) -> Job:
     config = point.config
     if config.data.workers is None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"workers": slots.workers})})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"workers": workers})})
     path = out / SETTINGS / f"{point.name}.yaml"
     write_atomically(path, dump(config).encode())
     return Job(

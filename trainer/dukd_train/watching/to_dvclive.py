@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import write_atomically
-from dukd_train.scoring.scores import Score
-from dukd_train.watching.observers import Observer, Row, Start
-from dukd_train.watching.tracked import row_values, score_values
+from dukd_train.watching.observers import Start
+from dukd_train.watching.tracked import Tracker
 
 FOLDER = "dvclive"
 """In the run folder."""
@@ -21,7 +19,7 @@ _DVC_YAML = b"params: [params.yaml]\nmetrics: [metrics.json]\nplots:\n- plots/me
 """Where DVC finds them outside of a pipeline; DVCLive's own grows by a copy of itself with every row."""
 
 
-class DvcLive(Observer):
+class DvcLive(Tracker):
     """Losses, rate, speed and scores as metrics, and the settings as parameters.
 
     Raises:
@@ -33,29 +31,20 @@ class DvcLive(Observer):
             from dvclive.live import Live
         except ImportError as error:
             raise SettingError(f"pip install 'dukd[dvc]' ({error})", "logging.dvclive") from error
+        super().__init__()
         self._open = Live
-        self._ended = ExitStack()
 
     def started(self, start: Start) -> None:
         folder = start.folder / FOLDER
         _make_own(folder)
         forget(folder, start.losses_from)
         self._live = self._open(str(folder), resume=start.step > 0, save_dvc_exp=False, dvcyaml=None)
-        self._ended.callback(self._live.end)
+        self.closing.callback(self._live.end)
         if not os.environ.get(_IN_A_PIPELINE):
             write_atomically(folder / "dvc.yaml", _DVC_YAML)
         self._live.log_params(start.config.model_dump(mode="json"))
 
-    def logged(self, row: Row) -> None:
-        self._log(row.step, row_values(row))
-
-    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
-        self._log(step, score_values(scores))
-
-    def ended(self, step: int) -> None:  # noqa: ARG002
-        self._ended.close()
-
-    def _log(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         self._live.step = step
         for name, value in values.items():
             self._live.log_metric(name, value)
