@@ -47,6 +47,7 @@ LINES: Mapping[str, Mapping[str, str]] = {
     "dukd-cache inspect": {"CACHE": "cache", "--teacher": "teacher.safetensors", "--sample": "1", "--device": "cpu"},
     "dukd-cache verify": {"CACHE": "cache", "--teacher": "teacher.safetensors", "--sample": "1", "--device": "cpu"},
     "dukd-cache convert": {"SRC": "cache", "DST": "new", "--store": "zarr"},
+    "dukd-cache status": {"CACHE": "cache"},
     "dukd-cache schema": {},
     "dukd-cache degrade": {"--hr": "photos", "--out": "new", "--scale": "2"},
     "dukd-train run": {"--config": "run.yaml", "--out": "new"},

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from dukd_cache.system.errors import (
     AnswerError,
+    BusyError,
     CacheError,
     DukdError,
     ImageError,
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AnswerError",
+    "BusyError",
     "Cache",
     "CacheConfig",
     "CacheError",

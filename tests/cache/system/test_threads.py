@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dukd_cache.system.threads import prefetch
+from dukd_cache.system.threads import prefetch, usable_cores
 
 
 class Source:
@@ -176,3 +176,9 @@ def test_a_signal_at_any_moment_leaves_nobody_waiting(way: str) -> None:
     """A `Queue`, a `Future` or a `ThreadPoolExecutor` in their place hang here within seconds."""
     command = [sys.executable, "-c", INTERRUPTED, way]
     assert subprocess.run(command, timeout=60, capture_output=True, text=True, check=False).stdout == "ended\n"
+
+
+@pytest.mark.parametrize(("share", "expected"), [("1", 1), ("0", None), ("", None), ("many", None), ("1000000", None)])
+def test_a_share_of_the_cores_is_kept_to(share: str, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", share)
+    assert usable_cores() == (expected or len(os.sched_getaffinity(0)))

@@ -58,7 +58,7 @@ def test_hints_of_error_messages_agree_with_the_table(name: str) -> None:
 def test_the_page_about_training_names_what_may_change() -> None:
     row = re.search(r"^\| (.*) \| may change;", (PROJECT / "docs" / "training.md").read_text(), re.MULTILINE)
     assert row is not None
-    assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(with_role(FREE))
+    assert sorted(re.findall(r"`([\w.]+)`", row[1])) == sorted(with_role(FREE))
 
 
 OF_A_CACHE = PAGE.partition("\n## A cache's file and options\n")[2].partition("\n## ")[0]
