@@ -26,7 +26,7 @@ from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
 from benchmarks.material import PROJECT, cache_config, network_file
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.write import build
+from dukd_cache.build.write import Work, build
 from dukd_cache.commands.build import prepare
 from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
@@ -98,7 +98,7 @@ def _building() -> Iterator[Figure]:
             made = prepare(asked, folder / "cache")
             free = {name: _Free(each.network, each.info, each.device) for name, each in made.teachers.items()}
             cpu = time.process_time()
-            built = build(made.plan, made.header, free, Folder(folder / "cache"), batch_size=_BATCH)
+            built = build(Work(made.plan, free, Folder(folder / "cache"), _BATCH), made.header)
             spent = (time.process_time() - cpu) / sum(map(built.total, built.views))
         goal = Goal(at_most=200) if codec == "raw" else None
         yield Figure("scale", f"build: CPU a record of patch {patch}, {codec}", spent * 1e6, "µs", goal)
@@ -114,7 +114,7 @@ class _Free(Teacher):
 
     def ask(self, input_Npp3: np.ndarray, dtype: Dtype) -> Callable[[], Pixels]:
         count, side = input_Npp3.shape[0], input_Npp3.shape[1] * self.network.scale
-        return lambda: np.zeros((count, side, side, 3), dtype)  # type: ignore[return-value]
+        return lambda: np.zeros((count, side, side, 3), dtype)
 
 
 def _header(images: int) -> Header:

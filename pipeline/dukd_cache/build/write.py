@@ -115,7 +115,7 @@ def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int],
         standing = Standing(out, header)
         on_kept(standing.records)
         # Here only, where nobody else writes: what a shard's writer removed late could be another's.
-        out.delete(index_name(standing.name(shard)) for shard in standing.missing)
+        out.delete(standing.broken)
         with closing(write(header, standing.missing)) as written:
             for info in written:
                 standing.whole[info.name] = info
@@ -132,6 +132,8 @@ class Standing:
         found = [writer.finished(shard.view.name, shard.number, len(shard.positions), sizes) for shard in self.shards]
         self.whole = {info.name: info for info in found if info is not None}
         """By their names."""
+        self.broken = [name for shard in self.missing if (name := index_name(self.name(shard))) in sizes]
+        """Indices that are there and not of a whole shard."""
 
     def name(self, shard: Shard) -> str:
         """Of that shard's file."""

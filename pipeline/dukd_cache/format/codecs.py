@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dukd_cache.format.record import Array, Pixels
@@ -122,11 +123,16 @@ def _from_png(content: bytes, array: Array) -> Pixels:
 
 
 def _to_npy(pixels: Pixels, _smooth: bool) -> bytes:
+    return _npy_head(pixels.dtype.str, pixels.shape) + pixels.tobytes()
+
+
+@lru_cache(maxsize=64)
+def _npy_head(dtype: str, shape: tuple[int, ...]) -> bytes:
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.save(buffer, pixels, allow_pickle=False)
-    return buffer.getvalue()
+    empty, buffer = np.zeros(shape, dtype), io.BytesIO()
+    np.save(buffer, empty, allow_pickle=False)
+    return buffer.getvalue()[: -empty.nbytes]
 
 
 def _from_npy(content: bytes, array: Array) -> Pixels:

@@ -88,9 +88,9 @@ class RecordInfo(Frozen):
     x: Count
     """Left edge, in pixels of the image that the view cuts from."""
     y: Count
-    fingerprints: Annotated[dict[Name, Sha256], _BY_NAME] = Field(default={})
+    fingerprints: Annotated[dict[Name, Sha256], _BY_NAME] = Field(default_factory=dict)
     """Of each answer: changes exactly when that teacher's answer could change."""
-    columns: Annotated[dict[Name, float], _BY_NAME] = Field(default={})
+    columns: Annotated[dict[Name, float], _BY_NAME] = Field(default_factory=dict)
     """Numbers that the manifest declares."""
 
 

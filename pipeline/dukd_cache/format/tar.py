@@ -4,7 +4,7 @@ The members of a record lie together: `<key>.input.webp`, `<key>.json`, `<key>.t
 and time are fixed, so equal records give equal bytes. Names in a tar are compared with those expected and used for
 nothing else: a tar cut at a member's boundary reads as a shorter tar with no error, the index tells.
 
-Framed here with the standard library's headers and not by `webdataset.TarWriter`, which writes one record after
+Framed here, after a header of the standard library, and not by `webdataset.TarWriter`, which writes one record after
 another: here the threads that compress a record also make it a part of a tar, and the one that writes only copies.
 """
 
@@ -88,6 +88,21 @@ def _json(info: RecordInfo) -> bytes:
 
 
 def _framing(name: str, length: int) -> bytes:
-    header = tarfile.TarInfo(name)
-    header.size, header.mode, header.uname, header.gname = length, 0o444, "dukd", "dukd"
+    """The header of a member: what is the same for all, its name, its length, and the sum of all these bytes."""
+    encoded, size = name.encode(), b"%011o" % length
+    if len(encoded) > tarfile.LENGTH_NAME or len(size) > 11:
+        raise ValueError(f"{name} of {length} bytes does not fit in a tar")
+    sums = _SUM + sum(encoded) + sum(size)
+    return b"".join(
+        (encoded.ljust(100, b"\0"), _HEADER[100:124], size, _HEADER[135:148], b"%06o\0" % sums, _HEADER[155:])
+    )
+
+
+def _empty_header() -> bytes:
+    header = tarfile.TarInfo("")
+    header.mode, header.uname, header.gname = 0o444, "dukd", "dukd"
     return header.tobuf(tarfile.USTAR_FORMAT)
+
+
+_HEADER = _empty_header()
+_SUM = int(_HEADER[148:154], 8) - sum(_HEADER[124:135])

@@ -17,6 +17,7 @@ from tests.cache.format.test_shards import NAME, NUMBER, PER_SHARD, equal, reade
 from tests.cache.samples import files_of, index_of, same
 
 from dukd_cache.format.record import Dtype
+from dukd_cache.format.tar import _framing
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 BLOCK = 512
@@ -50,6 +51,17 @@ def test_the_tar_is_plain_ustar_of_one_owner_and_time(tmp_path: Path) -> None:
         assert header[156:157] == b"0"
         assert int(header[136:148].strip(b"\0 "), 8) == 0, "mtime"
     assert len({(h[100:124], h[265:329]) for h in found}) == 1, "mode, owner and group are the same for all"
+
+
+@pytest.mark.parametrize("length", [0, 1, 511, 8**9 + 5, 8**11 - 1])
+@pytest.mark.parametrize("name", ["a", "00000001_0123456789abcdef_0001.teacher.webp", "b" * 100])
+def test_headers_are_those_of_the_standard_library(name: str, length: int) -> None:
+    expected = tarfile.TarInfo(name)
+    expected.size, expected.mode, expected.uname, expected.gname = length, 0o444, "dukd", "dukd"
+    assert _framing(name, length) == expected.tobuf(tarfile.USTAR_FORMAT)
+    for too_long in ((name * 101, length), (name, 8**11)):
+        with pytest.raises(ValueError, match="does not fit in a tar"):
+            _framing(*too_long)
 
 
 def test_members_of_a_record_lie_together_under_portable_keys(tmp_path: Path) -> None:
