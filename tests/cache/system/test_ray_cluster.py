@@ -39,3 +39,14 @@ def test_a_cluster_is_joined_and_left(ray_cluster: Any) -> None:
             assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
             assert signal.getsignal(signal.SIGTERM) is before
         assert not ray.is_initialized()
+
+
+def test_without_an_address_a_cluster_that_runs_here_is_not_joined(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
+    with connected(None, cores=1) as ray:
+        (node,) = ray.nodes()
+        assert node["NodeManagerAddress"] == "127.0.0.1"
+        assert node["Resources"]["CPU"] == 1
+        assert ray.get_runtime_context().gcs_address != ray_cluster.address

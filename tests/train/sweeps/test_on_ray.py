@@ -48,7 +48,7 @@ def file(tmp_path: Path, cache_folder: Path) -> Path:
 
 def wait_for(what: Callable[[], Any]) -> Any:
     """What it gives, once it gives anything."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (found := what()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_all_runs_with_a_checkpoint(file: Path, tmp_path: Path, ray_
         for folder in begun:
             wait_for(lambda folder=folder: process.poll() is not None or (folder / "curve.csv").exists())
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, told

@@ -34,7 +34,7 @@ def on_ray(
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = shares(nodes, jobs or runs, runs_per_gpu if config.device != "cpu" else 0)
         slots = JobSlots(jobs or runs, int(share["num_cpus"]), int(share["num_cpus"]))
-        task = ray.remote(run_on_node).options(max_retries=0, **share)
+        task = ray.remote(run_on_node).options(max_retries=0, runtime_env={"env_vars": _TIME_TO_END}, **share)
 
         def start(command: Command, slot: int) -> _RayRun:
             return _RayRun(ray, task, command, slots.environment(slot))
@@ -42,6 +42,9 @@ def on_ray(
         each = ", ".join(f"{share[kind]:g} {word}" for kind, word in _WORDS.items() if kind in share)
         yield Engine(slots, start, f"on Ray's {len(nodes)} nodes, {each} each")
 
+
+_TIME_TO_END = {"RAY_kill_child_processes_on_worker_exit": "false"}
+"""A run notices itself that what started it is gone, and writes a checkpoint. Ray would kill it at once."""
 
 _WORDS = {"num_cpus": "CPUs", "num_gpus": "GPUs"}
 
