@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from dukd_cache.build.write import LOCAL, Engine, Standing, Work, commit, kept, room
+from dukd_cache.build.write import LOCAL, Engine, Standing, Work, commit, kept, room, shards_of
+from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import MANIFEST, Header, Manifest
+from dukd_cache.format.manifest import MANIFEST, Header, Manifest, shard_name
 from dukd_cache.places import Place
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import BusyError, CacheError
@@ -39,7 +40,7 @@ def joined(out: Place, start: Callable[[], None]) -> Iterator[Callable[[], None]
                 start()
         except BusyError as other:
             if other.work == START:
-                tell_once(f"start {out}", f"{other.subject}: waiting for {other.reason.removeprefix('another ')}")
+                tell_once(f"{out}: waiting for another part, which identifies the images for all")
                 time.sleep(_LOOK_S)
                 continue
             if other.work != PART:
@@ -66,19 +67,25 @@ def build_part(
     out = work.out
     with room(out):
         header = _agreed(out, header)
-        standing = Standing(out, header)
-        own = {standing.name(shard) for shard in part.of(standing.shards)}
-        kept(work, sum(info.records for name, info in standing.whole.items() if name in own))
-        missing = [shard for shard in standing.missing if standing.name(shard) in own]
-        with closing(engine(work, header, missing)) as written:
+        own = Standing(out, header, part.of(shards_of(header)))
+        kept(work, own.records)
+        with closing(engine(work, header, own.missing)) as written:
             for _ in written:
                 pass
-        standing = Standing(out, header) if missing else standing  # and what others wrote meanwhile
+        if not _all_named(out, header):
+            return None
+        standing = Standing(out, header)
         if standing.missing:
             return None
         finished = commit(standing)
         free()
         return finished
+
+
+def _all_named(out: Place, header: Header) -> bool:
+    """Whether there is an index of each shard: one list of names, where to read all of them costs a request each."""
+    there, store = out.sizes(), header.encoding.store
+    return all(index_name(shard_name(store, shard.view.name, shard.number)) in there for shard in shards_of(header))
 
 
 def _agreed(out: Place, header: Header) -> Header:

@@ -123,11 +123,11 @@ def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int],
 
 
 class Standing:
-    """How far a cache is."""
+    """How far a cache is, or `shards` of it."""
 
-    def __init__(self, out: Place, header: Header) -> None:
+    def __init__(self, out: Place, header: Header, shards: Sequence[Shard] | None = None) -> None:
         self.out, self.header = out, header
-        self.shards = shards_of(header)
+        self.shards = shards_of(header) if shards is None else shards
         writer, sizes = ShardWriter(out, header), out.sizes()
         found = [writer.finished(shard.view.name, shard.number, len(shard.positions), sizes) for shard in self.shards]
         self.whole = {info.name: info for info in found if info is not None}
