@@ -14,6 +14,7 @@
 All errors are a `DukdError`, of one line. `dukd_train` trains students from a cache; docs/python.md shows more.
 """
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,9 @@ else:
             "symmetries": "dukd_cache.pictures.symmetries",
         },
     )
+
+if sys.platform == "win32":
+    raise ImportError("dukd needs locks and signals of POSIX: use it on Linux, macOS or in WSL, not on Windows itself")
 
 __version__ = "0.1.0"
 
