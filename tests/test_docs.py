@@ -1,4 +1,4 @@
-"""What the documents say of the program is so: blocks of Python run, files that are named exist."""
+"""What the documents say of the program is so: Python runs; files, commands and options that are named exist."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ import pytest
 from tests.cache.samples import save_photos
 from tests.conftest import PROJECT
 from tests.test_imports import HALVES, ROOMS
+from tests.test_options import commands
 
 import dukd_cache
 import dukd_train
@@ -17,6 +18,8 @@ from dukd_cache import networks
 PAGE = (PROJECT / "docs/python.md").read_text(encoding="utf-8")
 PAGES = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("assets/*.md")]
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+OPTIONS = {name: {word for each in command.params for word in each.opts} | {"--help"} for name, command in commands()}
+"""Of each command."""
 
 
 def test_the_blocks_of_the_page_on_python_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +58,17 @@ def test_files_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"(?<![\w./])(?:tests|pipeline|trainer|benchmarks|docs|assets)/[\w./]+\.\w+", text)
     named += [str(page.parent.relative_to(PROJECT) / link) for link in re.findall(r"\]\(([\w./-]+?\.\w+)[)#]", text)]
     assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+    text = re.sub(r"\[(dukd-.*)\]", lambda found: found[1].replace(",", ""), text)  # of YAML
+    named = re.findall(r"(?<![\w./-])(dukd-(?:cache|train) +[a-z]+)([^\n`]*)", text)
+    unknown = [
+        f"{command} {option}"
+        for command, words in ((" ".join(command.split()), words) for command, words in named)
+        for option in re.findall(r"(?<=\s)--[a-z][\w-]*", words) or [""]
+        if option not in OPTIONS.get(command, ()) and (option or command not in OPTIONS)
+    ]
+    assert unknown == []

@@ -159,7 +159,7 @@ def fingerprint(network: Network) -> str:
 
 def _detect(content: Mapping[str, Any], file: Path, metadata: dict[str, str]) -> Network:
     """The network that spandrel recognises by its tensors; `metadata` learn which of several in the file it is."""
-    found = weights_file.candidates(content, lambda state: _architecture_of(state) is not None)
+    found = weights_file.candidates(content, lambda state: architecture_of(state) is not None)
     averaged = [candidate for candidate in found if candidate.averaged]
     chosen, descriptor = _the_one(averaged or found)
     if averaged and len(found) > len(averaged):
@@ -180,7 +180,7 @@ def _the_one(found: Sequence[Candidate]) -> tuple[Candidate, ImageModelDescripto
     fit: list[tuple[Candidate, ImageModelDescriptor[nn.Module]]] = []
     unfit: list[str] = []
     for candidate in found:
-        support = _architecture_of(candidate.tensors)
+        support = architecture_of(candidate.tensors)
         assert support is not None
         try:
             descriptor = support.architecture.load(dict(candidate.tensors))
@@ -202,7 +202,7 @@ def _the_one(found: Sequence[Candidate]) -> tuple[Candidate, ImageModelDescripto
     return fit[0]
 
 
-def _architecture_of(state: State) -> ArchSupport | None:
+def architecture_of(state: State) -> ArchSupport | None:
     """What spandrel takes tensors for, by their names."""
     return next((support for support in MAIN_REGISTRY.architectures("detection") if support.detect(state)), None)
 

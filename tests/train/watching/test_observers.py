@@ -91,3 +91,17 @@ def test_everyone_hears_of_the_end() -> None:
     with pytest.raises(OSError, match="disk full at 7"):
         Observers([Broken(), notes]).ended(7)
     assert notes.of("ended") == [7]
+
+
+def test_a_run_says_at_both_ends_which_programs_read_its_student(
+    settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(settings_of(steps=2), tmp_path / "run")
+    line = "EDSR is read by BasicSR (EDSR), not by spandrel (chaiNNer)"
+    told = [found for found in capsys.readouterr().err.splitlines() if found.startswith("EDSR")]
+    assert told == [line, f"{line}; `dukd-train export {tmp_path / 'run'} …` makes files for them"]
+    in_step(2, interrupt, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings_of(steps=2), tmp_path / "stopped")
+    told = [found for found in capsys.readouterr().err.splitlines() if found.startswith("EDSR")]
+    assert told == [line]

@@ -39,6 +39,7 @@ from dukd_train.scoring.provenance import made_with
 from dukd_train.settings import Logging, TrainConfig, Validation
 from dukd_train.watching.display import Display
 from dukd_train.watching.observers import Observer, Observers
+from dukd_train.watching.other_software import OtherSoftware
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def run(
         training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
-        everyone = [*files, Display(), *made.trackers, *observers] if world.leads else []
+        everyone = [*files, OtherSoftware(), Display(), *made.trackers, *observers] if world.leads else []
         facts = dict[str, Any]()
 
         def keep(averaged: Network, seconds: float) -> None:
