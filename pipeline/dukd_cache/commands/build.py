@@ -120,8 +120,9 @@ def _check(made: Prepared, config: CacheConfig, place: Place) -> None:
     check(place, made.header)
     check_reusable(map(place_at, config.reuse), made.header)
     there = header_of(place)
-    if there is not None and there.like(made.header) and place.size(MANIFEST) is not None:
-        return  # it is finished: nothing is asked
+    begun = any(place.size(name) is not None for name in (MANIFEST, IMAGES))
+    if begun and there is not None and there.like(made.header):
+        return  # it is finished, and nothing is asked; or another part told it
     for each in made.teachers.values():
         for line in (*between_windows(config, each.info.window), *doubts(made.plan, each)):
             say(line)
