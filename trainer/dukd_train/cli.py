@@ -9,7 +9,7 @@ from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Secti
 from dukd_cache.command_line.later import prints_schema
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.system.errors import SettingError
-from dukd_cache.system.terminal import speaks
+from dukd_cache.system.terminal import say, speaks
 
 if TYPE_CHECKING:
     from dukd_train.settings import TrainConfig
@@ -83,11 +83,14 @@ def run(
     end_with_parent()
     asked = _settings().load(config, section, overrides or [])  # before torch is loaded: a mistake is told at once
     from dukd_train.core.run import run as train
+    from dukd_train.keeping.closing import closing
 
     facts = train(asked, out, allow_changes=allow_changes)
     if speaks():
         student = f"{facts['student']} of {facts['parameters']} parameters"
-        print(f"{out}: {facts['method']}, {student}, {facts['steps']} steps")
+        print(f"{out}: {facts['method']}, {student}, {facts['steps']} steps", flush=True)
+        for line in closing(out, asked, facts["steps"], facts["scale"]):
+            say(line)
 
 
 @app.command(

@@ -100,7 +100,25 @@ def test_a_terminal_that_cannot_be_redrawn_has_lines(
 
 def test_a_lone_part_is_not_repeated() -> None:
     lone = Row(1, 1e-4, 0.5, {"rec": 0.5}, images_per_second=1, waiting=0, seconds=1, left=0)
-    assert display.losses(lone) == "loss 0.5000"
+    assert display.losses(lone, {"rec": 1.0}) == "loss 0.5000"
+
+
+def test_parts_add_up_to_the_loss() -> None:
+    both = Row(1, 1e-4, 0.175, {"rec": 0.025, "kd": 0.05}, images_per_second=1, waiting=0, seconds=1, left=0)
+    assert display.losses(both, {"rec": 5.0, "kd": 1.0}) == "loss 0.1750 (rec 0.1250, kd 0.0500)"
+
+
+def test_a_run_that_goes_on_remembers_its_best(
+    settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = terminal(monkeypatch)
+    shown = Display(Console(file=screen, force_terminal=True, width=120, legacy_windows=False))
+    shown.started(Start(settings_of(method="kd"), tmp_path, 4, 10, STUDENT, best={"Set5": (30.0, 3)}))
+    shown.scored(6, {"Set5": {"psnr_y": 29.0}})
+    shown.ended(6)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    assert "step 6: Set5 29.00 dB (best 30.00 at 3)" in text
+    assert f"{tmp_path}, cpu (" in text
 
 
 def test_a_run_shows_how_it_goes(

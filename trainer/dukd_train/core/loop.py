@@ -19,7 +19,7 @@ from dukd_train.data.batches import Batches
 from dukd_train.data.order import step_seed
 from dukd_train.errors import DivergedError
 from dukd_train.keeping.curve import Losses
-from dukd_train.keeping.validation import Validator
+from dukd_train.keeping.validation import Validator, best_before
 from dukd_train.objective import Term, without_weights
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer, Row, Start
@@ -99,7 +99,8 @@ def train(
 
     try:
         known = start == 0 or len(losses) > 0
-        observers.started(Start(config, out, start, config.steps, learner.averaged, known))
+        best = best_before(out, config.validation, run.student.scale, start)
+        observers.started(Start(config, out, start, config.steps, learner.averaged, known, best))
         if start:
             tell()
         with Stop(patient=run.world.size > 1) as stop, out_of_memory_is_said(config.batch):

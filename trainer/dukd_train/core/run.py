@@ -40,6 +40,7 @@ from dukd_train.settings import Logging, TrainConfig, Validation
 from dukd_train.watching.display import Display
 from dukd_train.watching.observers import Observer, Observers
 from dukd_train.watching.other_software import OtherSoftware
+from dukd_train.watching.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def run(
         training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
-        everyone = [*files, OtherSoftware(), Display(), *made.trackers, *observers] if world.leads else []
+        outlook = Outlook({view: cache.count(view) for view in _targets(made.terms)})
+        everyone = [*files, OtherSoftware(), outlook, Display(), *made.trackers, *observers] if world.leads else []
         facts = dict[str, Any]()
 
         def keep(averaged: Network, seconds: float) -> None:

@@ -13,8 +13,7 @@ from safetensors import safe_open
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.system.errors import SettingError, unknown_name
-from dukd_train.keeping.curve import rows_of
-from dukd_train.keeping.validation import MADE, VALIDATION, made, written
+from dukd_train.keeping.validation import made, scores_of, written
 from dukd_train.scoring.scores import Score, best_of, is_better
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
@@ -78,14 +77,8 @@ class BestWeights(Observer):
         kept = _step_of(self._folder / BEST)
         if kept is None:
             return math.nan
-        scores = self._scores()
+        scores = scores_of(self._folder, *self._by, self._made)
         return scores.get(kept, math.nan) if kept < step else best_of(self._by.metric, scores.values())
-
-    def _scores(self) -> dict[int, float]:
-        """By step, as `validation.csv` has them; those that were made otherwise than this sitting's are left out."""
-        rows = [row for row in rows_of(self._folder / VALIDATION) if row["set"] == self._by.set]
-        rows = [row for row in rows if row.get(MADE, "") in ("", self._made)]  # a file of before says nothing
-        return {int(row["step"]): float(row[self._by.metric]) for row in rows if row.get(self._by.metric)}
 
 
 def _step_of(path: Path) -> int | None:

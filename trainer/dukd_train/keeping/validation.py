@@ -13,10 +13,10 @@ import torch
 from dukd_cache.networks import Network
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
-from dukd_train.keeping.curve import append_row, columns_of, keep_rows_before
+from dukd_train.keeping.curve import append_row, columns_of, keep_rows_before, rows_of
 from dukd_train.scoring.evaluate import ImagePair, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
-from dukd_train.scoring.scores import MetricName, Score, scorer
+from dukd_train.scoring.scores import MetricName, Score, is_better, scorer
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
 
@@ -93,6 +93,23 @@ class ValidationFile(Observer):
         for name, mean in scores.items():
             row: dict[str, object] = {"step": step, "set": name, MADE: self._made.get(name, "")}
             append_row(self._path, self._columns, row | {metric: written(metric, mean[metric]) for metric in mean})
+
+
+def scores_of(run: Path, name: str, metric: str, how: str) -> dict[int, float]:
+    """Those of a set by step, as `validation.csv` has them; those that were made otherwise than `how` are left out."""
+    rows = [row for row in rows_of(run / VALIDATION) if row["set"] == name]
+    rows = [row for row in rows if row.get(MADE, "") in ("", how)]  # a file of before says nothing
+    return {int(row["step"]): float(row[metric]) for row in rows if row.get(metric)}
+
+
+def best_before(run: Path, validation: Validation, scale: int, step: int) -> dict[str, tuple[float, int]]:
+    """PSNR-Y and step of the best validation of each set in `run` before `step`, among those made as they are now."""
+    found: dict[str, tuple[float, int]] = {}
+    for name, how in (made(validation, scale) if step else {}).items():
+        for at, score in scores_of(run, name, _SHOWN, how).items():
+            if at < step and (name not in found or is_better(_SHOWN, score, than=found[name][0])):
+                found[name] = score, at
+    return found
 
 
 def inference(validation: Validation) -> Inference:

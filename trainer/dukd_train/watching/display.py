@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from rich.console import Console, Group
 from rich.text import Text
 
-from dukd_cache.system.terminal import Board, bar
+from dukd_cache.system.terminal import Board, bar, duration
+from dukd_train.scoring.provenance import device_name
 from dukd_train.scoring.scores import Score, decibels, is_better, shown
+from dukd_train.scoring.super_resolver import device_of
 from dukd_train.watching.observers import Observer, Row, Start
 
 
@@ -23,6 +25,9 @@ class Display(Observer):
 
     def started(self, start: Start) -> None:
         self._title, self._first, self._step, self._steps = start.config.method, start.step, start.step, start.steps
+        self._best = {**start.best}
+        self._weights = {name: term.weight for name, term in start.config.loss.of(start.config.method).items()}
+        self._where = f"{start.folder}, {device_name(device_of(start.averaged))}"
         self._bar = bar(self._title, start.steps, start.step, "steps")
         self._board = Board(self._picture, self._line, console=self._console).__enter__()
 
@@ -56,19 +61,20 @@ class Display(Observer):
 
     def _picture(self) -> Group:
         self._bar.update(self._bar.task_ids[0], completed=self._step)
-        texts = (f"{losses(self._row)}\n{speed(self._row)}" if self._row else "", self._scores)
+        row = self._row
+        texts = (self._where, f"{losses(row, self._weights)}\n{speed(row)}" if row else "", self._scores)
         return Group(self._bar, *(Text(text) for text in texts if text))
 
     def _line(self, seconds: float) -> str:
-        row = f", {losses(self._row)}, {speed(self._row)}" if self._row else ""
+        row = f", {losses(self._row, self._weights)}, {speed(self._row)}" if self._row else ""
         left = seconds / max(self._step - self._first, 1) * (self._steps - self._step)
-        tail = f" in {seconds:.0f} s" if self._over else f", {left:.0f} s left"
+        tail = f" in {duration(seconds)}" if self._over else f", {duration(left)} left"
         return f"{self._title}: {self._step}/{self._steps} steps{row}{tail}"
 
 
-def losses(row: Row) -> str:
-    """`loss 0.0712 (rec 0.0231, kd 0.0481)`; a term that is all of it is not repeated."""
-    terms = ", ".join(f"{term} {value:.4f}" for term, value in row.terms.items())
+def losses(row: Row, weights: Mapping[str, float]) -> str:
+    """`loss 0.0712 (rec 0.0231, kd 0.0481)`: terms times their weights, so that they add up; a lone one is not told."""
+    terms = ", ".join(f"{term} {weights[term] * value:.4f}" for term, value in row.terms.items())
     return f"loss {row.total:.4f}" + (f" ({terms})" if len(row.terms) > 1 else "")
 
 

@@ -5,7 +5,7 @@ Nobody here may keep the loop waiting: what is told are plain numbers that are a
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dukd_cache.networks import Network
@@ -29,6 +29,8 @@ class Start:
     """The averaged student, whose weights every step changes."""
     losses_known: bool = True
     """Whether those of `step` are told again: a checkpoint of a loss with other terms has none."""
+    best: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """PSNR-Y and step of the best validation before `step`, by set."""
 
     @property
     def losses_from(self) -> int:

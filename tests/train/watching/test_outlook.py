@@ -1,0 +1,100 @@
+"""What a run says before its first step, and when it knows how long it will take."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.conftest import SWINIR
+
+from dukd_cache import networks
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
+from dukd_train.watching.observers import Start
+from dukd_train.watching.outlook import Outlook, multiply_adds, table, warnings
+
+Settings = Callable[..., TrainConfig]
+
+STUDENT = networks.build("EDSR", 2, {"channels": 1, "blocks": 1})
+
+
+def start(config: TrainConfig, step: int = 0) -> Start:
+    return Start(config, Path("runs/kd"), step, config.steps, STUDENT)
+
+
+def test_what_is_known_before_the_first_step(settings_of: Settings) -> None:
+    config = settings_of(method="kd", steps=1500)
+    lines = [*table(start(config), {"base": 1200, "zoom_in": 600})]
+    assert [line[:10].rstrip() for line in lines] == ["run", "device", "student", "records", "passes", "batch"]
+    threads = torch.get_num_threads()
+    assert lines[0][10:] == "runs/kd: kd, 1,500 steps"
+    assert lines[1].endswith(f", {threads} thread{'s' * (threads > 1)}, fp32")
+    assert lines[2][10:] == "EDSR ×2, 128 parameters, 0.0495 G multiply-adds a megapixel of output"
+    assert [line[10:] for line in lines[3:]] == [
+        "1,200 base, 600 zoom_in",
+        "5.0 over base, 10.0 over zoom_in",
+        "4 of each view, 8 images",
+    ]
+    alike = [*table(start(config), {"base": 1200, "zoom_in": 1200})]
+    assert alike[4][10:] == "5.0 over each view"
+
+
+def test_what_may_not_be_meant_is_a_line_each(settings_of: Settings) -> None:
+    assert [*warnings(start(settings_of(steps=250)), {"base": 4, "zoom_in": 1})] == [
+        "note: a batch of 4 is more than the 1 records of zoom_in: some come twice"
+    ]
+    assert [*warnings(start(settings_of(steps=1001)), {"base": 4})] == [
+        "note: 1,001 passes over the same records, scratch overfits: take more images or fewer steps"
+    ]
+    assert [*warnings(start(settings_of(steps=1000)), {"base": 4})] == []
+
+
+def test_work_is_that_of_published_tables() -> None:
+    """EDSR-baseline ×4: 114 G for 1280×720 pixels (Lim et al., CVPRW 2017; as efficient-SR papers count)."""
+    edsr = networks.build("EDSR", 4, {"channels": 64, "blocks": 16})
+    assert multiply_adds(edsr) * 0.9216 / 1e9 == pytest.approx(114, abs=0.5)
+    assert multiply_adds(networks.build("SwinIR", 2, SWINIR["settings"])) > 0  # windows of 6, as it is called
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(1_000, False), (100_000, True)])
+def test_the_time_is_told_once_it_is_known(
+    settings_of: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, steps: int, warned: bool
+) -> None:
+    clock = iter([0.0, 2.0, 4.0, 6.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    outlook = Outlook({"base": 10**6})
+    outlook.started(start(settings_of(steps=steps)))
+    capsys.readouterr()
+    for step in (11, 12, 13, 14):
+        outlook.stepped(step)  # the first of them counts as none
+    time = "about 32.9 min for 987 more steps" if not warned else "about 2.3 d for 99,987 more steps"
+    expected = [f"time      {time} at 0.5 a second"]
+    note = "note: more than a day on a CPU: take a GPU, a smaller student or fewer steps"
+    assert capsys.readouterr().err.splitlines() == [*expected, *([note] if warned else [])]
+
+
+def test_a_validation_is_no_step(
+    settings_of: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 100.0, 101.0, 104.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    outlook = Outlook({"base": 10**6})
+    outlook.started(start(settings_of(steps=103)))
+    capsys.readouterr()
+    outlook.stepped(1)
+    outlook.scored(1, {})
+    for step in (2, 3):
+        outlook.stepped(step)
+    assert capsys.readouterr().err == ""
+    outlook.stepped(4)
+    assert "for 99 more steps at 0.5 a second" in capsys.readouterr().err
+
+
+def test_a_run_says_it_before_its_first_step(
+    settings_of: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(settings_of(steps=1, batch=13), tmp_path / "run")
+    told = capsys.readouterr().err
+    assert f"\nrun       {tmp_path}/run: dukd, 1 steps\n" in told
+    assert "\nrecords   12 base, 12 zoom_in, 12 zoom_out\n" in told
+    assert told.index("more than the 12 records of base") < told.index("dukd: 1/1 steps")

@@ -1,0 +1,26 @@
+"""What is said of a run that is finished: its scores, its weights, and what to do with them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+
+from dukd_train.keeping.best import BEST
+from dukd_train.keeping.curve import rows_of
+from dukd_train.keeping.run_folder import WEIGHTS
+from dukd_train.keeping.validation import VALIDATION, best_before
+from dukd_train.scoring.scores import decibels
+from dukd_train.settings import TrainConfig
+
+
+def closing(out: Path, config: TrainConfig, steps: int, scale: int) -> Iterator[str]:
+    """Aligned lines about the finished run of `steps` steps in `out`."""
+    last = {row["set"]: row["psnr_y"] for row in rows_of(out / VALIDATION) if row["step"] == str(steps)}
+    for name, (best, when) in best_before(out, config.validation, scale, steps + 1).items():
+        former = f" (best {decibels(best)} at {when:,})" if when < steps else ""
+        yield f"scores    {name} {f'{float(last[name]):.2f} dB' if last.get(name) else 'exact'}{former}"
+    weights, folder = quote(str(out / WEIGHTS)), quote(str(out))
+    kept = f"; of the best validation: {BEST}" if (out / BEST).is_file() else ""
+    yield f"weights   {weights}{kept}"
+    yield f"next      dukd-train upscale {weights} IN OUT"
+    images = "" if config.validation.sets else " --hr IMAGES"
+    yield f"          dukd-train compare {folder} OTHER_RUN --out REPORT{images}"

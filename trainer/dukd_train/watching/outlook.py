@@ -1,0 +1,98 @@
+"""What a run is about to do, said before its first step, and how long it will take, said as soon as that is known."""
+
+import time
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dukd_cache.networks import Network
+from dukd_cache.system.terminal import duration, say
+from dukd_train.scoring.provenance import device_name
+from dukd_train.scoring.scores import Score
+from dukd_train.scoring.super_resolver import device_of
+from dukd_train.watching.observers import Observer, Start
+
+_MANY_PASSES = 1000
+"""Over the same records: a student that learns from the truth alone overfits long before."""
+
+_MEASURED_S = 3.0
+"""Of steps, before they are taken as an example of all."""
+
+_DAY_S = 86400
+_COUNTED_SIDE = 16
+
+
+class Outlook(Observer):
+    """Says it on standard error, in lines."""
+
+    def __init__(self, records: Mapping[str, int]) -> None:
+        """`records`: how many there are of each view that the loss reads."""
+        self._records = records
+        self._measured: tuple[int, float] | None = None
+        """A step, and when it was done."""
+        self._told = False
+
+    def started(self, start: Start) -> None:
+        self._steps, self._on_cpu = start.steps, device_of(start.averaged).type == "cpu"
+        for line in (*table(start, self._records), *warnings(start, self._records)):
+            say(line)
+
+    def stepped(self, step: int) -> None:
+        """The first step of a sitting loads and compiles: it counts as none."""
+        now = time.monotonic()
+        first, since = self._measured = self._measured or (step, now)
+        if not self._told and now - since >= _MEASURED_S:
+            self._told = True
+            self._tell((now - since) / (step - first), self._steps - step)
+
+    def scored(self, step: int, scores: Mapping[str, Score]) -> None:  # noqa: ARG002
+        """A validation is no step."""
+        self._measured = None
+
+    def _tell(self, each: float, left: int) -> None:
+        seconds = each * left
+        say(f"time      about {duration(seconds)} for {left:,} more steps at {1 / each:.3g} a second")
+        if seconds > _DAY_S and self._on_cpu:
+            say("note: more than a day on a CPU: take a GPU, a smaller student or fewer steps")
+
+
+def table(start: Start, records: Mapping[str, int]) -> Iterator[str]:
+    """Aligned lines: folder, device, student, records, passes over them, batch."""
+    config, student, device = start.config, start.averaged, device_of(start.averaged)
+    threads = torch.get_num_threads()
+    yield f"run       {start.folder}: {config.method}, {start.steps:,} steps"
+    yield f"device    {device_name(device)}, {threads} thread{'s' * (threads > 1)}, {config.precision}"
+    work = f"{multiply_adds(student) / 1e9:.3g} G multiply-adds a megapixel of output"
+    yield f"student   {student.architecture} ×{student.scale}, {student.parameters_count:,} parameters, {work}"
+    yield f"records   {', '.join(f'{count:,} {view}' for view, count in records.items())}"
+    passes = {view: f"{each:,.1f}" for view, each in _passes(start, records).items()}
+    alike = len({*passes.values()}) == 1
+    told = f"{next(iter(passes.values()))} over each view"
+    yield f"passes    {told if alike else ', '.join(f'{each} over {view}' for view, each in passes.items())}"
+    yield f"batch     {config.batch} of each view, {config.batch * len(records)} images"
+
+
+def warnings(start: Start, records: Mapping[str, int]) -> Iterator[str]:
+    """What may not be meant, a line each."""
+    for view, count in records.items():
+        if start.config.batch > count:
+            yield f"note: a batch of {start.config.batch} is more than the {count} records of {view}: some come twice"
+    most = max(_passes(start, records).values())
+    if most > _MANY_PASSES:
+        yield f"note: {most:,.0f} passes over the same records, scratch overfits: take more images or fewer steps"
+
+
+def multiply_adds(network: Network) -> float:
+    """That `network` needs for a million pixels of output: of convolutions and products of matrices.
+
+    Counted on a small image of whole windows, on the network's device; leaves it in eval mode.
+    """
+    side = -(-_COUNTED_SIDE // network.window) * network.window
+    with FlopCounterMode(display=False) as counter:
+        network.unclamped(torch.zeros(1, 3, side, side, device=device_of(network)))
+    return float(counter.get_total_flops()) / 2 / (side * network.scale) ** 2 * 1e6
+
+
+def _passes(start: Start, records: Mapping[str, int]) -> dict[str, float]:
+    return {view: start.steps * start.config.batch / count for view, count in records.items()}
