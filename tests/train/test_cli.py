@@ -55,9 +55,14 @@ def config_file(tmp_path: Path, cache_folder: Path) -> Path:
 def test_a_run(command: Command, config_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ("run", "--config", config_file, "--section", "students", "--set", "method=dukd", "--out", out)
-    code, printed, _ = command(*words, "--set", "student.settings.channels=6")
+    code, printed, told = command(*words, "--set", "student.settings.channels=6")
     parameters = networks.load(out / "student.safetensors").parameters_count
     assert (code, printed) == (0, f"{out}: dukd, EDSR of {parameters} parameters, 2 steps\n")
+    assert told.splitlines()[-3:] == [
+        f"weights   {out}/student.safetensors",
+        f"next      dukd-train upscale {out} IN OUT",
+        f"          dukd-train compare {out} OTHER_RUN --out REPORT --hr IMAGES",
+    ]
     resolved = yaml.safe_load((out / "config.yaml").read_text())
     assert resolved["student"]["settings"] == {"channels": 6, "blocks": 1}
     assert json.loads((out / "run.json").read_text())["method"] == "dukd"

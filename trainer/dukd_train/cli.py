@@ -1,6 +1,7 @@
 """The command `dukd-train`: parse, call one function, print. Heavy imports wait until a command needs them."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -91,6 +92,9 @@ def run(
         print(f"{out}: {facts['method']}, {student}, {facts['steps']} steps", flush=True)
         for line in closing(out, asked, facts["steps"], facts["scale"]):
             say(line)
+        folder, images = quote(str(out)), "" if asked.validation.sets else " --hr IMAGES"
+        say(f"next      dukd-train upscale {folder} IN OUT")
+        say(f"          dukd-train compare {folder} OTHER_RUN --out REPORT{images}")
 
 
 @app.command(

@@ -1,8 +1,7 @@
-"""What is said of a run that is finished: its scores, its weights, and what to do with them."""
+"""What is said of a run that is finished: its scores and its weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
 
 from dukd_train.keeping.best import BEST
 from dukd_train.keeping.curve import rows_of
@@ -18,9 +17,5 @@ def closing(out: Path, config: TrainConfig, steps: int, scale: int) -> Iterator[
     for name, (best, when) in best_before(out, config.validation, scale, steps + 1).items():
         former = f" (best {decibels(best)} at {when:,})" if when < steps else ""
         yield f"scores    {name} {f'{float(last[name]):.2f} dB' if last.get(name) else 'exact'}{former}"
-    weights, folder = quote(str(out / WEIGHTS)), quote(str(out))
     kept = f"; of the best validation: {BEST}" if (out / BEST).is_file() else ""
-    yield f"weights   {weights}{kept}"
-    yield f"next      dukd-train upscale {weights} IN OUT"
-    images = "" if config.validation.sets else " --hr IMAGES"
-    yield f"          dukd-train compare {folder} OTHER_RUN --out REPORT{images}"
+    yield f"weights   {out / WEIGHTS}{kept}"
