@@ -17,7 +17,7 @@ All errors are a `DukdError`, of one line. `dukd_train` trains students from a c
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dukd_cache.system.errors import (
     AnswerError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dukd_cache.format.reader import Cache, Reading
     from dukd_cache.format.record import Record
     from dukd_cache.pictures import symmetries
-    from dukd_cache.settings.choices import Device, Store
+    from dukd_cache.settings.choices import Device, EngineName, Store
 else:
     __getattr__ = loaded_later(
         __name__,
@@ -103,22 +103,29 @@ def open(root: str | Path, reading: "Reading" = "some") -> "Cache":
     return Cache(root, reading)
 
 
-def build(config: "CacheConfig", out: str | Path, part: str | None = None) -> "Cache":
+def build(
+    config: "CacheConfig", out: str | Path, part: str | None = None, engine: "EngineName" = "local", **of_ray: Any
+) -> "Cache":
     """Ask the teacher about crops of the images, write its answers to `out`, a folder or an address, and open them.
 
     A build that was stopped goes on. A changed one takes all answers that still hold from what `out` held before.
 
     Args:
         part: `3/16` does the third of 16 parts, where many processes call this; `auto`: as what started it says.
+        engine: `ray`: by the workers of a Ray cluster, which see the same files.
+        of_ray: `ray_address`, `workers`, `cpus_per_worker`, `gpus_per_worker`, `shards_per_task`, as the options of
+            the command line.
 
     Raises:
         CacheError: other parts are not done yet. This one is.
         DukdError: what the user can mend.
     """
-    from dukd_cache.commands.build import build_cache
+    from dukd_cache.commands.build import build_cache, engine_of
     from dukd_cache.settings.part import part_of
 
-    build_cache(config, out, part=None if part is None else part_of(part))
+    own = None if part is None else part_of(part)
+    with engine_of(config, engine, own, **of_ray) as chosen:
+        build_cache(config, out, part=own, engine=chosen)
     return open(out)
 
 

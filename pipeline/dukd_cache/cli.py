@@ -8,7 +8,7 @@ import typer
 
 from dukd_cache.command_line.console import PartOption, address, path, run_app
 from dukd_cache.command_line.later import prints_schema, takes_settings
-from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Store
+from dukd_cache.settings.choices import MAX_SHARD_MB, Device, EngineName, Store
 
 if TYPE_CHECKING:
     from dukd_cache.commands.config import CacheConfig
@@ -42,6 +42,7 @@ CacheAddress = Annotated[
     str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
+_RAY = "Workers of a Ray cluster, with --engine ray"
 
 
 def _settings() -> "type[CacheConfig]":
@@ -55,7 +56,41 @@ def _settings() -> "type[CacheConfig]":
     _settings,
     epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
 )
-def build(config: "CacheConfig", out: OutAddress, part: PartOption = None) -> None:
+def build(
+    config: "CacheConfig",
+    out: OutAddress,
+    part: PartOption = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="ray: by the workers of a Ray cluster, which see the same files.", rich_help_panel=_RAY),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of the cluster; auto: the one of this machine. Default: this machine alone.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most. Default: as many as there is room for.", rich_help_panel=_RAY),
+    ] = None,
+    cpus_per_worker: Annotated[
+        int | None, typer.Option(min=1, help="Also its threads. Default: 1.", rich_help_panel=_RAY)
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="0.5: two share one. Default: 1 where there are any, without --device cpu.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    shards_per_task: Annotated[
+        int | None, typer.Option(min=1, help="Given to a worker at once. Default: 4.", rich_help_panel=_RAY)
+    ] = None,
+) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
     A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
@@ -67,7 +102,16 @@ def build(config: "CacheConfig", out: OutAddress, part: PartOption = None) -> No
     from dukd_cache.commands.inspect import summary
 
     tally = Tally()
-    manifest = job.build_cache(config, out, tally, part)
+    given = {
+        "ray_address": ray_address,
+        "workers": workers,
+        "cpus_per_worker": cpus_per_worker,
+        "gpus_per_worker": gpus_per_worker,
+        "shards_per_task": shards_per_task,
+    }
+    of_ray = {name: value for name, value in given.items() if value is not None}
+    with job.engine_of(config, engine, part, **of_ray) as chosen:
+        manifest = job.build_cache(config, out, tally, part, chosen)
     counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
     if manifest is None:
         print(f"{out}: part {part} is whole{counts}; others are not yet: dukd-cache status {out}")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
 from dukd_cache.command_line.later import prints_schema
-from dukd_cache.settings.choices import Device, Precision
+from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.terminal import say, speaks
 
@@ -53,7 +53,6 @@ ComparedImages = Annotated[
     typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
 ]
 ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
-Engine = Literal["local", "ray"]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
@@ -255,7 +254,7 @@ def sweep(
     ] = None,
     part: PartOption = None,
     engine: Annotated[
-        Engine, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
+        EngineName, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
     ] = "local",
     ray_address: Annotated[
         str | None,

@@ -5,14 +5,16 @@ Shapes: N patches, p input side, q = scale · p.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 
-from dukd_cache import networks
+from dukd_cache import __version__, networks
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
@@ -116,6 +118,12 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
     if compiled:
         compile_in_place(network.module, device)
     return Teacher(network.in_whole_windows(), info, device, compiled)
+
+
+def software() -> dict[str, str]:
+    """Versions of what makes the pixels, by name."""
+    spandrel = version("spandrel")
+    return {"dukd": __version__, "pillow": PIL.__version__, "torch": torch.__version__, "spandrel": spandrel}
 
 
 def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:

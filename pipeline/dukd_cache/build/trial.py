@@ -50,9 +50,16 @@ def scenes_of(plan: Plan) -> dict[int, Scene]:
     Raises:
         ImageError: an image cannot be read.
     """
-    count = len(plan.images)
-    chosen = sorted({number * count // IMAGES for number in range(IMAGES)})
-    return {number: scene_of(plan.images[number], plan.spec.scale) for number in chosen}
+    return {number: scene_of(plan.images[number], plan.spec.scale) for number in _chosen(plan)}
+
+
+def sample_of(plan: Plan) -> Plan:
+    """A plan of these images alone, which is asked on trial as the whole one is."""
+    return Plan([plan.images[number] for number in _chosen(plan)], plan.spec)
+
+
+def _chosen(plan: Plan) -> list[int]:
+    return sorted({number * len(plan.images) // IMAGES for number in range(IMAGES)})
 
 
 def cuts_of(plan: Plan, view: ViewInfo, scenes: dict[int, Scene], most: int) -> list[Cut]:

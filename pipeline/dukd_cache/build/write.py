@@ -8,7 +8,7 @@ build takes the answers that exist already, and asks the teacher for the rest.
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from typing import Protocol
@@ -56,6 +56,9 @@ class Work:
 class Engine(Protocol):
     """Where the work is done."""
 
+    elsewhere: bool = False
+    """Teachers are asked on other machines: here, none has to answer."""
+
     def computes_on(self, teachers: Teachers) -> str:
         """What answers are computed on; where it is equal, they are equal bit for bit."""
 
@@ -75,21 +78,28 @@ class Local(Engine):
         return ", ".join(dict.fromkeys(teacher.computes_on for teacher in teachers.values()))
 
     def __call__(self, work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
-        writer = ShardWriter(work.out, header)
-        answers = _reusable(work.out, header, work.reuse) if shards else None
-        groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
-        # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+        answers = reusable(work.out, header, work.reuse) if shards else None
         with (
             reporting(work.out, work.worker, work.on_records) as on_records,
-            closing(groups),
-            closing(_encoded(writer, groups, work.teachers)) as encoded,
+            closing(written(replace(work, on_records=on_records), header, shards, answers)) as whole,
         ):
-            for shard in shards:
-                its_own = told(islice(encoded, len(shard.positions)), on_records)
-                yield writer.write(shard.view.name, shard.number, its_own)
+            yield from whole
 
 
 LOCAL = Local()
+
+
+def written(
+    work: Work, header: Header, shards: Sequence[Shard], answers: Answers | None
+) -> Generator[ShardInfo, None, None]:
+    """Each of `shards` when it is whole, in their order; `answers` are those that exist already."""
+    writer = ShardWriter(work.out, header)
+    groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
+    # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
+    with closing(groups), closing(_encoded(writer, groups, work.teachers)) as encoded:
+        for shard in shards:
+            its_own = told(islice(encoded, len(shard.positions)), work.on_records)
+            yield writer.write(shard.view.name, shard.number, its_own)
 
 
 def build(work: Work, header: Header, engine: Engine = LOCAL) -> Manifest:
@@ -182,7 +192,7 @@ def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teac
     return in_threads(writer.encode, chain.from_iterable(groups))
 
 
-def _reusable(out: Place, header: Header, others: Sequence[Place]) -> Answers | None:
+def reusable(out: Place, header: Header, others: Sequence[Place]) -> Answers | None:
     """What was answered before, for this cache or for others."""
     places = all_sources(out, others) if header.answers else []
     return Answers(places, header) if places else None

@@ -3,18 +3,16 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from functools import partial
+from typing import Any
 
-import PIL
-import torch
-
-from dukd_cache import __version__
 from dukd_cache.build import teacher
-from dukd_cache.build.answer import take_all_cores
+from dukd_cache.build.answer import Teachers, take_all_cores
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.forecast import Forecast, measure_sample
+from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
@@ -44,6 +42,7 @@ from dukd_cache.plan.crops import CropSpec, Plan
 from dukd_cache.plan.screened import HrSet, Screened, screened_from
 from dukd_cache.plan.screening import screen
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import EngineName
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import refuse_no_folder
@@ -85,7 +84,7 @@ def build_cache(
         return _build_part(config, place, out, tally or Tally(), part, engine)
     place.refuse_if_locked()
     made = prepare(config, out, engine)
-    _check(made, config, place)
+    _check(made, config, place, engine)
     with _asking(sum(map(made.header.total, made.header.views))) as advance:
         return build(_work(made, config, place, advance, tally or Tally()), made.header, engine)
 
@@ -102,7 +101,7 @@ def _build_part(
             made = prepare(config, out, engine, _listed_in(place))
         except ImageError:  # they are others than in an earlier attempt
             made = prepare(config, out, engine)
-        _check(made, config, place)
+        _check(made, config, place, engine)
         claim(place, made.header)
         if place.size(MANIFEST) is None:
             place.write(IMAGES, made.images.to_bytes())
@@ -115,7 +114,25 @@ def _build_part(
             return build_part(replace(work, worker=f"{part.number}-of-{part.count}"), made.header, part, free, engine)
 
 
-def _check(made: Prepared, config: CacheConfig, place: Place) -> None:
+@contextmanager
+def engine_of(config: CacheConfig, name: EngineName, part: Part | None = None, **of_ray: Any) -> Iterator[Engine]:
+    """The engine of that name, until the block ends; `of_ray` are fields of `OfRay`.
+
+    Raises:
+        DukdError: it is not there, or `part` or fields are no use to it.
+    """
+    if name == "local":
+        for field in of_ray:
+            raise SettingError("give `engine=ray`, too", f"`{field}`")
+        yield LOCAL
+        return
+    if part is not None:
+        raise SettingError("one command gives out all shards: leave `part` out", "`engine=ray`")
+    with on_ray(partial(_teachers, config), OfRay(**of_ray), config.device, config.mixed_workers) as engine:
+        yield engine
+
+
+def _check(made: Prepared, config: CacheConfig, place: Place, engine: Engine) -> None:
     """What can be said against it before the first record; what speaks against it, but not so much, is told."""
     check(place, made.header)
     check_reusable(map(place_at, config.reuse), made.header)
@@ -124,7 +141,9 @@ def _check(made: Prepared, config: CacheConfig, place: Place) -> None:
     if begun and there is not None and there.like(made.header):
         return  # it is finished, and nothing is asked; or another part told it
     for each in made.teachers.values():
-        for line in (*between_windows(config, each.info.window), *doubts(made.plan, each)):
+        for line in between_windows(config, each.info.window):
+            say(line)
+        for line in () if engine.elsewhere else doubts(made.plan, each):
             say(line)
 
 
@@ -151,7 +170,7 @@ def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL, listed: b
         ImageError: an image cannot be used, or is another than `listed` says.
         DukdError: anything else the user can mend.
     """
-    asked = _teacher(config)
+    asked = _described(config) if engine.elsewhere else _teacher(config)
     spec = _spec(config, _scale(config, asked), asked)
     sets = _sets(config, out)
     found = _screened(config, sets, spec, listed)
@@ -217,6 +236,20 @@ def _teacher(config: CacheConfig) -> teacher.Teacher | None:
     return teacher.load(config.teacher, choose_device(config.device), config.precision, compiled=config.compile)
 
 
+def _described(config: CacheConfig) -> teacher.Teacher | None:
+    """The same for who only has to know what it is: here, nothing has to be able to compute so."""
+    found = _teacher(config.model_copy(update={"device": "cpu", "precision": "fp32", "compile": False}))
+    if found is None:
+        return None
+    return replace(found, info=found.info.model_copy(update={"precision": config.precision}))
+
+
+def _teachers(config: CacheConfig) -> Teachers:
+    """By the names of their answers."""
+    asked = _teacher(config)
+    return {ANSWER: asked} if asked else {}
+
+
 def _scale(config: CacheConfig, asked: teacher.Teacher | None) -> int:
     if asked is None:
         if config.scale is None:
@@ -267,13 +300,7 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: dict[
         views=plan.spec.views,
         columns={name: COLUMNS[name].kind for name in config.columns},
         encoding=Encoding(store=config.store, codec=choose_codec(config.store, config.codec)),
-        software={
-            "dukd": __version__,
-            "pillow": PIL.__version__,
-            "torch": torch.__version__,
-            "spandrel": version("spandrel"),
-        }
-        | software(config.store),
+        software=teacher.software() | software(config.store),
     )
     return header.with_shard_size(config.shard_size)
 

@@ -121,6 +121,15 @@ class ShardWriter:
         found = ShardInfo(name, view, records, *end)
         return found if _bytes(_files(self.header, view, number), size) == found.bytes else None
 
+    def holds(self, shard: ShardInfo) -> bool:
+        """Whether the files are those that `shard` tells of. Reads them whole, of the index the end."""
+        number = number_of(shard.name)
+        if self.finished(shard.view, number, shard.records) != shard:
+            return False
+        files = _files(self.header, shard.view, number)
+        with self.place.local(files) as here:
+            return hash_of_files(here.path / name for name in files) == (shard.bytes, shard.sha256)
+
     @property
     def _container(self) -> Container:
         return CONTAINERS[self.header.encoding.store]

@@ -8,5 +8,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 """What it computes in."""
 Store = Literal["webdataset", "zarr"]
 """How a cache lies in its folder."""
+EngineName = Literal["local", "ray"]
+"""Where work is done: on this machine, or on those of a Ray cluster."""
 MAX_SHARD_MB = 100_000
 """More is meant in other units."""

@@ -88,7 +88,7 @@ class CacheError(DukdError):
 class BusyError(CacheError):
     """A folder in which another process writes. `work` says what that does: `build`, say."""
 
-    def __init__(self, reason: str, subject: object, work: str) -> None:
+    def __init__(self, reason: str, subject: object = None, work: str = "build") -> None:
         super().__init__(reason, subject, "wait for its end, or choose another folder")
         self.work = work
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
-_SHARE = "OMP_NUM_THREADS"
+SHARE = "OMP_NUM_THREADS"
 """What users, Slurm jobs and Ray set for every program that shares a machine with others."""
 
 T = TypeVar("T")
@@ -41,14 +41,15 @@ class _Made(Generic[R]):
 def usable_cores() -> int:
     """Those that this process may use: its share, where one is set, of what the system lets it have."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = os.environ.get(_SHARE, "")
+    share = os.environ.get(SHARE, "")
     return min(there, int(share)) if share.isdigit() and int(share) > 0 else there
 
 
-def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], ahead: int, on_close: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
     """The items of `items`, at most `ahead` of them waiting. What it raises is raised here, in its place.
 
-    Closing the iterator (or dropping out of a loop over it) stops the thread.
+    Closing the iterator (or dropping out of a loop over it) stops the thread, when it has made an item or ends.
+    `on_close` is called before that is waited for.
     """
     ready: SimpleQueue[_Made[T]] = SimpleQueue()
     room: SimpleQueue[bool] = SimpleQueue()
@@ -83,6 +84,7 @@ def prefetch(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
             room.put(True)
             yield made.get()
     finally:
+        on_close()
         room.put(False)
         if thread.ident is not None:
             thread.join()
