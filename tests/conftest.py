@@ -64,7 +64,7 @@ def bucket(s3_server: str) -> Bucket:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[Any]:
+def ray_cluster(s3_server: str) -> Iterator[Any]:  # noqa: ARG001 - its nodes find that server, too
     """Two nodes of one core each, with an `address`."""
     with running_cluster() as cluster:
         yield cluster

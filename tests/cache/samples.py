@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,13 @@ import torch
 from PIL import Image
 
 from dukd_cache.build.reuse import Tally
-from dukd_cache.commands.build import build_cache
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.commands.build import build_cache, teachers_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.index import Rows, index_name
 from dukd_cache.format.manifest import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Dtype, Record
+from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.places import object_lock
 from dukd_cache.plan.crops import CropSpec
 from dukd_cache.plan.views import VIEWS
@@ -171,3 +173,26 @@ def build_alone(
     tally = Tally()
     build_cache(*asked, tally, part)
     tally_file.write_text(json.dumps(asdict(tally)))
+
+
+@dataclass(frozen=True)
+class Held(Teacher):
+    """A teacher that does not answer before the file `gate` is there."""
+
+    gate: Path = Path()
+
+    def ask(self, input_Npp3: U8, dtype: Dtype) -> Callable[[], Pixels]:
+        while not self.gate.exists():
+            time.sleep(0.02)
+        return super().ask(input_Npp3, dtype)
+
+
+def held_teachers(config: CacheConfig, gate: Path, kinds: int = 1) -> dict[str, Teacher]:
+    """For workers: that of `config`, which waits for `gate`. Of two kinds, the second that is loaded is the other."""
+    if kinds == 2:
+        try:
+            gate.with_name("first").touch(exist_ok=False)
+        except FileExistsError:
+            gate.with_name("second").touch()
+            torch.set_num_threads(2)
+    return {name: Held(**vars(found), gate=gate) for name, found in teachers_of(config).items()}

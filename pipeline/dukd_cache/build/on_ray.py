@@ -5,43 +5,29 @@ whole. Nothing is retried by Ray: what a lost worker had not told of is given to
 the images and the cache under the same paths.
 """
 
-import os
-import socket
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any, TypeVar
 
-import torch
-
 from dukd_cache.build.answer import Shard, Teachers
-from dukd_cache.build.reuse import Tally
-from dukd_cache.build.teacher import software
-from dukd_cache.build.trial import doubts, sample_of
-from dukd_cache.build.write import LOCAL, Engine, Work, reusable, written
-from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import Header, ShardInfo, shard_name
-from dukd_cache.format.shards import LIBRARIES, ShardWriter
-from dukd_cache.format.workers import reporting
+from dukd_cache.build.shard_runs import DEATHS, ShardRuns
+from dukd_cache.build.trial import sample_of
+from dukd_cache.build.worker import Hello, Job, Load, Whole, Worker, versions
+from dukd_cache.build.write import Engine, Work
+from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
-from dukd_cache.plan.crops import Plan
 from dukd_cache.settings.choices import Device
 from dukd_cache.system.errors import CacheError, DukdError
 from dukd_cache.system.ray_cluster import connected
 from dukd_cache.system.terminal import say, tell_once
-from dukd_cache.system.threads import SHARE, prefetch, usable_cores
+from dukd_cache.system.threads import prefetch, usable_cores
 
 T = TypeVar("T")
 
-Load = Callable[[], Teachers]
-"""Loads the teachers of a worker. It is sent there."""
-
-_DEATHS = 3
-"""Of workers at one shard, or before they could begin, one after another: more would not help."""
 _LOOK_S = 1.0
 """The longest that nothing is looked at: whether this ends, and what the cluster has room for."""
 _PATIENCE_S = 15.0
@@ -86,84 +72,6 @@ def on_ray(load: Load, asked: OfRay, device: Device, any_kind: bool) -> Iterator
             crew.end()
 
 
-@dataclass(frozen=True)
-class _Hello:
-    """What a worker says of itself."""
-
-    host: str
-    computes_on: str
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker has to know once."""
-
-    out: Place
-    header: Header
-    reuse: tuple[Place, ...]
-    batch_size: int
-    sample: Plan | None
-    """On which the teachers are tried first; None: another worker does that."""
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A shard that a worker wrote."""
-
-    info: ShardInfo
-    tally: Tally
-    """Of the records since the last one."""
-
-
-def _versions() -> dict[str, str]:
-    return software() | {library: version(library) for library in LIBRARIES}
-
-
-class _Worker:
-    """The actor."""
-
-    def __init__(self, name: str, threads: int, load: Load) -> None:
-        os.environ[SHARE] = str(threads)
-        torch.set_num_threads(threads)
-        self._load, self._name = load, name
-        self._host = socket.gethostname()
-        self._until_left = ExitStack()
-
-    def hello(self) -> _Hello:
-        """Load the teachers."""
-        try:
-            self._teachers = self._load()
-        except DukdError as error:
-            raise error.about(f"worker {self._name} on {self._host}") from error
-        return _Hello(self._host, LOCAL.computes_on(self._teachers), _versions())
-
-    def write(self, job: _Job | None, plan: Plan, shards: list[Shard]) -> Generator[str | _Whole, None, None]:
-        """The first time with the job. Doubts about the teachers, if wanted; then each shard when it is whole."""
-        if job:
-            self._begin(job)
-            for teacher in self._teachers.values():
-                yield from doubts(job.sample, teacher) if job.sample else ()
-        out, header, tally = self._job.out, self._job.header, Tally()
-        work = Work(plan, self._teachers, out, self._job.batch_size, on_records=self._on_records, tally=tally)
-        with closing(written(work, header, shards, self._answers)) as whole:
-            for info in whole:
-                yield _Whole(info, replace(tally))
-                tally.asked = tally.reused = 0
-
-    def leave(self) -> None:
-        """There is nothing more to do."""
-        self._until_left.close()
-
-    def _begin(self, job: _Job) -> None:
-        there = header_of(job.out)
-        if there is None or not there.like(job.header):
-            who = f"worker {self._name} on {self._host}"
-            raise CacheError(f"{who} does not see what is built there: the folder must be shared", job.out)
-        self._job, self._answers = job, reusable(job.out, job.header, job.reuse)
-        self._on_records = self._until_left.enter_context(reporting(job.out, self._name, lambda _count: None))
-
-
 @dataclass(eq=False)
 class _Member:
     """A worker, seen from here."""
@@ -189,7 +97,7 @@ class _Crew:
 
     def __init__(self, ray: Any, load: Load, asked: OfRay, gpus: float, any_kind: bool) -> None:
         self._ray, self._load, self._asked, self._gpus, self._any_kind = ray, load, asked, gpus, any_kind
-        self._actor = ray.remote(_Worker).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus, max_restarts=0)
+        self._actor = ray.remote(Worker).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus, max_restarts=0)
         self._hired = self._died_early = self._room = 0
         self._looked = self._alone = 0.0
         self.members: list[_Member] = []
@@ -231,7 +139,7 @@ class _Crew:
         ready = self._ray.wait([*by], timeout=_LOOK_S)[0] if by else ()
         yield from (by[heard] for heard in ready)
 
-    def hear(self, member: _Member) -> str | _Whole | None:
+    def hear(self, member: _Member) -> str | Whole | None:
         """What it says; None where that was its first word, or that it has done its task.
 
         Raises:
@@ -242,7 +150,7 @@ class _Crew:
         try:
             if member.host:
                 try:
-                    said: str | _Whole = self._ray.get(next(member.heard))
+                    said: str | Whole = self._ray.get(next(member.heard))
                     return said
                 except StopIteration:
                     member.heard = None
@@ -257,8 +165,8 @@ class _Crew:
             self.members.remove(member)
             if not member.host:
                 self._died_early += 1
-                if self._died_early == _DEATHS:
-                    raise CacheError(f"{_DEATHS} workers died one after another before they could begin") from error
+                if self._died_early == DEATHS:
+                    raise CacheError(f"{DEATHS} workers died one after another before they could begin") from error
             raise _Lost from error
         return None
 
@@ -274,9 +182,9 @@ class _Crew:
             self._ray.kill(member.actor)
         self.members.clear()
 
-    def _welcome(self, member: _Member, hello: _Hello) -> None:
+    def _welcome(self, member: _Member, hello: Hello) -> None:
         member.host, member.heard, self._died_early = hello.host, None, 0
-        here = _versions()
+        here = versions()
         other = [f"{name} {found}" for name, found in hello.versions.items() if here.get(name) != found]
         if self.computes_on is None and not other:
             self.computes_on = hello.computes_on
@@ -292,67 +200,6 @@ class _Crew:
         wanted = {kind: share for kind, share in shares.items() if share}
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return sum(min(int(node.get(kind, 0) / share + 1e-6) for kind, share in wanted.items()) for node in nodes)
-
-
-class _Tasks:
-    """Shards that are to be written, as runs of those that follow one another in a view."""
-
-    def __init__(self, shards: Sequence[Shard], most: int, writer: ShardWriter) -> None:
-        self._shards, self._most, self._writer = shards, most, writer
-        self._given = 0
-        self._again: deque[list[Shard]] = deque()
-        self._deaths: Counter[str] = Counter()
-        self._twice: dict[str, tuple[Shard, ShardInfo | None]] = {}
-        """What more than one worker was asked for."""
-        self.left = len(shards)
-
-    def take(self, workers: int) -> list[Shard]:
-        """The next run, none where all are given out; short towards the end, so that no worker waits for another."""
-        if self._again:
-            return self._again.popleft()
-        size = max(1, min(self._most, (len(self._shards) - self._given) // max(1, workers)))
-        ahead = self._shards[self._given : self._given + size]
-        run = [
-            shard
-            for number, shard in enumerate(ahead, ahead[0].number if ahead else 0)
-            if shard.number == number and shard.view.name == ahead[0].view.name
-        ]
-        self._given += len(run)
-        return run
-
-    def lost(self, shards: list[Shard]) -> None:
-        """These were asked of a worker that died, at the first of them as far as is known.
-
-        Raises:
-            CacheError: so did others.
-        """
-        if not shards:
-            return
-        name = self._name(shards[0])
-        self._deaths[name] += 1
-        if self._deaths[name] == _DEATHS:
-            cure = "look for its images, or give each worker more memory; the same command goes on"
-            raise CacheError(f"{_DEATHS} workers died at this shard", self._writer.place.at(name), cure)
-        self._twice |= {self._name(shard): (shard, None) for shard in shards}
-        self._again.extend(filter(None, (shards[:1], shards[1:])))
-
-    def whole(self, info: ShardInfo) -> None:
-        """This one was told of. When all are, those that were asked for twice are looked at.
-
-        A worker that was taken for dead may have written late, one of another kind also other bytes.
-        """
-        self.left -= 1
-        if info.name in self._twice:
-            self._twice[info.name] = (self._twice[info.name][0], info)
-        if not self.left:
-            twice, self._twice = self._twice, {}
-            for shard, found in twice.values():
-                if found is None or not self._writer.holds(found):
-                    self.left += 1
-                    self.lost([shard])
-
-    def _name(self, shard: Shard) -> str:
-        return shard_name(self._writer.header.encoding.store, shard.view.name, shard.number)
 
 
 class _OnRay(Engine):
@@ -398,14 +245,14 @@ class _OnRay(Engine):
                     self._crew.hear(member)
         yield self._crew.computes_on or ""
 
-    def _written(self, work: Work, header: Header, shards: Sequence[Shard]) -> Iterator[str | _Whole]:
-        crew, tasks = self._crew, _Tasks(shards, self._shards_per_task, ShardWriter(work.out, header))
-        job = _Job(_absolute(work.out), header, work.reuse, work.batch_size, sample_of(work.plan))
+    def _written(self, work: Work, header: Header, shards: Sequence[Shard]) -> Iterator[str | Whole]:
+        crew, runs = self._crew, ShardRuns(shards, self._shards_per_task, ShardWriter(work.out, header))
+        job = Job(_absolute(work.out), header, work.reuse, work.batch_size, sample_of(work.plan))
         try:
-            while tasks.left and not self._ended:
-                crew.hire(tasks.left)
+            while runs.left and not self._ended:
+                crew.hire(runs.left)
                 for member in crew.free():
-                    member.shards = tasks.take(len(crew.members))
+                    member.shards = runs.take(len(crew.members))
                     if not member.shards:
                         break
                     first, last = (member.shards[at].positions for at in (0, -1))
@@ -418,11 +265,11 @@ class _OnRay(Engine):
                         said = crew.hear(member)
                     except _Lost:
                         say(f"worker {member.name} was lost")
-                        tasks.lost(member.shards)
+                        runs.lost(member.shards)
                         continue
-                    if isinstance(said, _Whole):
+                    if isinstance(said, Whole):
                         del member.shards[0]
-                        tasks.whole(said.info)
+                        runs.whole(said.info)
                     if said is not None:
                         yield said
         finally:

@@ -128,7 +128,7 @@ def engine_of(config: CacheConfig, name: EngineName, part: Part | None = None, *
         return
     if part is not None:
         raise SettingError("one command gives out all shards: leave `part` out", "`engine=ray`")
-    with on_ray(partial(_teachers, config), OfRay(**of_ray), config.device, config.mixed_workers) as engine:
+    with on_ray(partial(teachers_of, config), OfRay(**of_ray), config.device, config.mixed_workers) as engine:
         yield engine
 
 
@@ -244,7 +244,7 @@ def _described(config: CacheConfig) -> teacher.Teacher | None:
     return replace(found, info=found.info.model_copy(update={"precision": config.precision}))
 
 
-def _teachers(config: CacheConfig) -> Teachers:
+def teachers_of(config: CacheConfig) -> Teachers:
     """By the names of their answers."""
     asked = _teacher(config)
     return {ANSWER: asked} if asked else {}

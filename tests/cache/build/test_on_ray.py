@@ -5,6 +5,7 @@ Each worker takes seconds to start, so that one test looks at several things.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,33 +14,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
-from tests.cache.samples import Asked, build_job, files_of, save_photos
-from tests.object_store import Bucket, environment
+from tests.cache.samples import Asked, build_job, files_of, held_teachers, save_photos
+from tests.cache.test_cli import Command, refused
+from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
+from tests.object_store import Bucket
 
-from dukd_cache.build.answer import Shard, Teachers
-from dukd_cache.build.on_ray import OfRay, _Tasks, on_ray
+from dukd_cache.build.answer import Teachers
+from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.reuse import Tally
-from dukd_cache.build.write import LOCAL
-from dukd_cache.commands.build import _teachers, build_cache, engine_of, prepare
+from dukd_cache.build.worker import Load
+from dukd_cache.build.write import Engine
+from dukd_cache.commands.build import build_cache, engine_of, prepare
 from dukd_cache.commands.status import facts
 from dukd_cache.format.lifecycle import HEADER
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.shards import ShardWriter
 from dukd_cache.format.workers import Worker, workers_in
+from dukd_cache.networks.devices import kind_of
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
-from dukd_cache.plan.crops import Plan
-from dukd_cache.system.errors import AnswerError, CacheError, DukdError, ImageError, SettingError
+from dukd_cache.system.errors import ImageError, SettingError
 
+T = TypeVar("T")
 pytestmark = pytest.mark.xdist_group("ray")
 
 STORES = {"webdataset": "webp", "zarr": "blosc"}
 """With the codec of each."""
 COUNTS = {"base": 50, "zoom_in": 25, "zoom_out": 20}
+RECORDS = 3 * sum(COUNTS.values())
 PATCHES = {"patch": 40, "zoom_out_patch": 20, "batch_size": 2}
 
 
@@ -61,16 +66,18 @@ def local(photographs: Path, teacher_file: Path, tmp_path_factory: pytest.TempPa
     return found
 
 
-def build_on_ray(asked: Asked, cluster: Any, **of_ray: Any) -> Tally:
-    tally = Tally()
-    with engine_of(asked.config, "ray", ray_address=cluster.address, **of_ray) as engine:
+def build_on_ray(asked: Asked, cluster: Any, load: Load | None = None, any_kind: bool = False, **of_ray: Any) -> Tally:
+    """As the command does; or with workers that load something else."""
+    tally, options = Tally(), {"ray_address": cluster.address, **of_ray}
+    opened = on_ray(load, OfRay(**options), "cpu", any_kind) if load else engine_of(asked.config, "ray", **options)
+    with opened as engine:
         assert build_cache(*asked, tally, engine=engine) is not None
     return tally
 
 
 @contextmanager
-def meanwhile(what: Callable[[], None]) -> Iterator[None]:
-    """It is done while the block runs, and has to have been done."""
+def meanwhile(what: Callable[[], None], gate: Path) -> Iterator[None]:
+    """It is done while the block runs, and has to have been done. Then `gate` is there."""
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -78,6 +85,8 @@ def meanwhile(what: Callable[[], None]) -> Iterator[None]:
             what()
         except BaseException as error:
             failed.append(error)
+        finally:
+            gate.touch()
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -88,18 +97,24 @@ def meanwhile(what: Callable[[], None]) -> Iterator[None]:
     assert not failed, failed
 
 
-def at_work(out: Address, wanted: Callable[[list[Worker]], bool], process: Any = None) -> list[Worker]:
-    """Workers that have begun, once they are as wanted."""
-    deadline, place = time.monotonic() + 90, place_at(out)
-    while not wanted(found := workers_in(place)):
+def wait_for(what: Callable[[], T]) -> T:
+    """What it gives, once it gives anything."""
+    deadline = time.monotonic() + 300
+    while not (found := what()):
         assert time.monotonic() < deadline
-        assert process is None or process.poll() is None
         time.sleep(0.02)
     return found
 
 
-def whole_shards(out: Path) -> int:
-    return len([*out.glob("*.npy")])
+def at_work(out: Address, wanted: Callable[[list[Worker]], bool], process: Any = None) -> list[Worker]:
+    """Workers that have begun, once they are as wanted."""
+    place = place_at(out)
+
+    def found() -> list[Worker] | None:
+        assert process is None or process.poll() is None
+        return there if wanted(there := workers_in(place)) else None
+
+    return wait_for(found) or []
 
 
 def test_terminated_it_ends_all_workers_and_goes_on_later(
@@ -114,7 +129,7 @@ def test_terminated_it_ends_all_workers_and_goes_on_later(
     command = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        (worker,) = at_work(asked.out, lambda found: whole_shards(asked.out) > 2, process)
+        (worker,) = at_work(asked.out, lambda _found: len([*asked.out.glob("*.tar")]) > 2, process)
         assert facts(asked.out)["workers"][0]["state"] == "at work"
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=60)
@@ -130,35 +145,121 @@ def test_terminated_it_ends_all_workers_and_goes_on_later(
     assert files_of(asked.out) == files_of(local["webdataset"].out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert tally.kept > 0
-    assert tally.kept + tally.asked == sum(Cache(asked.out).count(view) for view in COUNTS)
+    assert tally.kept + tally.asked == RECORDS
     assert worker.name == "ray-0"
 
 
 def test_a_worker_is_killed_in_a_store(
-    local: dict[str, Asked], bucket: Bucket, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+    local: dict[str, Asked], bucket: Bucket, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = local["zarr"].but(out=bucket.address("cache"))
+    asked, gate = local["zarr"].but(out=bucket.address("cache")), tmp_path / "gate"
 
     def kill() -> None:
-        found = at_work(asked.out, lambda found: len(found) == 2)
-        os.kill(found[1].process, signal.SIGKILL)
+        os.kill(at_work(asked.out, lambda found: len(found) == 2)[1].process, signal.SIGKILL)
 
-    with meanwhile(kill):
-        build_on_ray(asked, ray_cluster)
+    with meanwhile(kill, gate):
+        tally = build_on_ray(asked, ray_cluster, partial(held_teachers, asked.config, gate))
     assert bucket.files("cache") == files_of(local["zarr"].out)
     assert "worker ray-1 was lost" in capsys.readouterr().err.splitlines()
+    assert tally.asked == RECORDS
 
 
-def test_a_node_comes_and_dies(local: dict[str, Asked], tmp_path: Path, ray_cluster: Any) -> None:
-    asked = local["zarr"].but(out=tmp_path / "cache")
-    nodes: list[Any] = []
+def test_a_node_comes_and_dies(
+    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda _handler: None)  # for the main thread only
+    asked, gate = local["zarr"].but(out=tmp_path / "cache"), tmp_path / "gate"
 
     def come_and_die() -> None:
-        at_work(asked.out, lambda found: len(found) == 1)
-        nodes.append(ray_cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, node_ip_address="127.0.0.1"))
+        at_work(asked.out, lambda found: len(found) == 2)
+        node = ray_cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, node_ip_address="127.0.0.1")
         at_work(asked.out, lambda found: len(found) == 3)
-        ray_cluster.remove_node(nodes.pop(), allow_graceful=False)
+        ray_cluster.remove_node(node, allow_graceful=False)
 
-    with meanwhile(come_and_die):
-        build_on_ray(asked, ray_cluster)
+    with meanwhile(come_and_die, gate):
+        build_on_ray(asked, ray_cluster, partial(held_teachers, asked.config, gate))
     assert files_of(asked.out) == files_of(local["zarr"].out)
+
+
+@pytest.mark.parametrize("mixed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_workers_of_another_kind_are_used_only_if_that_was_said(
+    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str], mixed: bool
+) -> None:
+    asked, gate = local["webdataset"].but(out=tmp_path / "cache", mixed_workers=mixed), tmp_path / "gate"
+
+    def look() -> None:
+        wait_for(lambda: gate.with_name("second").exists())
+        if mixed:
+            at_work(asked.out, lambda found: len(found) == 2)
+        else:
+            time.sleep(3)
+
+    with meanwhile(look, gate):
+        build_on_ray(asked, ray_cluster, partial(held_teachers, asked.config, gate, kinds=2), mixed)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("worker ")]
+    if mixed:
+        assert lines == []
+        assert Cache(asked.out).manifest.computed is None
+    else:
+        (line,) = lines
+        kind = kind_of(torch.device("cpu")).removesuffix("1 thread")
+        host = socket.gethostname()
+        assert line == f"worker ray-1 on {host} is not used: computes on {kind}2 threads, others on {kind}1 thread"
+        assert files_of(asked.out) == files_of(local["webdataset"].out)
+
+
+def test_answers_are_reused_and_a_bad_image_is_the_same_line(
+    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any
+) -> None:
+    asked = local["zarr"].but(out=tmp_path / "cache", reuse=[local["webdataset"].out])
+    assert build_on_ray(asked, ray_cluster, workers=1) == Tally(reused=RECORDS)
+    assert files_of(asked.out) == files_of(local["zarr"].out)
+
+    hr = save_photos(tmp_path / "hr", [(101, 90), (113, 107)])
+    cut = hr / "photo_1.png"
+    cut.write_bytes(cut.read_bytes()[:-4000])
+    asked = local["webdataset"].but(hr=hr, out=tmp_path / "of-bad")
+    with pytest.raises(ImageError) as here:
+        build_cache(*asked)
+    with pytest.raises(ImageError) as there:
+        build_on_ray(asked.but(out=tmp_path / "there"), ray_cluster, workers=1)
+    assert str(there.value) == str(here.value)
+    assert not [*tmp_path.rglob("*.partial")]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--workers", 2], "--workers: give --engine ray, too"),
+        (["--ray-address", "auto", "--engine", "local"], "--ray-address: give --engine ray, too"),
+        (["--engine", "ray", "--part", "1/2"], "--engine ray: one command gives out all shards: leave --part out"),
+        (["--engine", "dask"], "'dask'"),
+        (["--engine", "ray", "--gpus-per-worker", -1], "-1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    dukd_cache: Command, photographs: Path, tmp_path: Path, words: list[object], line: str
+) -> None:
+    out = tmp_path / "cache"
+    refused(dukd_cache("build", "--hr", photographs, "--scale", 2, "--out", out, *words), line)
+    assert not out.exists()
+
+
+class Elsewhere(Engine):
+    """Workers with a GPU, as long as they are only asked what they are."""
+
+    elsewhere = True
+
+    def computes_on(self, teachers: Teachers) -> str:
+        assert {teacher.device.type for teacher in teachers.values()} == {"cpu"}
+        return "a GPU"
+
+
+def test_the_driver_needs_no_gpu(local: dict[str, Asked], tmp_path: Path) -> None:
+    asked = local["zarr"].but(out=tmp_path / "cache", device="cuda", precision="fp16")
+    header = prepare(*asked, Elsewhere()).header
+    assert header.computed == "a GPU, batches of 2"
+    assert header.answers["teacher"].precision == "fp16"
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingError, match="finds no GPU"):
+            prepare(*asked)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dukd_cache.system.errors import AnswerError, DukdError, ImageError, NoSuchView, SettingError
+from dukd_cache.system.errors import AnswerError, BusyError, DukdError, ImageError, NoSuchView, SettingError
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,14 @@ def test_who_knows_the_subject_adds_it() -> None:
     assert str(told.about("set x")) == "set x: a.png: not finite; use fp32"
 
 
-def test_it_comes_whole_from_another_process() -> None:
-    error = AnswerError("not finite", Path("a.png"), "use fp32", [2])
-    again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.subject, again.indices) == (str(error), "a.png", (2,))
+def errors_below(kind: type[DukdError]) -> list[type[DukdError]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in errors_below(below))]
+
+
+@pytest.mark.parametrize("kind", errors_below(DukdError))
+def test_it_comes_whole_from_another_process(kind: type[DukdError]) -> None:
+    more = {AnswerError: {"indices": [2]}, BusyError: {"work": "training"}}.get(kind, {})
+    error = kind("not finite", Path("a.png"), **more)  # type: ignore[arg-type]
+    for told in (error, error.about("worker 1")):
+        again = pickle.loads(pickle.dumps(told))
+        assert (type(again), str(again), vars(again)) == (kind, str(told), vars(told))
