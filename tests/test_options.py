@@ -126,6 +126,9 @@ TAKEN = (
 )
 """Commands, options, values that they rightly take, and why."""
 
+OF_RAY = ("--ray-address", "--workers", "--cpus-per-worker", "--gpus-per-worker", "--shards-per-task")
+"""Options of `dukd-cache build` that it takes with `--engine ray` only, which `LINES` lacks."""
+
 SLOW = ("dukd-train compare", "dukd-train sweep")
 """What they take is left to tests of their own: a report takes seconds."""
 
@@ -215,7 +218,7 @@ def line_of(command: str, **changes: str | None) -> list[str]:
 
 
 def is_taken(command: str, name: str, why: str) -> bool:
-    return any(
+    return (command, name) not in [("dukd-cache build", option) for option in OF_RAY] and any(
         any(fnmatchcase(command, f"{theirs.split()[0]} {each}") for each in theirs.split()[-1].split("|"))
         and any(fnmatchcase(name, option) for option in options.split())
         and why in whys.split("|")

@@ -74,10 +74,10 @@ def build(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="At most. Default: as many as there is room for.", rich_help_panel=_RAY),
+        typer.Option(help="At most. Default: as many as there is room for.", rich_help_panel=_RAY),
     ] = None,
     cpus_per_worker: Annotated[
-        int | None, typer.Option(min=1, help="Also its threads. Default: 1.", rich_help_panel=_RAY)
+        int | None, typer.Option(help="Also its threads. Default: 1.", rich_help_panel=_RAY)
     ] = None,
     gpus_per_worker: Annotated[
         float | None,
@@ -88,7 +88,7 @@ def build(
         ),
     ] = None,
     shards_per_task: Annotated[
-        int | None, typer.Option(min=1, help="Given to a worker at once. Default: 4.", rich_help_panel=_RAY)
+        int | None, typer.Option(help="Given to a worker at once. Default: 4.", rich_help_panel=_RAY)
     ] = None,
 ) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.

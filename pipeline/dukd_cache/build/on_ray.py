@@ -21,6 +21,7 @@ from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.settings.choices import Device
+from dukd_cache.settings.model import Positive, Settings, Weight
 from dukd_cache.system.errors import CacheError, DukdError
 from dukd_cache.system.ray_cluster import connected
 from dukd_cache.system.terminal import say, tell_once
@@ -35,19 +36,18 @@ _PATIENCE_S = 15.0
 _TO_END_S = 10.0
 
 
-@dataclass(frozen=True)
-class OfRay:
+class OfRay(Settings):
     """What is asked of a cluster."""
 
     ray_address: str | None = None
     """`host:6379`, or `auto`; None: a cluster of this machine alone, while the build lasts."""
-    workers: int | None = None
+    workers: Positive | None = None
     """At most; None: as many as it has room for, also when it grows."""
-    cpus_per_worker: int = 1
+    cpus_per_worker: Positive = 1
     """Threads, too: answers may depend on their number."""
-    gpus_per_worker: float | None = None
+    gpus_per_worker: Weight | None = None
     """None: 1 where there are GPUs and the teacher may use them."""
-    shards_per_task: int = 4
+    shards_per_task: Positive = 4
 
 
 @contextmanager
