@@ -82,7 +82,6 @@ def build(
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(
-            min=0,
             help="0.5: two share one. Default: 1 where there are any, without --device cpu.",
             rich_help_panel=_RAY,
         ),

@@ -234,7 +234,10 @@ def test_answers_are_reused_and_a_bad_image_is_the_same_line(
         (["--ray-address", "auto", "--engine", "local"], "--ray-address: give --engine ray, too"),
         (["--engine", "ray", "--part", "1/2"], "--engine ray: one command gives out all shards: leave --part out"),
         (["--engine", "dask"], "'dask'"),
-        (["--engine", "ray", "--gpus-per-worker", "nan"], "gpus_per_worker: "),
+        (
+            ["--engine", "ray", "--gpus-per-worker", "nan"],
+            "gpus_per_worker: expected a number of at least 0 or null, got nan",
+        ),
         (["--engine", "ray", "--cpus-per-worker", 0], "cpus_per_worker: expected a whole number above 0, got 0"),
     ],
 )
