@@ -42,14 +42,14 @@ def test_the_page_on_python_names_all_that_is_public() -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_the_readme_has_all_rooms_in_their_own_words(half: str) -> None:
+def test_the_page_for_contributors_has_all_rooms_in_their_own_words(half: str) -> None:
     def said(room: str) -> str:
         is_folder = (HALVES[half] / room).is_dir()
         path = HALVES[half] / (f"{room}/__init__.py" if is_folder else f"{room}.py")
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         return f"| `{room}{'/' if is_folder else '.py'}` | {text.splitlines()[0]} |\n"
 
-    assert "".join(map(said, ROOMS[half])) in (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "".join(map(said, ROOMS[half])) in (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
