@@ -217,7 +217,9 @@ def upscale(
 @app.command(epilog="Example: `dukd-train export runs/kd/student.safetensors --to onnx`")
 def export(
     weights: WeightsFile,
-    to: Annotated[str, typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, or pth (BasicSR's).")],
+    to: Annotated[
+        str, typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, pth, or basicsr (a .pth, too).")
+    ],
     out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:

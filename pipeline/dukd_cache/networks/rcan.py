@@ -82,6 +82,32 @@ def _rename_basicsr(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def basicsr_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The official names to BasicSR's, which has the mean colour as a constant."""
+    renamed = {}
+    for key, tensor in state_dict.items():
+        name, _, kind = key.rpartition(".")
+        match name.split("."):
+            case ["sub_mean" | "add_mean"]:
+                continue
+            case ["head", "0"]:
+                name = "conv_first"
+            case ["body", group, "body", block, "body", layer]:
+                name = f"body.{group}.residual_group.{block}.rcab.{layer}"
+            case ["body", group, "body", block, "body", "3", "conv_du", layer]:
+                name = f"body.{group}.residual_group.{block}.rcab.3.attention.{int(layer) + 1}"
+            case ["body", group, "body", _]:
+                name = f"body.{group}.conv"
+            case ["body", _]:
+                name = "conv_after_body"
+            case ["tail", "0", stage]:
+                name = f"upsample.{stage}"
+            case ["tail", "1"]:
+                name = "conv_last"
+        renamed[f"{name}.{kind}"] = tensor
+    return renamed
+
+
 def register() -> None:
     """Let spandrel detect and load these weights, before its own RCAN. Repeatable."""
     MAIN_REGISTRY.add(ArchSupport.from_architecture(RCANOfOthers(), before=(ArchId("RCAN"),)), ignore_duplicates=True)

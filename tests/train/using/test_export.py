@@ -71,7 +71,7 @@ def facts_in(format: FormatName, path: Path) -> Mapping[str, str]:
         import onnx
 
         return {each.key: each.value for each in onnx.load(path).metadata_props}
-    if format == "pth":
+    if format in ("pth", "basicsr"):
         return dict(torch.load(path, weights_only=True)["dukd"])
     extra = {FACTS_FILE: ""}
     if format == "torchscript":
@@ -221,6 +221,43 @@ def test_a_pth_is_what_plain_spandrel_and_basicsr_read(tmp_path: Path) -> None:
     torch.testing.assert_close(found(image_NCHW), networks.load(weights)(image_NCHW))
 
 
+@pytest.mark.parametrize("architecture", ["Compact", "SPAN", "RCAN", "SAFMN"])
+def test_a_pth_is_a_whole_network_to_spandrel_and_strict_loaders(tmp_path: Path, architecture: str) -> None:
+    network = networks.load(saved(tmp_path, architecture))
+    path = export.export_network(tmp_path / f"{architecture.lower()}.safetensors", "pth", None, overwrite=False).path
+    content = torch.load(path, weights_only=True)
+    assert content.keys() == {"params", "dukd"}
+    assert {(tensor.dtype, tensor.device.type) for tensor in content["params"].values()} == {(torch.float32, "cpu")}
+    type(network.module)(**network.module.hyperparameters).load_state_dict(content["params"])  # type: ignore[arg-type]
+    image_NCHW = torch.rand(1, 3, 16, 24)
+    found = ModelLoader().load_from_file(path).eval()
+    torch.testing.assert_close(found(image_NCHW.clone()), network(image_NCHW))  # RCAN overwrites its input
+    merged = {name for name in content["params"] if ".eval_conv." in name}
+    assert bool(merged) == (architecture == "SPAN")
+    network(image_NCHW)  # a call merges SPAN's convolutions: the file has them merged, whoever called the network
+    state = network.module.state_dict()
+    assert all(torch.equal(content["params"][name], state[name]) for name in merged)
+
+
+def test_basicsr_gets_its_own_names_of_rcan(command: Export, tmp_path: Path) -> None:
+    weights = saved(tmp_path, "RCAN", scale=4)
+    assert command(weights, "--to", "basicsr")[::2] == (0, "")
+    tensors = torch.load(tmp_path / "rcan.basicsr.pth", weights_only=True)["params"]
+    inside = "body.0.residual_group.0.rcab"
+    layers = [
+        "conv_first", f"{inside}.0", f"{inside}.2", f"{inside}.3.attention.1", f"{inside}.3.attention.3",
+        "body.0.conv", "conv_after_body", "upsample.0", "upsample.2", "conv_last",
+    ]  # fmt: skip
+    assert {*tensors} == {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert networks.fingerprint(networks.load(tmp_path / "rcan.basicsr.pth")) == networks.fingerprint(
+        networks.load(weights)
+    )
+    code, _, error = command(saved(tmp_path, "SPAN"), "--to", "basicsr")
+    assert (code, error) == (
+        2, "dukd-train: BasicSR has Compact, EDSR, RCAN, SwinIR only, not SPAN; try --to pth\n",
+    )  # fmt: skip
+
+
 def test_a_pth_is_refused_where_settings_would_be_guessed_wrongly(command: Export, tmp_path: Path) -> None:
     torch.manual_seed(3)
     weights = tmp_path / "edsr.safetensors"
@@ -237,4 +274,4 @@ def test_unknown_format(command: Export, tmp_path: Path) -> None:
 
 
 def test_every_format_has_its_suffix() -> None:
-    assert len({each.suffix for each in export_formats.FORMATS.values()}) == 5
+    assert len({each.suffix for each in export_formats.FORMATS.values()}) == 6

@@ -21,13 +21,15 @@ from torch import Tensor
 
 from dukd_cache import networks
 from dukd_cache.networks import Network
+from dukd_cache.networks.elsewhere import NAMES
+from dukd_cache.networks.rcan import basicsr_names
 from dukd_cache.system.errors import SettingError
-from dukd_train.using.portable import Portable
+from dukd_train.using.portable import Portable, settled
 
 if TYPE_CHECKING:
     import onnx
 
-FormatName = Literal["onnx", "torchscript", "pt2", "safetensors", "pth"]
+FormatName = Literal["onnx", "torchscript", "pt2", "safetensors", "pth", "basicsr"]
 
 Forward = Callable[[Tensor], Tensor]
 """[N,3,H,W] float32 in [0,1] → [N,3,sH,sW] in [0,1]."""
@@ -111,10 +113,22 @@ def _safetensors_written(network: Network, _facts: Mapping[str, str]) -> bytes:
 
 
 def _pth_written(network: Network, facts: Mapping[str, str]) -> bytes:
-    """As BasicSR saves a network, under the name that its kin look for first."""
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.module.state_dict().items()}
+    """As BasicSR and its kin save a network, under the key that all of them look for."""
+    return _params(settled(network).state_dict(), facts)
+
+
+def _basicsr_written(network: Network, facts: Mapping[str, str]) -> bytes:
+    """The same, with the names of BasicSR's own architectures: RCAN's are not those that all others have."""
+    known = NAMES["BasicSR"]
+    if network.architecture not in known:
+        raise SettingError(f"BasicSR has {', '.join(known)} only, not {network.architecture}", cure="try `to=pth`")
+    tensors = settled(network).state_dict()
+    return _params(basicsr_names(tensors) if network.architecture == "RCAN" else tensors, facts)
+
+
+def _params(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> bytes:
     content = io.BytesIO()
-    torch.save({"params": tensors, "dukd": dict(facts)}, content)
+    torch.save({"params": {name: tensor.clone() for name, tensor in tensors.items()}, "dukd": dict(facts)}, content)
     return content.getvalue()
 
 
@@ -131,6 +145,7 @@ FORMATS: Mapping[FormatName, Format] = {
     "pt2": Format(".pt2", _pt2_written, _pt2_read),
     "safetensors": Format(".safetensors", _safetensors_written, _weights_read),
     "pth": Format(".pth", _pth_written, _weights_read),
+    "basicsr": Format(".basicsr.pth", _basicsr_written, _weights_read),
 }
 
 

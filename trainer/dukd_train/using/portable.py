@@ -23,7 +23,7 @@ class Portable(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         required = network.descriptor.size_requirements
-        self.network = _settled(network)
+        self.network = settled(network)
         self.scale = network.scale
         self.multiple = int(required.multiple_of)
         """Both sides are padded to a multiple of it."""
@@ -65,7 +65,7 @@ def _larger(one: int, other: int) -> int:
     return (one + other + abs(one - other)) // 2
 
 
-def _settled(network: Network) -> nn.Module:
+def settled(network: Network) -> nn.Module:
     """A copy of the bare network that no longer computes weights from weights in each call (SPAN's convolutions)."""
     module = deepcopy(network.module).cpu().eval()
     part: Any
