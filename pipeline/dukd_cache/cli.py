@@ -8,7 +8,8 @@ import typer
 
 from dukd_cache.command_line.console import PartOption, address, path, run_app
 from dukd_cache.command_line.later import prints_schema, takes_settings
-from dukd_cache.settings.choices import MAX_SHARD_MB, Device, EngineName, Store
+from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, EngineName
+from dukd_cache.system.errors import SettingError
 
 if TYPE_CHECKING:
     from dukd_cache.commands.config import CacheConfig
@@ -233,7 +234,12 @@ def convert(
         str, typer.Argument(metavar="SRC", parser=address, help="Folder or address of a finished cache.")
     ],
     out: Annotated[str, typer.Argument(metavar="DST", parser=address, help="Folder or address to write to.")],
-    store: Annotated[Store, typer.Option(help="Tar files, or arrays that any Zarr 3 reader opens.")],
+    store: Annotated[
+        Converted,
+        typer.Option(
+            help="Tar files, arrays that any Zarr 3 reader opens, or a folder of PNG pairs for other programs."
+        ),
+    ],
     codec: Annotated[
         str | None,
         typer.Option(
@@ -245,13 +251,18 @@ def convert(
         typer.Option(min=1, max=MAX_SHARD_MB, help="MB of pixels a shard, before compression. Default: as in SRC."),
     ] = None,
 ) -> None:
-    """Write a cache in another store, codec or shard size, without the teacher and without loss.
+    """Write a cache in another store, codec or shard size, without the teacher and without loss; or as PNG pairs.
 
     A conversion that was stopped goes on when the same command is given again.
     """
-    from dukd_cache.commands.convert import convert_cache
+    from dukd_cache.commands.convert import convert_cache, export_pairs
     from dukd_cache.commands.inspect import summary
 
+    if store == "folder":
+        if codec is not None or shard_size is not None:
+            raise SettingError("holds PNG files: leave out `codec` and `shard_size`", "`store=folder`")
+        print(f"{out}: {export_pairs(source, out)}")
+        return
     manifest = convert_cache(source, out, store, codec, shard_size)
     print(f"{out}: {summary(manifest)}")
 

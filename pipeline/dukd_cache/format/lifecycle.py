@@ -72,7 +72,7 @@ def check(out: Place, header: Header) -> None:
         _refuse_other(out, there, header)
         if not there.like(header) or (out.size(MANIFEST) is None and there.computed is not None):
             refuse_other_kind(out, there, header)
-    elif foreign := _foreign_name(out):
+    elif foreign := foreign_name(out):
         raise CacheError(f"holds something that is no cache ({foreign})", out, cure="choose another folder")
 
 
@@ -140,7 +140,7 @@ def refuse_other_kind(place: Place, there: Header, asked: Header) -> None:
         )
 
 
-def _foreign_name(out: Place) -> str | None:
+def foreign_name(out: Place) -> str | None:
     """Something in `out` that neither a system nor, before its header, a build puts there."""
     tops = (name.partition("/")[0] for name in out.names())
     return next((top for top in tops if top != LOCK and not is_systems(top)), None)

@@ -8,6 +8,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 """What it computes in."""
 Store = Literal["webdataset", "zarr"]
 """How a cache lies in its folder."""
+Converted = Literal[Store, "folder"]
+"""What a cache can be made into: another store, or PNG pairs, which are no cache."""
 EngineName = Literal["local", "ray"]
 """Where work is done: on this machine, or on those of a Ray cluster."""
 MAX_SHARD_MB = 100_000

@@ -1,11 +1,13 @@
 """Which other programs read a network: what is said is what spandrel does."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 from spandrel import MAIN_REGISTRY, ModelLoader  # type: ignore[import-untyped]
+from tests.conftest import PROJECT
 
 from dukd_cache import networks
 from dukd_cache.networks.elsewhere import NAMES, read_by
@@ -61,3 +63,11 @@ def test_plain_spandrel_agrees(architecture: str, settings: Mapping[str, Any], l
 def test_names_are_of_architectures_that_there_are() -> None:
     for names in NAMES.values():
         assert names.keys() <= {*networks.architectures()}
+
+
+def test_the_table_of_the_page_says_the_same() -> None:
+    page = (PROJECT / "docs/using.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (?:yes|no) \| (\S+) \| (\S+) \| (\S+) \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for architecture, *cells in rows:
+        assert cells == [names.get(architecture, "–") for names in NAMES.values()]
