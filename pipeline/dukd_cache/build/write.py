@@ -29,6 +29,9 @@ from dukd_cache.system.errors import CacheError
 from dukd_cache.system.files import FULL
 from dukd_cache.system.threads import in_threads, in_threads_by_turns, told
 
+_LOOKED_AT_ONCE = 16
+"""Indices: in a store each is a request, which takes the time of a round trip."""
+
 Write = Callable[[Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
 """Writes shards of the cache with that header, in any order."""
 
@@ -139,7 +142,11 @@ class Standing:
         self.out, self.header = out, header
         self.shards = shards_of(header) if shards is None else shards
         writer, sizes = ShardWriter(out, header), out.sizes()
-        found = [writer.finished(shard.view.name, shard.number, len(shard.positions), sizes) for shard in self.shards]
+
+        def finished(shard: Shard) -> ShardInfo | None:
+            return writer.finished(shard.view.name, shard.number, len(shard.positions), sizes)
+
+        found = in_threads(finished, self.shards, _LOOKED_AT_ONCE)
         self.whole = {info.name: info for info in found if info is not None}
         """By their names."""
         self.broken = [name for shard in self.missing if (name := index_name(self.name(shard))) in sizes]

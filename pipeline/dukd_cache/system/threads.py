@@ -103,9 +103,12 @@ def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
         yield from items
 
 
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-    """`function` of every item, computed on all usable cores; in order, a bounded number of them ahead."""
-    workers = usable_cores()
+def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R, None, None]:
+    """`function` of every item, computed by `workers` threads, by default one for each usable core.
+
+    In order, a bounded number of them ahead. More threads than cores are for what waits for a server.
+    """
+    workers = workers or usable_cores()
     with _pool(workers) as ask:
         yield from _in_order((_later(ask, function, item) for item in items), 4 * workers)
 
