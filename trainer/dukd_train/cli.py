@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
+from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, program, run_app
 from dukd_cache.command_line.later import prints_schema
 from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
@@ -15,12 +15,7 @@ from dukd_cache.system.terminal import say, speaks
 if TYPE_CHECKING:
     from dukd_train.settings import TrainConfig
 
-app = typer.Typer(
-    help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-)
+app = program("Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.")
 
 _CALLED_HERE = {
     **dict.fromkeys(("distill", "fit", "resume", "start", "train"), "run"),
