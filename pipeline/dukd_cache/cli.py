@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dukd_cache.command_line.console import PartOption, address, path, program, run_app
-from dukd_cache.command_line.later import prints_schema, takes_settings
+from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, EngineName
 from dukd_cache.system.errors import SettingError
 
@@ -271,6 +271,7 @@ def degrade(
     print(f"{out}: {count} LR images, scale {scale}")
 
 
+prints_presets(app, _settings, "dukd-cache presets dukd > cache.yaml")
 prints_schema(app, _settings, "dukd-cache", "a cache's settings", "cache.schema.json")
 
 

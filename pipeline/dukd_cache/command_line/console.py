@@ -61,6 +61,12 @@ def path(text: str) -> Path:
     return _read(local_path, text)
 
 
+def source(text: str) -> str:
+    """Reads one that names a file of settings, or a preset."""
+    _read(local_path, text)
+    return text
+
+
 def address(text: str) -> str:
     """Reads one that names a place which may be elsewhere: that of a cache."""
     return str(_read(parsed, text))
@@ -78,7 +84,7 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         raise typer.BadParameter(str(error)) from error
 
 
-CONFIG = typer.Option("--config", parser=path, metavar="FILE", help="YAML file of settings.")
+CONFIG = typer.Option("--config", parser=source, metavar="FILE|NAME", help="YAML file of settings, or a preset.")
 Section = Annotated[str | None, typer.Option(metavar="NAME", help="Part of that file that holds the settings.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting of the file.")]
 

@@ -6,13 +6,13 @@ What counts: the file of `--config`, then each `--set`, then the options that we
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, Section
 from dukd_cache.settings.model import Model, Settings, content, validated
+from dukd_cache.settings.presets import is_name
 from dukd_cache.settings.schema import Node, node_at, schema_of, settings, short_of
 from dukd_cache.settings.yaml_file import put
 from dukd_cache.system.errors import SettingError
@@ -72,7 +72,7 @@ def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callabl
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(
             *,
-            config: Annotated[Path | None, CONFIG] = None,
+            config: Annotated[str | None, CONFIG] = None,
             section: Section = None,
             overrides: Overrides = None,
             **words: Any,
@@ -93,7 +93,7 @@ def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callabl
 
 def _settings(
     model: type[Model],
-    config: Path | None,
+    config: str | None,
     section: str | None,
     overrides: Sequence[str],
     given: Sequence[tuple[Option, object]],
@@ -107,7 +107,8 @@ def _settings(
             put(found, option.path, value, schema)
         except SettingError as error:
             raise error.about(option.word) from error
-    named = [option for option, _ in given] if config or overrides else options_of(model)
+    may_hold_mistakes = overrides or (config is not None and not is_name(config))  # presets hold none
+    named = [option for option, _ in given] if may_hold_mistakes else options_of(model)
     return validated(model, found, {option.path: option.word for option in named})
 
 

@@ -54,6 +54,8 @@ class ViewConfig(Settings):
 class CacheConfig(Settings):
     """All settings of a cache."""
 
+    presets: ClassVar = "dukd_cache.presets"
+
     hr: Annotated[Locations, Field(min_length=1), IMAGES.named("dataroot_gt", "images")]
     """Folder of HR images, or a list of their paths. Can be several."""
     lr: Annotated[Locations, IMAGES.named("dataroot_lq")] = ()

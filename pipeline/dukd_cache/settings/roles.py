@@ -19,6 +19,8 @@ class Marked:
     """Words that programs ask for with `settings_with`; on a group they are those of all that it holds."""
     called: tuple[str, ...] = ()
     """What users of other programs call it."""
+    decides: tuple[str, ...] = ()
+    """Settings of its group that mean nothing beside another value of it: where that is overridden, a file's go."""
     group: str = ""
     """Heading that it stands under where options are listed."""
 
@@ -27,7 +29,8 @@ class Marked:
         return replace(self, called=called)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(core) | {"roles": [*self.roles], "called": [*self.called], "group": self.group}
+        marks = {"roles": [*self.roles], "called": [*self.called], "decides": [*self.decides], "group": self.group}
+        return handler(core) | marks
 
 
 def settings_with(schema: Node, role: str) -> tuple[str, ...]:
