@@ -15,7 +15,7 @@ from benchmarks import machine
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.timing import cores
 
-ON_CPU = ("start", "build", "memory", "reading", "growth", "scale", "step", "sweep")
+ON_CPU = ("start", "build", "memory", "reading", "growth", "scale", "step", "sweep", "cluster")
 ON_GPU = ("gpu",)
 
 

@@ -135,14 +135,16 @@ class Faults:
     """Requests, after which every one is refused."""
     met: list[Fault] = field(default_factory=list)
     """What went wrong so far."""
+    asked: int = 0
+    """Requests so far."""
 
     def __post_init__(self) -> None:
-        self._random, self._lock, self._asked = random.Random(self.seed), threading.Lock(), 0
+        self._random, self._lock = random.Random(self.seed), threading.Lock()
 
     def draw(self) -> Fault | None:
         with self._lock:
-            self._asked += 1
-            if self.dies_after is not None and self._asked > self.dies_after:
+            self.asked += 1
+            if self.dies_after is not None and self.asked > self.dies_after:
                 self.met.append("refused")
             elif self._random.random() < self.share:
                 self.met.append(self._random.choice(("refused", "request cut", "answer cut")))

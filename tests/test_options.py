@@ -48,6 +48,7 @@ LINES: Mapping[str, Mapping[str, str]] = {
     "dukd-cache verify": {"CACHE": "cache", "--teacher": "teacher.safetensors", "--sample": "1", "--device": "cpu"},
     "dukd-cache convert": {"SRC": "cache", "DST": "new", "--store": "zarr"},
     "dukd-cache status": {"CACHE": "cache"},
+    "dukd-cache presets": {"NAME": "dukd"},
     "dukd-cache schema": {},
     "dukd-cache degrade": {"--hr": "photos", "--out": "new", "--scale": "2"},
     "dukd-train run": {"--config": "run.yaml", "--out": "new"},
@@ -66,6 +67,7 @@ LINES: Mapping[str, Mapping[str, str]] = {
         "--device": "cpu",
     },
     "dukd-train export": {"WEIGHTS": "run/student.safetensors", "--to": "safetensors", "--out": "new.safetensors"},
+    "dukd-train presets": {"NAME": "small"},
     "dukd-train schema": {},
     "dukd-train sweep": {"--config": "run.yaml", "--grid": "seed=0", "--out": "sweep", "--hr": "photos"},
 }

@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import PartOption, address, path, run_app
-from dukd_cache.command_line.later import prints_schema, takes_settings
+from dukd_cache.command_line.console import PartOption, address, path, program, run_app
+from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, EngineName
 from dukd_cache.system.errors import SettingError
 
 if TYPE_CHECKING:
     from dukd_cache.commands.config import CacheConfig
 
-app = typer.Typer(
-    help="Run a super-resolution teacher once over your images and keep its answers in shards.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-)
+app = program("Run a super-resolution teacher once over your images and keep its answers in shards.")
 
 
 _CALLED_HERE = {
@@ -36,9 +31,7 @@ _CALLED_HERE = {
 
 HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a list of their paths.")]
 OutFolder = Annotated[Path, typer.Option("--out", parser=path, help="Folder to write to.")]
-OutAddress = Annotated[
-    str, typer.Option("--out", parser=address, help="Folder to write to, or an address: s3://bucket/cache.")
-]
+OutAddress = Annotated[str, typer.Option("--out", parser=address, help="Folder, or s3://bucket/cache.")]
 CacheAddress = Annotated[
     str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
 ]
@@ -55,7 +48,7 @@ def _settings() -> "type[CacheConfig]":
 @takes_settings(
     app,
     _settings,
-    epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
+    epilog="Example: `dukd-cache build --hr photos --teacher SwinIR_x4.pth --out cache`",
 )
 def build(
     config: "CacheConfig",
@@ -93,9 +86,7 @@ def build(
 ) -> None:
     """Run the teacher once over crops of your images; write its answers into shards.
 
-    A build that was stopped goes on when the same command is given again. A changed one takes all answers that still
-    hold from what the folder held before. With --part, many machines share the work; the last one to end makes the
-    cache of it.
+    The same command goes on with a build that was stopped; a changed one keeps all answers that still hold.
     """
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands import build as job
@@ -122,7 +113,7 @@ def build(
 @takes_settings(
     app,
     _settings,
-    epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache --base 8 --zoom-in 4`",
+    epilog="Example: `dukd-cache plan --hr photos --teacher SwinIR_x4.pth --out cache`",
 )
 def plan(
     config: "CacheConfig",
@@ -280,6 +271,7 @@ def degrade(
     print(f"{out}: {count} LR images, scale {scale}")
 
 
+prints_presets(app, _settings, "dukd-cache presets dukd > cache.yaml")
 prints_schema(app, _settings, "dukd-cache", "a cache's settings", "cache.schema.json")
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dukd_cache import networks
+from dukd_cache.settings.presets import summary
 from dukd_train import cli
 
 Answer = tuple[int, str, str]
@@ -66,6 +67,24 @@ def test_a_run(command: Command, config_file: Path, tmp_path: Path) -> None:
     resolved = yaml.safe_load((out / "config.yaml").read_text())
     assert resolved["student"]["settings"] == {"channels": 6, "blocks": 1}
     assert json.loads((out / "run.json").read_text())["method"] == "dukd"
+
+
+def test_a_run_without_a_file_is_that_of_a_small_student(command: Command, cache_folder: Path, tmp_path: Path) -> None:
+    changes = (f"cache={cache_folder}", "method=kd", "steps=1", "patch=null", "batch=1", "device=cpu")
+    sets = [word for change in changes for word in ("--set", change)]
+    code, printed, told = command("run", *sets, "--out", tmp_path / "run")
+    assert (code, told.splitlines()[0]) == (
+        0,
+        "no --config, so the preset small: " + summary("dukd_train.presets", "small"),
+    )
+    assert "schedule.warmup: all 1 steps of the run, not 100" in told.splitlines()
+    assert ": kd, EDSR of " in printed
+    code, _, told = command("run", "--config", "edsr_x4", *sets, "--out", tmp_path / "other")
+    scale = f"scale 4: {cache_folder} has scale 2; take the preset edsr_x2\n"
+    assert (code, told) == (2, f"dukd-train: {scale}")
+    sets += ["--set", "student.architecture=SPAN"]
+    code, _, told = command("run", "--config", "edsr_x4", *sets, "--out", tmp_path / "other")
+    assert told.endswith("has scale 2; set scale=null, it follows from the cache\n")
 
 
 def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Path, tmp_path: Path) -> None:

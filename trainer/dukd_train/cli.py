@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, run_app
-from dukd_cache.command_line.later import prints_schema
+from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, program, run_app
+from dukd_cache.command_line.later import prints_presets, prints_schema
 from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.terminal import say, speaks
@@ -15,12 +15,7 @@ from dukd_cache.system.terminal import say, speaks
 if TYPE_CHECKING:
     from dukd_train.settings import TrainConfig
 
-app = typer.Typer(
-    help="Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-)
+app = program("Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.")
 
 _CALLED_HERE = {
     **dict.fromkeys(("distill", "fit", "resume", "start", "train"), "run"),
@@ -32,6 +27,9 @@ _CALLED_HERE = {
     **dict.fromkeys(("grid", "hparams", "multirun", "tune"), "sweep"),
 }
 """What commands may be called by those who know other programs."""
+
+_UNASKED = "small"
+"""The preset of a run without `--config`."""
 
 _NETWORK = "A student, a teacher, any SR network that spandrel knows."
 
@@ -63,10 +61,21 @@ def _settings() -> "type[TrainConfig]":
     return TrainConfig
 
 
-@app.command(epilog="Example: `dukd-train run --config configs/edsr_x4.yaml --set method=kd --out runs/kd`")
+def _chosen(config: str | None) -> str:
+    """The file or preset to take; where none is named, the preset of a small student, which is said."""
+    if config is not None:
+        return config
+    from dukd_cache.settings.presets import summary
+
+    if speaks():
+        say(f"no --config, so the preset {_UNASKED}: {summary(_settings().presets, _UNASKED)}")
+    return _UNASKED
+
+
+@app.command(epilog="Example: `dukd-train run --config edsr_x4 --set cache=cache --set method=kd --out runs/kd`")
 def run(
-    config: Annotated[Path, CONFIG],
     out: Annotated[Path, typer.Option(parser=path, help="Run folder.")],
+    config: Annotated[str | None, CONFIG] = None,
     section: Section = None,
     overrides: Overrides = None,
     allow_changes: Annotated[
@@ -81,7 +90,8 @@ def run(
     from dukd_train.core.stopping import end_with_parent
 
     end_with_parent()
-    asked = _settings().load(config, section, overrides or [])  # before torch is loaded: a mistake is told at once
+    # Before torch is loaded: a mistake is told at once.
+    asked = _settings().load(_chosen(config), section, overrides or [])
     from dukd_train.core.run import run as train
     from dukd_train.keeping.closing import closing
 
@@ -233,15 +243,15 @@ def export(
     print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
 
 
+prints_presets(app, _settings, "dukd-train presets edsr_x4 > mine.yaml", ("scale", "student.architecture", "steps"))
 prints_schema(app, _settings, "dukd-train", "the settings", "dukd.schema.json")
 
 
 @app.command(
-    epilog="Example: `dukd-train sweep --config configs/small_x4.yaml --grid method=scratch,kd,dukd --grid seed=0,1,2 "
+    epilog="Example: `dukd-train sweep --config small --grid method=scratch,kd,dukd --grid seed=0,1,2 "
     "--out sweeps/methods`"
 )
 def sweep(
-    config: Annotated[Path, CONFIG],
     grid: Annotated[
         list[str],
         typer.Option(
@@ -249,6 +259,7 @@ def sweep(
         ),
     ],
     out: Annotated[Path, typer.Option(parser=path, help="Folder of the sweep; each run gets a folder in it.")],
+    config: Annotated[str | None, CONFIG] = None,
     section: Section = None,
     overrides: Overrides = None,
     jobs: Annotated[
@@ -289,7 +300,7 @@ def sweep(
         opening = partial(on_ray, address=ray_address, runs_per_gpu=runs_per_gpu or 1)
     elif ray_address is not None or runs_per_gpu is not None:
         raise SettingError("give `engine=ray`, too", "`ray_address`" if ray_address is not None else "`runs_per_gpu`")
-    grid_points = points(config, section, overrides or [], grid)
+    grid_points = points(_chosen(config), section, overrides or [], grid)
     if table := train_all(grid_points, out, jobs, wanted, part or WHOLE, opening):
         print(table)
 

@@ -5,9 +5,9 @@ Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR co
 
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.settings.model import (
@@ -26,6 +26,7 @@ from dukd_cache.settings.model import (
 )
 from dukd_cache.settings.roles import Marked, settings_with
 from dukd_cache.settings.schema import schema_of
+from dukd_cache.system.terminal import tell_once
 from dukd_train.objective import METHODS, Loss
 from dukd_train.scoring.scores import USUAL, MetricName
 
@@ -44,7 +45,7 @@ _FREE, _OF_METHOD = Marked((FREE,)), Marked((OF_METHOD,))
 class Student(Settings):
     """The network to train."""
 
-    architecture: str = "EDSR"
+    architecture: Annotated[str, Marked(decides=("settings",))] = "EDSR"
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
     settings: ByName[Any] = Field(default={})
     """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
@@ -140,7 +141,7 @@ class Schedule(Settings):
     floor: Probability = 0.0
     """cosine: the last rate as a fraction of the first."""
     warmup: Annotated[Count, Marked(called=("warmup_iter",))] = 0
-    """Steps over which the rate rises linearly from nothing; no more than the run has."""
+    """Steps over which the rate rises linearly from nothing; all of a run that has fewer."""
 
     @field_validator("milestones")
     @classmethod
@@ -191,6 +192,8 @@ class Logging(Settings):
 class TrainConfig(Settings):
     """All settings of a run."""
 
+    presets: ClassVar = "dukd_train.presets"
+
     method: Annotated[Method, _OF_METHOD] = "dukd"
     """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
     cache: Annotated[CacheAddress, Marked((FREE, OF_METHOD))]
@@ -234,11 +237,14 @@ class TrainConfig(Settings):
     logging: Annotated[Logging, _FREE] = Logging()
     """Trackers of experiments."""
 
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
-        if self.schedule.warmup > self.steps:
-            raise ValueError(f"schedule.warmup: expected at most steps ({self.steps}), got {self.schedule.warmup}")
-        return self
+    @field_validator("schedule")
+    @classmethod
+    def _warmup_ends(cls, schedule: Schedule, before: ValidationInfo) -> Schedule:
+        steps = before.data.get("steps", schedule.warmup)
+        if schedule.warmup <= steps:
+            return schedule
+        tell_once(f"schedule.warmup: all {steps} steps of the run, not {schedule.warmup}")
+        return schedule.model_copy(update={"warmup": steps})
 
 
 @cache

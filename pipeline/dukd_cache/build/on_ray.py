@@ -5,9 +5,10 @@ whole. Nothing is retried by Ray: what a lost worker had not told of is given to
 the images and the cache under the same paths.
 """
 
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.settings.choices import Device
 from dukd_cache.settings.model import Positive, Settings, Weight
-from dukd_cache.system.errors import CacheError, DukdError
+from dukd_cache.system.errors import CacheError, DukdError, SettingError
 from dukd_cache.system.ray_cluster import connected
 from dukd_cache.system.terminal import say, tell_once
 from dukd_cache.system.threads import prefetch, usable_cores
@@ -61,11 +62,14 @@ def on_ray(load: Load, asked: OfRay, device: Device, any_kind: bool) -> Iterator
     Raises:
         DukdError: there is no such cluster, or no Ray.
     """
-    with connected(asked.ray_address, usable_cores()) as ray:
+    # Ray tells of dead workers on standard output, which is for what was asked for.
+    with redirect_stdout(sys.stderr), connected(asked.ray_address, usable_cores()) as ray:
         gpus = asked.gpus_per_worker
         if gpus is None:
             gpus = float(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1))
         crew = _Crew(ray, load, asked, gpus, any_kind)
+        if asked.ray_address is None and not crew.room():
+            raise SettingError(f"this machine has no room for a worker of {crew.share}", "`engine=ray`")
         try:
             yield _OnRay(crew, asked.shards_per_task)
         finally:
@@ -98,6 +102,8 @@ class _Crew:
     def __init__(self, ray: Any, load: Load, asked: OfRay, gpus: float, any_kind: bool) -> None:
         self._ray, self._load, self._asked, self._gpus, self._any_kind = ray, load, asked, gpus, any_kind
         self._actor = ray.remote(Worker).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus, max_restarts=0)
+        self.share = f"{asked.cpus_per_worker} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+        """What each takes, for people."""
         self._hired = self._died_early = self._room = 0
         self._looked = self._alone = 0.0
         self.members: list[_Member] = []
@@ -110,7 +116,7 @@ class _Crew:
         if not self.members or any(member.host and member.used for member in self.members):
             self._alone = now
         if now - self._looked > _LOOK_S:
-            self._looked, self._room = now, self._counted_room()
+            self._looked, self._room = now, self.room()
         unused = sum(not member.used for member in self.members)  # they stay where others would come again
         limit = max(1, self._room) if self._asked.workers is None else self._asked.workers + unused
         for _ in range(min(limit, most + unused) - len(self.members)):
@@ -118,10 +124,7 @@ class _Crew:
             actor = self._actor.remote(name, self._asked.cpus_per_worker, self._load)
             self.members.append(_Member(name, actor, actor.hello.remote()))
         if now - self._alone > _PATIENCE_S:
-            gpus = f" and {self._gpus:g} GPU" if self._gpus else ""
-            tell_once(
-                f"waiting for a worker: each takes {self._asked.cpus_per_worker} CPU{gpus} of the cluster's nodes"
-            )
+            tell_once(f"waiting for a worker: each takes {self.share} of the cluster's nodes")
 
     def ask(self, member: _Member, *task: Any) -> None:
         """Give it a task."""
@@ -194,7 +197,7 @@ class _Crew:
             member.used = False
             say(f"worker {member.name} on {member.host} is not used: {', '.join(other)}")
 
-    def _counted_room(self) -> int:
+    def room(self) -> int:
         """How many workers fit on the nodes, whatever else runs there."""
         shares = {"CPU": float(self._asked.cpus_per_worker), "GPU": self._gpus}
         wanted = {kind: share for kind, share in shares.items() if share}

@@ -6,7 +6,7 @@ itself; where the gap |F⁻¹(T(F(x))) − T(x)| is as large as what the student
 Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,14 @@ SAMPLE = 16
 
 ELEMENTS = symmetries.elements() | symmetries.channel_orders()
 """What is measured: the 16 that training draws by default, and the channels' orders, which commute with all of them."""
+
+GENERATORS = {name: (name,) for name in ("hflip", "vflip", "transpose", "invert")} | {
+    "permute": tuple(symmetries.channel_orders())
+}
+"""Settings of a training, by the elements that they draw alone."""
+
+MARGIN = 10.0
+"""dB. See `trusted`."""
 
 _BATCH = 16
 
@@ -114,6 +122,30 @@ def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
         gaps = [by_element[name] for by_element in measured.values()]
         lines.append(f"{name:33}" + "".join(f"{gap.levels:>10.3f}{gap.psnr:>8.2f}" for gap in gaps))
     return "\n".join(lines)
+
+
+def trusted(gaps: Mapping[str, Gap], added: float) -> dict[str, bool]:
+    """Which generators a training may draw, by what they do alone; of the orders of channels, by the worst.
+
+    A student learns what the answer has beyond bicubic enlargement; the gap is noise on that. A generator is trusted
+    where the noise has at most a tenth of the energy: a gap `MARGIN` above `added`.
+
+    Args:
+        added: PSNR between answers (where there are none, truths) and bicubic, in dB.
+    """
+    return {name: _worst(gaps, name) >= added + MARGIN for name in GENERATORS}
+
+
+def verdict(gaps: Mapping[str, Gap], added: float, view: str) -> str:
+    """The same in a line."""
+    found = trusted(gaps, added)
+    good = ", ".join(name for name, holds in found.items() if holds) or "none"
+    bad = ", ".join(f"{name} ({_worst(gaps, name):.1f} dB)" for name, holds in found.items() if not holds)
+    return f"trust on {view}: {good}" + (f"; not {bad}: below {added + MARGIN:.1f}" if bad else "")
+
+
+def _worst(gaps: Mapping[str, Gap], generator: str) -> float:
+    return min(gaps[element].psnr for element in GENERATORS[generator])
 
 
 def _differences(one_NCqq: Tensor, other_NCqq: Tensor) -> npt.NDArray[np.float64]:

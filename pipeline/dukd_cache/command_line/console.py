@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 
+from dukd_cache import __version__
 from dukd_cache.command_line.words import explain, in_options, named
 from dukd_cache.settings.addresses import local_path, parsed
 from dukd_cache.settings.part import Part, part_of
@@ -60,6 +61,12 @@ def path(text: str) -> Path:
     return _read(local_path, text)
 
 
+def source(text: str) -> str:
+    """Reads one that names a file of settings, or a preset."""
+    _read(local_path, text)
+    return text
+
+
 def address(text: str) -> str:
     """Reads one that names a place which may be elsewhere: that of a cache."""
     return str(_read(parsed, text))
@@ -77,11 +84,9 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         raise typer.BadParameter(str(error)) from error
 
 
-CONFIG = typer.Option("--config", parser=path, help="YAML file of settings.")
-Section = Annotated[str | None, typer.Option(help="Part of the file that holds the settings, if it holds others too.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: key=value, with dots where it is in a group.")
-]
+CONFIG = typer.Option("--config", parser=source, metavar="FILE|NAME", help="YAML file of settings, or a preset.")
+Section = Annotated[str | None, typer.Option(metavar="NAME", help="Part of that file that holds the settings.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting of the file.")]
 
 PartOption = Annotated[
     Part | None,
@@ -89,10 +94,36 @@ PartOption = Annotated[
         "--part",
         parser=part,
         metavar="I/N",
-        help="Do the I-th of N parts, where many machines run this command: 3/16. auto: as Slurm or torchrun say; "
-        "auto/16: as an indexed job of Kubernetes says.",
+        help="Share of this machine; auto: as Slurm says.",
     ),
 ]
+
+
+def program(about: str) -> typer.Typer:
+    """The app of a program, to which commands are added."""
+    app = typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def main(
+        _version: Annotated[
+            bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+        ] = False,
+    ) -> None:
+        pass
+
+    app.registered_callback.help = about  # type: ignore[union-attr]
+    return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dukd {__version__}")
+        raise typer.Exit
 
 
 class EachOnce(TyperCommand):

@@ -1,12 +1,13 @@
 """Commands about settings. A model of settings loads slowly: options are made of it when they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Annotated, Any
 
 import typer
 
 from dukd_cache.command_line.console import EachOnce
+from dukd_cache.system.errors import SettingError
 
 
 def takes_settings(
@@ -40,6 +41,26 @@ def takes_settings(
         return command
 
     return register
+
+
+def prints_presets(app: typer.Typer, model: Callable[[], type[Any]], example: str, shown: Sequence[str] = ()) -> None:
+    """The command `presets` of `app`, which lists those of the settings that `model` loads, with the values `shown`."""
+
+    @app.command(epilog=f"Example: `{example}`")
+    def presets(
+        name: Annotated[str | None, typer.Argument(help="Print this one: a file to begin with.")] = None,
+    ) -> None:
+        """List the settings that come with the program.
+
+        `--config` takes their names, too.
+        """
+        from dukd_cache.settings import presets as there
+
+        package = model().presets
+        try:
+            print(there.table(package, shown) if name is None else there.text(package, name).rstrip())
+        except SettingError as error:
+            raise error.about("NAME") from error
 
 
 def prints_schema(app: typer.Typer, model: Callable[[], type[Any]], program: str, of: str, file: str) -> None:

@@ -6,18 +6,18 @@ What counts: the file of `--config`, then each `--set`, then the options that we
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from dukd_cache.command_line.console import CONFIG, Overrides, Section
 from dukd_cache.settings.model import Model, Settings, content, validated
-from dukd_cache.settings.schema import Node, schema_of, settings, short_of
+from dukd_cache.settings.presets import is_name
+from dukd_cache.settings.schema import Node, node_at, schema_of, settings, short_of
 from dukd_cache.settings.yaml_file import put
 from dukd_cache.system.errors import SettingError
 
-_PANEL = "Settings, which the file of --config may hold, too"
+_UNGROUPED = "Settings"
 _KINDS: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "array": list[str], "string": str}
 _SHOWN: Mapping[Any, str] = {int: "N", float: "X", str: "TEXT", list[str]: "TEXT"}
 
@@ -29,6 +29,8 @@ class Option:
     path: tuple[str, ...]
     name: str
     node: Node
+    group: str
+    """Heading that it stands under."""
 
     @property
     def word(self) -> str:
@@ -45,7 +47,7 @@ class Option:
             parser=None if kind is bool else str,
             metavar="PATH" if "path" in (node.get("format"), node.get("items", {}).get("format")) else _SHOWN.get(kind),
             help=_help(self.node),
-            rich_help_panel=_PANEL,
+            rich_help_panel=self.group,
         )
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
@@ -55,7 +57,8 @@ def options_of(model: type[Settings]) -> list[Option]:
     schema, found = schema_of(model), []
     for names, node in settings(schema):
         is_short = names[-1] == short_of(schema, names[:-1])
-        found.append(Option(names, "_".join(names[-2:-1] if is_short else names[-2:]), node))
+        group = (node_at(schema, names[:1]) or {}).get("group") or _UNGROUPED
+        found.append(Option(names, "_".join(names[-2:-1] if is_short else names[-2:]), node, group))
     return found
 
 
@@ -69,7 +72,7 @@ def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callabl
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(
             *,
-            config: Annotated[Path | None, CONFIG] = None,
+            config: Annotated[str | None, CONFIG] = None,
             section: Section = None,
             overrides: Overrides = None,
             **words: Any,
@@ -90,7 +93,7 @@ def with_settings(model: type[Model]) -> Callable[[Callable[..., None]], Callabl
 
 def _settings(
     model: type[Model],
-    config: Path | None,
+    config: str | None,
     section: str | None,
     overrides: Sequence[str],
     given: Sequence[tuple[Option, object]],
@@ -104,12 +107,15 @@ def _settings(
             put(found, option.path, value, schema)
         except SettingError as error:
             raise error.about(option.word) from error
-    named = [option for option, _ in given] if config or overrides else options_of(model)
+    may_hold_mistakes = overrides or (config is not None and not is_name(config))  # presets hold none
+    named = [option for option, _ in given] if may_hold_mistakes else options_of(model)
     return validated(model, found, {option.path: option.word for option in named})
 
 
 def _help(node: Node) -> str:
-    text, default = " ".join(node["description"].split()), node.get("default")
+    """The first paragraph of what a field says; references and schemas have all."""
+    first, _, _ = node["description"].partition("\n\n")
+    text, default = " ".join(first.split()), node.get("default")
     if "default" not in node:
         return f"{text} Must be given."
     return text if default is None or default is False or default == [] else f"{text} Default: `{default}`."

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from dukd_cache.build.reuse import Tally, check_reusable, existing
 from dukd_cache.build.trial import doubts, sides_beside, whole_windows
 from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
+from dukd_cache.commands.long_builds import TellsOfDays
 from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.lifecycle import IMAGES, check, claim, header_of
 from dukd_cache.format.manifest import (
@@ -152,8 +153,10 @@ def _work(made: Prepared, config: CacheConfig, place: Place, advance: Advance, t
     return Work(made.plan, made.teachers, place, config.batch_size, reuse, advance, tally)
 
 
-def _asking(records: int) -> AbstractContextManager[Advance]:
-    return progress("asking the teacher", records, "records")
+@contextmanager
+def _asking(records: int) -> Iterator[Advance]:
+    with progress("asking the teacher", records, "records") as advance:
+        yield TellsOfDays(advance, records)
 
 
 def _listed_in(place: Place) -> bytes | None:

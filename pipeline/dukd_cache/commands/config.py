@@ -17,6 +17,8 @@ from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, Store
 from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
 from dukd_cache.settings.roles import Marked
 
+IMAGES, TEACHER, CROPS, STORE, WORK = (Marked(group=name) for name in ("Images", "Teacher", "Views", "Store", "Work"))
+
 ColumnName = Annotated[str, one_of(COLUMNS)]
 ViewName = Annotated[str, one_of(VIEWS)]
 CodecName = Annotated[str, one_of(dict.fromkeys(name for codecs in CODECS.values() for name in codecs))]
@@ -38,54 +40,101 @@ class ViewConfig(Settings):
     short: ClassVar = "crops"
 
     crops: Annotated[Count, Number] | None = None
-    """Records an image; 0 leaves the view out. Default: 8 of base, as many of the others (with a teacher)."""
+    """Records an image; 0: none. Default: 8.
+
+    Of zoom views as many as of base, and none without a teacher.
+    """
     patch: Annotated[Side, Number] | None = None
-    """Side of an input. Default: `patch`; of zoom_out `patch` // scale, or the next whole windows of the teacher."""
+    """Side of an input, in pixels.
+
+    Default: `patch`; of zoom_out `patch` // scale, or the next whole windows of the teacher.
+    """
 
 
 class CacheConfig(Settings):
     """All settings of a cache."""
 
-    hr: Annotated[Locations, Field(min_length=1), Marked(called=("dataroot_gt", "images"))]
-    """Folder of HR images with its subfolders, or a text file of their paths. Can be several."""
-    teacher: Annotated[Location | None, Marked(called=("weights", "model_path", "pretrain_network_g"))] = None
-    """Weights of the teacher: a network that spandrel knows, or EDSR. Without: LR/HR pairs, to train from scratch."""
-    scale: Annotated[int, Field(ge=2, le=4), Number] | None = None
-    """SR factor. It follows from the teacher; must be given without one."""
-    lr: Annotated[Locations, Marked(called=("dataroot_lq",))] = ()
-    """Folder of LR images; one for each of `hr`, or for all. Default: made by MATLAB's bicubic."""
-    lr_template: str = "{stem}x{scale}"
-    """Name of an LR file."""
-    patch: Annotated[Side | None, Number, Marked(called=("gt_size", "lq_size", "patch_size"))] = None
-    """Side of an LR patch, in pixels. Default: 48, or the next multiple of the teacher's window."""
-    views: dict[ViewName, ViewConfig] = Field(default={})
+    presets: ClassVar = "dukd_cache.presets"
+
+    hr: Annotated[Locations, Field(min_length=1), IMAGES.named("dataroot_gt", "images")]
+    """Folder of HR images, or a list of their paths. Can be several."""
+    lr: Annotated[Locations, IMAGES.named("dataroot_lq")] = ()
+    """Folder of LR images, one for each of `hr` or for all. Default: bicubic.
+
+    That is MATLAB's, with which benchmarks are made.
+    """
+    lr_template: Annotated[str, IMAGES] = "{stem}x{scale}"
+    """LR file's name."""
+    on_bad_image: Annotated[Literal["fail", "skip"], IMAGES] = "fail"
+    """skip: leave them out.
+
+    They are listed in the manifest; all images are decoded first.
+    """
+    teacher: Annotated[Location | None, TEACHER.named("weights", "model_path", "pretrain_network_g")] = None
+    """Its weights. Without: LR/HR pairs.
+
+    A network that spandrel knows, or EDSR. From pairs, students are trained from scratch.
+    """
+    scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
+    """SR factor. Follows from the teacher.
+
+    Must be given without one.
+    """
+    precision: Annotated[Precision, TEACHER] = "fp32"
+    """It computes in this."""
+    device: Annotated[Device, TEACHER] = "auto"
+    """auto: a GPU if any."""
+    compile: Annotated[bool, TEACHER] = False
+    """torch.compile; needs a C++ compiler.
+
+    Attention gains most.
+    """
+    batch_size: Annotated[int, Field(ge=1, le=4096), Number, TEACHER.named("batch")] = 16
+    """Patches asked at once."""
+    patch: Annotated[Side | None, Number, CROPS.named("gt_size", "lq_size", "patch_size")] = None
+    """Side of an LR patch, in pixels. Default: 48.
+
+    Where the teacher has windows, the next multiple of them.
+    """
+    views: Annotated[dict[ViewName, ViewConfig], CROPS] = Field(default={})
     """What is cut from each image, by view."""
-    store: Store = "webdataset"
-    """Tar files, or arrays that any Zarr 3 reader opens."""
-    codec: CodecName | None = None
-    """Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."""
-    dtype: Dtype = "uint8"
-    """Of the stored answers; float16 takes five times the room, float32 ten times."""
-    precision: Precision = "fp32"
-    """The teacher computes in this."""
-    device: Device = "auto"
-    """auto: the GPU where there is one."""
-    compile: bool = False
-    """torch.compile the teacher: attention gains most. Needs a C++ compiler."""
-    batch_size: Annotated[int, Field(ge=1, le=4096), Number, Marked(called=("batch",))] = 16
-    """Patches the teacher answers at once."""
-    shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_MB), Number] = 128
-    """MB of pixels a shard, before compression."""
-    columns: tuple[ColumnName, ...] = ()
-    """Numbers to keep of each record. difficulty: how far bicubic is from the truth, or from the answer."""
-    seed: Annotated[int, Number, Marked(called=("manual_seed",))] = 0
+    seed: Annotated[int, Number, CROPS.named("manual_seed")] = 0
     """Moves every crop."""
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    """skip: leave out what cannot be used, and list it in the manifest; decodes all images first."""
-    reuse: Addresses = ()
-    """Another cache, finished or not, whose answers may serve. Can be several."""
-    mixed_workers: bool = False
-    """Let answers be computed on several kinds of machines: they may then differ by a level from a build on one."""
+    store: Annotated[Store, STORE] = "webdataset"
+    """Tar files, or Zarr arrays.
+
+    Any Zarr 3 reader opens them.
+    """
+    codec: Annotated[CodecName | None, STORE] = None
+    """Default: webp; blosc in zarr.
+
+    Lossless: webp, png or raw in webdataset, blosc or raw in zarr.
+    """
+    dtype: Annotated[Dtype, STORE] = "uint8"
+    """Of answers.
+
+    float16 takes five times the room, float32 ten times.
+    """
+    shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_MB), Number, STORE] = 128
+    """MB of pixels.
+
+    Of a shard, before compression.
+    """
+    columns: Annotated[tuple[ColumnName, ...], STORE] = ()
+    """More about each record.
+
+    difficulty: how far bicubic is from the truth, or from the answer.
+    """
+    reuse: Annotated[Addresses, WORK] = ()
+    """Another cache, whose answers may serve.
+
+    Finished or not; can be several.
+    """
+    mixed_workers: Annotated[bool, WORK] = False
+    """Let several kinds of machines work.
+
+    Their answers may then differ by a level from a build on one.
+    """
 
     @field_validator("lr_template")
     @classmethod

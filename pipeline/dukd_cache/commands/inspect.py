@@ -96,7 +96,8 @@ class Measured:
     """The same numbers twice."""
 
     facts: dict[str, Any]
-    """JSON-able: `quality` by view, `notes`, and `equivariance` by view and element where a teacher was asked."""
+    """JSON-able: `quality` by view, `notes`; where a teacher was asked, `equivariance` by view and element, and which
+    generators can be `trusted`."""
     tables: tuple[str, ...]
 
 
@@ -125,6 +126,16 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
         total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))
         with progress("asking the teacher", total, "inputs") as advance:
             gaps = equivariance.measure_gaps(cache, asked, wanted, advance)
+        added = {view: _added(cache, found[view]) for view in gaps}
+        known = {view: each for view, each in added.items() if each is not None}
         facts["equivariance"] = equivariance.to_json(gaps)
-        tables.append(equivariance.table(gaps, wanted))
+        facts["trusted"] = {view: equivariance.trusted(gaps[view], each) for view, each in known.items()}
+        verdicts = [equivariance.verdict(gaps[view], each, view) for view, each in known.items()]
+        tables.append("\n".join([equivariance.table(gaps, wanted), "", *verdicts]))
     return Measured(facts, tuple(tables))
+
+
+def _added(cache: Cache, found: quality.ViewQuality) -> float | None:
+    """PSNR between what a student is to learn and bicubic; None where no record tells."""
+    pairs = (found.psnr.get(f"{name}-bicubic") for name in (*cache.manifest.answers, "truth"))
+    return next((each.mean for each in pairs if each), None)

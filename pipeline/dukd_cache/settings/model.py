@@ -18,10 +18,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from dukd_cache.settings import mistakes, yaml_file
+from dukd_cache.settings import mistakes, presets, yaml_file
 from dukd_cache.settings.addresses import Address, local_path, parsed
 from dukd_cache.settings.schema import schema_of
-from dukd_cache.system.errors import PlaceError
+from dukd_cache.system.errors import PlaceError, SettingError
 
 
 def _no_truth_value(given: object) -> object:
@@ -73,6 +73,8 @@ class Settings(BaseModel):
 
     short: ClassVar[str | None] = None
     """The setting that is meant where the group is given as one value."""
+    presets: ClassVar[str | None] = None
+    """The package that holds presets of all these settings."""
 
     def __init__(self, /, **given: Any) -> None:
         """Settings by name.
@@ -88,13 +90,16 @@ class Settings(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # so that groups within groups do not end there
 
     @classmethod
-    def load(cls, path: str | Path, section: str | None = None, overrides: Iterable[str] = ()) -> Self:
-        """Those of the YAML file `path` (its part `section`, if given), changed by `overrides` (`a.b=c`).
+    def load(cls, source: str | Path, section: str | None = None, overrides: Iterable[str] = ()) -> Self:
+        """Those of a YAML file (its part `section`, if given) or a preset, changed by `overrides` (`a.b=c`).
+
+        Args:
+            source: a file; text without suffix and folder is the name of a preset.
 
         Raises:
-            SettingError: no such file or section, or no YAML; one line that names the setting that is wrong.
+            SettingError: no such file, preset or section, or no YAML; one line that names the setting that is wrong.
         """
-        return validated(cls, content(cls, local_path(str(path)), section, overrides))
+        return validated(cls, content(cls, source, section, overrides))
 
     @model_validator(mode="before")
     @classmethod
@@ -119,17 +124,34 @@ def one_of(names: Iterable[str]) -> GetPydanticSchema:
 Model = TypeVar("Model", bound=Settings)
 
 
-def content(model: type[Settings], path: Path | None, section: str | None, overrides: Iterable[str]) -> dict[str, Any]:
-    """What the YAML file `path` (its part `section`, if given) says, changed by `overrides` (`a.b=c`), as written.
+def content(
+    model: type[Settings], source: str | Path | None, section: str | None, overrides: Iterable[str]
+) -> dict[str, Any]:
+    """What `source` says (see `Settings.load`; None: nothing), changed by `overrides` (`a.b=c`), as written.
 
     Raises:
-        SettingError: no such file or section, or no YAML; an override that is none.
+        SettingError: no such file, preset or section, or no YAML; an override that is none.
     """
-    needed = [name for name, field in model.model_fields.items() if field.is_required()]
-    found = yaml_file.read(path, section, needed) if path else {}
-    for override in overrides:
-        yaml_file.change(found, override, schema_of(model))
+    found, schema, said = {} if source is None else _read(model, source, section), schema_of(model), [*overrides]
+    yaml_file.drop_decided(found, said, schema)
+    for override in said:
+        yaml_file.change(found, override, schema)
     return found
+
+
+def _read(model: type[Settings], source: str | Path, section: str | None) -> dict[str, Any]:
+    if model.presets and isinstance(source, str) and presets.is_name(source):
+        if section is not None:
+            raise SettingError(f"the preset {source} has no parts, give the file that has it", f"`section={section}`")
+        try:
+            return presets.read(model.presets, source)
+        except SettingError as error:
+            cure = f"the file there is ./{source}" if Path(source).is_file() else None
+            raise SettingError(error.reason, cure=cure) from error
+    path = local_path(str(source))
+    if model.presets and path.stem in presets.names(model.presets) and not path.exists():
+        raise SettingError("no such config file", path, cure=f"the preset of that name is `config={path.stem}`")
+    return yaml_file.read(path, section, [name for name, field in model.model_fields.items() if field.is_required()])
 
 
 def validated(

@@ -1,8 +1,8 @@
 """What a setting is to those who compare, resume and explain settings: marked at its field, read from the schema."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -19,9 +19,18 @@ class Marked:
     """Words that programs ask for with `settings_with`; on a group they are those of all that it holds."""
     called: tuple[str, ...] = ()
     """What users of other programs call it."""
+    decides: tuple[str, ...] = ()
+    """Settings of its group that mean nothing beside another value of it: where that is overridden, a file's go."""
+    group: str = ""
+    """Heading that it stands under where options are listed."""
+
+    def named(self, *called: str) -> Self:
+        """The same mark, of a setting that users of other programs call so."""
+        return replace(self, called=called)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(core) | {"roles": [*self.roles], "called": [*self.called]}
+        marks = {"roles": [*self.roles], "called": [*self.called], "decides": [*self.decides], "group": self.group}
+        return handler(core) | marks
 
 
 def settings_with(schema: Node, role: str) -> tuple[str, ...]:

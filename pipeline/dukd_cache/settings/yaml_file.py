@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from dukd_cache.settings.schema import Node, short_of
+from dukd_cache.settings.schema import Node, node_at, short_of
 from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_cache.system.terminal import tell_once
 
 _FOREIGN = ("network_g", "datasets", "train")
 """Groups at the top of an option file of BasicSR and its kin."""
@@ -65,16 +66,46 @@ def change(settings: dict[str, Any], override: str, schema: Node) -> None:
     Raises:
         SettingError: not `name=value`, a value that is not YAML, or a way through something that is no group.
     """
+    names, value = _said(override)
+    try:
+        put(settings, names, value, schema)
+    except SettingError as error:
+        raise error.about(f"`overrides={override}`") from error
+
+
+def drop_decided(settings: dict[str, Any], overrides: Sequence[str], schema: Node) -> None:
+    """Drop from a file's `settings` what says nothing any more beside `overrides`: see `Marked.decides`.
+
+    That is told, unless `overrides` give it anew. What they say of single settings in it counts.
+
+    Raises:
+        SettingError: an override is not `name=value`, or its value is not YAML.
+    """
+    said = [_said(override) for override in overrides]
+    for names, value in said:
+        decided = (node_at(schema, names) or {}).get("decides", ())
+        group: Any = settings
+        for name in names[:-1]:
+            group = group.get(name) if isinstance(group, dict) else None
+        if not decided or not isinstance(group, dict):
+            continue
+        before = group.get(names[-1], (node_at(schema, names) or {}).get("default"))
+        for path in ([*names[:-1], name] for name in decided if str(before).lower() != str(value).lower()):
+            dropped = group.pop(path[-1], None)
+            if dropped and path not in [each for each, _ in said]:
+                tell_once(f"{'.'.join(path)} of {before} do not count for {value}: {', '.join(dropped)}")
+
+
+def _said(override: str) -> tuple[list[str], object]:
+    """The path of a setting and its value: `a.b=value`."""
     path, equals, value = override.partition("=")
     names = [name.strip() for name in path.split(".")]
     if not equals or not all(names):
         raise SettingError("expected key=value, like optimizer.lr=2e-4", f"`overrides={override}`")
     try:
-        put(settings, names, parse(value), schema)
+        return names, parse(value)
     except yaml.YAMLError as error:
         raise SettingError(f"{shown(value)!r} is not a YAML value", f"`overrides={shown(override)}`") from error
-    except SettingError as error:
-        raise error.about(f"`overrides={override}`") from error
 
 
 def put(settings: dict[str, Any], names: Sequence[str], value: object, schema: Node) -> None:

@@ -168,7 +168,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     def line(seconds: float) -> str:
         rate = done / max(seconds, 1e-9)
         left = (total - done) / rate if rate else 0.0
-        tail = f", {duration(left)} left" if done < total else f" in {duration(seconds)}"
+        tail = f", {duration(round(left))} left" if done < total else f" in {duration(round(seconds))}"
         return f"{title}: {done}/{total} {unit}, {rate:.1f} {unit}/s{tail}"
 
     def advance(count: int) -> None:
@@ -182,8 +182,8 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def duration(seconds: float) -> str:
-    """For people: `3.5 h`, `24 s`, `0.6 s`."""
+    """For people: `3.5 h`, `24 s`, `0.6 s`; of a whole number, whole seconds."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"

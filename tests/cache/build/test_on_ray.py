@@ -4,6 +4,7 @@ Each worker takes seconds to start, so that one test looks at several things.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ from dukd_cache.format.workers import Worker, workers_in
 from dukd_cache.networks.devices import kind_of
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
-from dukd_cache.system.errors import ImageError, SettingError
+from dukd_cache.system.errors import CacheError, ImageError, SettingError
 
 T = TypeVar("T")
 pytestmark = pytest.mark.xdist_group("ray")
@@ -117,36 +118,58 @@ def at_work(out: Address, wanted: Callable[[list[Worker]], bool], process: Any =
     return wait_for(found) or []
 
 
-def test_terminated_it_ends_all_workers_and_goes_on_later(
-    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = local["webdataset"].but(out=tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
+@contextmanager
+def command(asked: Asked, cluster: Any) -> Iterator["subprocess.Popen[str]"]:
+    """The build as a process of its own, with one worker."""
     words = ["--hr", *asked.config.hr, "--teacher", asked.config.teacher, "--out", "cache", "--codec", "webp"]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
-    words += ["--base", 50, "--zoom-in", 25, "--zoom-out", 20, "--engine", "ray", "--ray-address", ray_cluster.address]
+    words += ["--base", 50, "--zoom-in", 25, "--zoom-out", 20, "--engine", "ray", "--ray-address", cluster.address]
     words += ["--workers", 1, "--shards-per-task", 2]
-    command = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    program = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, words)]
+    process = subprocess.Popen(program, stderr=subprocess.PIPE, text=True, cwd=asked.out.parent)
     try:
-        (worker,) = at_work(asked.out, lambda _found: len([*asked.out.glob("*.tar")]) > 2, process)
-        assert facts(asked.out)["workers"][0]["state"] == "at work"
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
+        at_work(asked.out, lambda _found: len([*asked.out.glob("*.tar")]) > 2, process)
+        yield process
     finally:
         process.kill()
+
+
+def test_terminated_it_ends_all_workers_and_goes_on_later(
+    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any
+) -> None:
+    asked = local["webdataset"].but(out=tmp_path / "cache")
+    with command(asked, ray_cluster) as process:
+        (worker,) = facts(asked.out)["workers"]
+        assert (worker["name"], worker["state"]) == ("ray-0", "at work")
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, told
     assert told.splitlines()[-1] == "dukd-cache: terminated; the same command goes on where this one stopped"
     assert not workers_in(place_at(asked.out))[0].alive
-    before = {path: path.stat().st_mtime_ns for path in asked.out.glob("*.tar")}
+    check_it_goes_on(asked, local["webdataset"], ray_cluster)
+
+
+def check_it_goes_on(asked: Asked, local: Asked, cluster: Any) -> None:
     assert (asked.out / HEADER).exists()
+    before = {path: path.stat().st_mtime_ns for path in asked.out.glob("*.tar") if path.with_suffix(".npy").exists()}
     assert before
-    tally = build_on_ray(asked, ray_cluster, workers=1)
-    assert files_of(asked.out) == files_of(local["webdataset"].out)
+    tally = build_on_ray(asked, cluster, workers=1)
+    assert files_of(asked.out) == files_of(local.out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert tally.kept > 0
     assert tally.kept + tally.asked == RECORDS
-    assert worker.name == "ray-0"
+
+
+@pytest.mark.slow
+def test_killed_it_takes_all_workers_with_it_and_goes_on_later(
+    local: dict[str, Asked], tmp_path: Path, ray_cluster: Any
+) -> None:
+    asked = local["webdataset"].but(out=tmp_path / "cache")
+    with command(asked, ray_cluster) as process:
+        process.kill()
+        process.wait()
+    at_work(asked.out, lambda found: not any(each.alive for each in found))
+    check_it_goes_on(asked, local["webdataset"], ray_cluster)
 
 
 def test_a_worker_is_killed_in_a_store(
@@ -247,6 +270,66 @@ def test_options_that_do_not_fit_are_refused(
     out = tmp_path / "cache"
     refused(dukd_cache("build", "--hr", photographs, "--scale", 2, "--out", out, *words), line)
     assert not out.exists()
+
+
+def kill_at_random(out: Path, moment: random.Random, kills: int, ended: threading.Event) -> int:
+    """Workers that were killed, one after another."""
+    killed = 0
+    while killed < kills and not ended.wait(moment.uniform(0.1, 8)):
+        if alive := [worker for worker in workers_in(place_at(out)) if worker.alive]:
+            with suppress(ProcessLookupError):
+                os.kill(moment.choice(alive).process, signal.SIGKILL)
+                killed += 1
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", STORES)
+def test_ten_kills_at_random_moments(local: dict[str, Asked], tmp_path: Path, ray_cluster: Any, store: str) -> None:
+    moment, killed = random.Random(store), 0
+    for number in range(10):
+        asked = local[store].but(out=tmp_path / f"cache-{number}")
+        while True:
+            ended, counts = threading.Event(), list[int]()
+            killer = threading.Thread(
+                target=lambda out, left, end, told: told.append(kill_at_random(out, moment, left, end)),
+                args=(asked.out, 10 - killed, ended, counts),
+            )
+            killer.start()
+            try:
+                build_on_ray(asked, ray_cluster)
+            except CacheError as error:
+                if "3 workers died at this shard" not in str(error):
+                    raise
+            else:
+                break
+            finally:
+                ended.set()
+                killer.join()
+                killed += counts[0]
+        assert files_of(asked.out) == files_of(local[store].out)
+        if killed == 10:
+            return
+    pytest.fail(f"only {killed} were killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", STORES)
+def test_a_real_teacher(data_dir: Path, tmp_path: Path, ray_cluster: Any, store: str) -> None:
+    """Of windows and attention, whose last bits depend on threads and batches."""
+    (tmp_path / "hr").mkdir()
+    for path in sorted((data_dir / "BSDS400").iterdir())[:24]:
+        (tmp_path / "hr" / path.name).symlink_to(path)
+    views = {"base": 2, "zoom_in": 1, "zoom_out": 1}
+    kind = {"store": store, "codec": STORES[store], "patch": 32, "batch_size": 4}
+    asked = build_job(tmp_path / "hr", tmp_path / "local", data_dir / "teachers" / "DCTLSA_X4.pt", **kind, **views)
+    build_cache(*asked)
+    there = asked.but(out=tmp_path / "there")
+    with meanwhile(
+        lambda: os.kill(at_work(there.out, lambda found: len(found) == 2)[1].process, signal.SIGKILL), tmp_path / "gate"
+    ):
+        build_on_ray(there, ray_cluster)
+    assert files_of(there.out) == files_of(asked.out)
 
 
 class Elsewhere(Engine):

@@ -93,7 +93,7 @@ def options_of(app: Any) -> dict[str, Any]:
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
         for parameter in command.params:
             kind, how = parameter.type_descriptor.annotation, parameter.type_descriptor.parameter_info
-            if Path in (kind, *get_args(kind)):
+            if Path in (kind, *get_args(kind)) or parameter.name == "config":
                 found[f"{name} {parameter.name}"] = how.parser
     return found
 
@@ -102,7 +102,7 @@ def options_of(app: Any) -> dict[str, Any]:
 def test_every_option_that_is_a_path_is_read_alike(app: Any) -> None:
     found = options_of(app)
     assert len(found) > 5
-    assert [name for name, parser in found.items() if parser is not console.path] == []
+    assert [name for name, parser in found.items() if parser not in (console.path, console.source)] == []
 
 
 def test_a_place_elsewhere_where_none_may_be_names_the_option(dukd_cache: Command, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from dukd_cache.settings.model import dump, validated
+from dukd_cache.system import terminal
 from dukd_cache.system.errors import SettingError
 from dukd_train.objective import KNOWN
 from dukd_train.settings import ImageSet, TrainConfig
@@ -63,6 +64,43 @@ def test_set_changes_only_what_it_names_and_the_last_one_counts(tmp_path: Path) 
     path.write_text("train: {cache: c, optimizer: {lr: 0.5, clip: 2}}\n")
     made = TrainConfig.load(path, "train", ["optimizer.lr=0.25", "steps=3", "steps=4"])
     assert made == validated(TrainConfig, {"cache": "c", "optimizer": {"lr": 0.25, "clip": 2}, "steps": 4})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "settings", "told"),
+    [
+        (["student.architecture=SPAN"], {}, "student.settings of EDSR do not count for SPAN: channels, blocks"),
+        (
+            ["student.settings.feature_channels=8", "student.architecture=SPAN"],
+            {"feature_channels": 8},
+            "student.settings of EDSR do not count for SPAN: channels, blocks",
+        ),
+        (["student.architecture=SPAN", "student.settings={feature_channels: 8}"], {"feature_channels": 8}, ""),
+        (["student.architecture=edsr", "student.settings.blocks=3"], {"channels": 6, "blocks": 3}, ""),
+    ],
+)
+def test_settings_of_another_architecture_are_dropped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    overrides: list[str],
+    settings: dict[str, Any],
+    told: str,
+) -> None:
+    monkeypatch.setattr(terminal, "_TOLD", set())
+    (tmp_path / "c.yaml").write_text("cache: c\nstudent: {settings: {channels: 6, blocks: 2}}\n")
+    made = TrainConfig.load(tmp_path / "c.yaml", None, overrides)
+    assert made.student.settings == settings
+    assert capsys.readouterr().err == (f"{told}\n" if told else "")
+
+
+def test_a_warmup_beyond_the_run_is_shortened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_TOLD", set())
+    made = validated(TrainConfig, {"cache": "c", "steps": 9, "schedule": {"warmup": 10, "gamma": 0.5}})
+    assert (made.schedule.warmup, made.schedule.gamma) == (9, 0.5)
+    assert capsys.readouterr().err == "schedule.warmup: all 9 steps of the run, not 10\n"
 
 
 def test_what_set_says_is_validated(tmp_path: Path) -> None:

@@ -141,10 +141,6 @@ def line(given: dict[str, Any]) -> str:
             {"cache": "c", "schedule": {"milestones": [5, 5]}},
             "setting schedule.milestones: must increase, got 5 after 5",
         ),
-        (
-            {"cache": "c", "steps": 9, "schedule": {"warmup": 10}},
-            "schedule.warmup: expected at most steps (9), got 10",
-        ),
     ],
 )  # fmt: skip
 def test_each_mistake_gets_one_line(given: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The presets in configs/: the paper's students, alike where they should be, and a training step of each."""
+"""The presets of trainings: the paper's students, alike where they should be, and a training step of each."""
 
 import re
 from collections.abc import Callable
@@ -10,11 +10,13 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache import networks
+from dukd_cache.settings import presets
 from dukd_cache.settings.model import validated
+from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
 
-FILES = sorted((PROJECT / "configs").glob("*.yaml"))
+FILES = [PROJECT / "trainer/dukd_train/presets" / f"{name}.yaml" for name in presets.names("dukd_train.presets")]
 PAPER = {"edsr": ("EDSR", 2.7e6), "rcan": ("RCAN", 5.2e6), "swinir": ("SwinIR", 1.2e6)}
 """Architecture and parameters (of the ×4 network) of the paper's students, section 4.1."""
 TEACHERS = {"EDSR": "edsr", "RCAN": "rcan", "SwinIR": "swinir"}
@@ -22,7 +24,7 @@ NAME = re.compile(r"(?:(?P<teacher>[a-z]+)_to_)?(?P<student>[a-z]+)_x(?P<scale>[
 
 
 def preset(name: str) -> TrainConfig:
-    return TrainConfig.load(PROJECT / "configs" / f"{name}.yaml")
+    return TrainConfig.load(name)
 
 
 def flat(name: str) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def flat(name: str) -> dict[str, Any]:
 def test_they_are_all_there() -> None:
     names = {path.stem for path in FILES}
     assert {f"{student}_x{scale}" for student in PAPER for scale in (2, 3, 4)} <= names
-    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small_x4"} <= names
+    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small"} <= names
 
 
 @pytest.mark.parametrize("student", PAPER)
@@ -64,7 +66,7 @@ def test_they_say_what_the_papers_defaults_are() -> None:
     assert made == default | {"scale": 2, "patch": 48, "student": made["student"]}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "small_x4"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "small"], ids=lambda path: path.stem)
 def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     named = NAME.fullmatch(path.stem)
     assert named is not None
@@ -79,6 +81,43 @@ def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     start = re.search(r"--set student.init=runs/(\w+)/student.safetensors", text)
     assert (start is not None) == (named["scale"] != "2" and not named["teacher"])
     assert start is None or start[1] == f"{named['student']}_x2"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_the_comments_set_can_be_set(path: Path) -> None:
+    words = re.findall(r"--set (\S+=[^\s,]+)", path.read_text())
+    assert {word.partition("=")[0] for word in words} >= {"validation.every", "validation.sets.Set5.hr"}
+    made = TrainConfig.load(path, None, words)
+    assert made.validation.sets["Set5"].hr == Path("Set5/HR").absolute()
+
+
+def test_a_name_is_a_preset_and_all_else_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("small", "small.yaml", "other"):
+        (tmp_path / name).write_text("cache: c\nsteps: 3\n")
+    assert TrainConfig.load("small").steps == TrainConfig.load("small", None, ["steps=1000"]).steps
+    for file in ("./small", "small.yaml", str(tmp_path / "small"), Path("small")):
+        assert TrainConfig.load(file).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "section", "begin", "end"),
+    [
+        ("edsr_x5", None, "unknown preset 'edsr_x5': did you mean 'edsr_x4'? (valid: edsr_to_swinir_x4, ", ")"),
+        ("other", None, "unknown preset 'other': (valid: ", "; the file there is ./other"),
+        ("configs/edsr_x4.yaml", None, "configs/edsr_x4.yaml: no such config file; the preset", "is `config=edsr_x4`"),
+        ("small", "train", "`section=train`: the preset small has no parts", ""),
+    ],
+)
+def test_what_is_neither(
+    source: str, section: str | None, begin: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").touch()
+    with pytest.raises(SettingError) as caught:
+        TrainConfig.load(source, section)
+    assert str(caught.value).startswith(begin)
+    assert str(caught.value).endswith(end)
 
 
 @pytest.mark.parametrize("student", PAPER)

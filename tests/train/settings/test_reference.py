@@ -10,6 +10,7 @@ from tests.conftest import PROJECT
 from dukd_cache.command_line.options import options_of
 from dukd_cache.commands.config import VIEWS, CacheConfig
 from dukd_cache.settings import reference, schema
+from dukd_cache.settings.presets import names
 from dukd_cache.settings.roles import called_here
 from dukd_cache.settings.schema import paths, schema_of
 from dukd_train.settings import FREE, TrainConfig, with_role
@@ -67,8 +68,8 @@ OVERRIDES = re.findall(r"--set (?:'([^']+)'|([^\s`]+=[^\s`]+))", PAGE.replace(OF
 
 @pytest.mark.parametrize("override", [quoted or bare for quoted, bare in OVERRIDES if bare != "a.b=value"])
 def test_what_the_page_sets_can_be_set(override: str) -> None:
-    default = TrainConfig.load(PROJECT / "configs" / "edsr_x4.yaml")
-    assert TrainConfig.load(PROJECT / "configs" / "edsr_x4.yaml", None, [override]) != default
+    default = TrainConfig.load("edsr_x4")
+    assert TrainConfig.load("edsr_x4", None, [override]) != default
 
 
 def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
@@ -84,5 +85,5 @@ def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_the_pages_presets_exist() -> None:
     table = PAGE.partition("## Presets")[2].partition("## ")[0]
-    named = set(re.findall(r"`(\w+_x\d)`", table))
-    assert named == {path.stem for path in (PROJECT / "configs").glob("*.yaml")}
+    named = set(re.findall(r"`(\w+_x\d|small)`", table))
+    assert named == {*names(TrainConfig.presets)}

@@ -98,7 +98,9 @@ def test_every_setting_and_group_says_what_it_is(schema: Node) -> None:
     assert [name for name, group in schema["$defs"].items() if not group.get("description")] == []
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT / "trainer/dukd_train/presets").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_an_editor_accepts_the_presets_and_marks_mistakes(schema: Node, path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -14,6 +14,7 @@ from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
+from dukd_cache.settings import presets
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_cache.system.files import try_folder, write_atomically
 from dukd_cache.system.lock import locked
@@ -223,10 +224,18 @@ def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
     for name, term in terms.items():
         _refuse_missing(config.method, cache, name, term)
     if config.scale not in (None, cache.manifest.scale):
-        raise SettingError(f"{cache.root} has scale {cache.manifest.scale}", f"scale {config.scale}")
+        reason = f"{cache.root} has scale {cache.manifest.scale}"
+        raise SettingError(reason, f"scale {config.scale}", cure=_fitting(config, cache))
     if config.patch and config.patch > cache.manifest.patch:
         raise SettingError(f"the cache's patches have {cache.manifest.patch} pixels", f"patch {config.patch}")
     return terms
+
+
+def _fitting(config: TrainConfig, cache: Cache) -> str:
+    """What to do about a cache of another scale: the preset of the same student, where there is one for that."""
+    preset = f"{config.student.architecture.lower()}_x{cache.manifest.scale}"
+    is_there = preset in presets.names(config.presets)
+    return f"take the preset {preset}" if is_there else "set scale=null, it follows from the cache"
 
 
 def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:

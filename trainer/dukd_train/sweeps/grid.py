@@ -41,11 +41,11 @@ class Point:
     config: TrainConfig
 
 
-def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequence[str]) -> list[Point]:
+def points(source: str | Path, section: str | None, changes: Sequence[str], grid: Sequence[str]) -> list[Point]:
     """All runs of a grid, the last axis running fastest.
 
     Args:
-        path: YAML file of settings; `section` is the part of it that holds them, if it holds others too.
+        source: YAML file of settings, or a preset; `section` is the part of a file that holds others too.
         changes: `key=value` for all runs.
         grid: `key=a,b,c` for each axis.
 
@@ -62,7 +62,7 @@ def points(path: Path, section: str | None, changes: Sequence[str], grid: Sequen
         name = ",".join(f"{label}={_plain(value)}" for label, value in zip(labels, values, strict=True))
         overrides = [f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True)]
         try:
-            found.append(Point(name, TrainConfig.load(path, section, [*changes, *overrides])))
+            found.append(Point(name, TrainConfig.load(source, section, [*changes, *overrides])))
         except SettingError as error:
             raise error.about(name) from error
     alike: dict[str, str] = {}

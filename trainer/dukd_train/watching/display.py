@@ -68,7 +68,7 @@ class Display(Observer):
     def _line(self, seconds: float) -> str:
         row = f", {losses(self._row, self._weights)}, {speed(self._row)}" if self._row else ""
         left = seconds / max(self._step - self._first, 1) * (self._steps - self._step)
-        tail = f" in {duration(seconds)}" if self._over else f", {duration(left)} left"
+        tail = f" in {duration(round(seconds))}" if self._over else f", {duration(round(left))} left"
         return f"{self._title}: {self._step}/{self._steps} steps{row}{tail}"
 
 
