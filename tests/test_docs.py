@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from tests.conftest import PROJECT
 from tests.test_imports import HALVES, ROOMS
 from tests.test_options import commands
 
-import dukd_cache
-import dukd_train
+import dukd_cache.cli
+import dukd_train.cli
 from dukd_cache import networks
 
 PAGE = (PROJECT / "docs/python.md").read_text(encoding="utf-8")
@@ -33,6 +34,24 @@ def test_the_blocks_of_the_page_on_python_run_in_order(tmp_path: Path, monkeypat
     for block in BLOCKS:
         exec(block, names)
     assert {view: len(records) for view, records in names["cache"].items()} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
+
+
+def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand, on small images, with a tiny teacher and two steps instead of all."""
+    monkeypatch.chdir(tmp_path)
+    save_photos(tmp_path / "photos", [(200, 210), (220, 196)])
+    networks.save(networks.build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path / "SwinIR_x4.pth", {})
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (dukd-(?:cache|train) .*)$", readme, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["build", "run", "upscale"]
+    for line in lines:
+        program, *words = line.split()
+        words += ["--set", "steps=2"] if words[0] == "run" else []
+        monkeypatch.setattr(sys, "argv", [program, *words])
+        with pytest.raises(SystemExit) as ended:
+            {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
+        assert ended.value.code == 0, line
+    assert len([*tmp_path.glob("enlarged/*.png")]) == 2
 
 
 def test_the_page_on_python_names_all_that_is_public() -> None:
