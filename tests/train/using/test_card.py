@@ -115,11 +115,12 @@ def test_a_card_without_cache_and_scores(
     export: Command, settings_of: Callable[..., TrainConfig], cache_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(cache_folder, tmp_path / "cache")
-    run(settings_of(steps=1, cache=tmp_path / "cache"), tmp_path / "run")
+    run(settings_of(steps=1, cache=tmp_path / "cache", method="scratch"), tmp_path / "run")
     shutil.rmtree(tmp_path / "cache")
     assert export(tmp_path / "run", "--card", tmp_path / "README.md")[0] == 0
     front, _, text = parts(tmp_path / "README.md")
     assert not front.keys() & {"model-index", "metrics"}
+    assert "trained with dukd from pairs of images.\n" in text
     assert "The run had no validation sets." in text
     assert "| teacher | EDSR" not in text
     assert "spandrel" not in front["tags"]

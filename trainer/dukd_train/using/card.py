@@ -63,6 +63,7 @@ def card_of(weights: Path, out: Path, *, overwrite: bool, file: str | None = Non
     return environment.get_template("card.md.jinja").render(
         front=_LICENSE + yaml.safe_dump(_front(network, facts, of_sets), sort_keys=False, allow_unicode=True),
         facts=facts,
+        truth_only=all(term["to"] == "truth" for term in facts["loss"].values()),
         config=config,
         cache=_cache(config, facts["cache_digest"]),
         scores=of_sets,
@@ -85,20 +86,16 @@ def _front(network: Network, facts: Mapping[str, Any], scores: Mapping[str, Mapp
         "tags": ["super-resolution", "knowledge-distillation", "pytorch", *own]
         + (["spandrel"] if opens_in_spandrel(network) else []),
     }
-    results = [
-        {
-            "task": {"type": _TASK, "name": f"Super-resolution ×{facts['scale']}"},
-            "dataset": {"type": name.lower(), "name": name},
-            "metrics": [
-                {"type": metric.partition("_")[0], "value": float(shown(metric, value)), "name": LABELS[metric]}
-                for metric, value in score.items()
-            ],
-        }
-        for name, score in scores.items()
-    ]
+    results = []
+    for name, score in scores.items():
+        metrics = [
+            {"type": metric.partition("_")[0], "value": float(shown(metric, value)), "name": LABELS[metric]}
+            for metric, value in score.items()
+        ]
+        task = {"type": _TASK, "name": f"Super-resolution ×{facts['scale']}"}
+        results.append({"task": task, "dataset": {"type": name.lower(), "name": name}, "metrics": metrics})
     if results:
-        types = (each["type"] for result in results for each in result["metrics"])
-        front["metrics"] = list(dict.fromkeys(types))
+        front["metrics"] = list(dict.fromkeys(metric.partition("_")[0] for each in scores.values() for metric in each))
         front["model-index"] = [{"name": "_".join([*own, facts["method"]]), "results": results}]
     return front
 
