@@ -228,19 +228,34 @@ def upscale(
 def export(
     weights: WeightsFile,
     to: Annotated[
-        str, typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, pth, or basicsr (a .pth, too).")
-    ],
+        str | None,
+        typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, pth, or basicsr (a .pth, too)."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(parser=path, help="README.md to write: a run's model card for the Hugging Face Hub.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a network for other software: RGB float32 [N,3,H,W] in [0,1], any N, H and W, to [N,3,sH,sW].
 
     The file is written only if its answers, at several sizes, are those of the network.
     """
-    from dukd_train.using.export import TOLERANCE, export_network, format_name
+    from dukd_cache.system.files import write_atomically
+    from dukd_train.using.card import card_of
+    from dukd_train.using.export import TOLERANCE, export_network, format_name, target_of
 
-    done = export_network(weights, format_name(to), out, overwrite=overwrite)
-    print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
+    if to is None and (card is None or out is not None):
+        raise SettingError("is missing: a format, or `card` alone", "`to`")
+    asked = format_name(to) if to else None
+    written = target_of(weights, asked, out, overwrite=overwrite).name if asked in ("safetensors", "pth") else None
+    text = card_of(weights, card, overwrite=overwrite, file=written) if card else ""
+    if asked:
+        done = export_network(weights, asked, out, overwrite=overwrite)
+        print(f"{done.path}: differs from the network by {done.difference:.1e} of 1 at most (allowed: {TOLERANCE:g})")
+    if card:
+        write_atomically(card, text.encode())
+        print(f"{card}: a model card; choose its license in it")
 
 
 prints_presets(app, _settings, "dukd-train presets edsr_x4 > mine.yaml", ("scale", "student.architecture", "steps"))

@@ -70,6 +70,11 @@ def read_by(network: Network) -> str:
             return f"{name} is read by {readers or 'no other program'}{unread}"
 
 
+def opens_in_spandrel(network: Network) -> bool:
+    """Whether spandrel, and so chaiNNer, makes this network of its tensors alone."""
+    return _shown_by_tensors(network) is True
+
+
 def _shown_by_tensors(network: Network) -> bool | None:
     """Whether spandrel itself makes this network of its tensors alone; None: nor does anyone, as settings differ."""
     state = {name: tensor.detach().cpu() for name, tensor in network.module.state_dict().items()}
