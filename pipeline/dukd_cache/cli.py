@@ -10,6 +10,7 @@ from dukd_cache.command_line.console import PartOption, address, path, program, 
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, EngineName
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.tables import show
 
 if TYPE_CHECKING:
     from dukd_cache.commands.config import CacheConfig
@@ -131,7 +132,7 @@ def plan(
     found = job.forecast(config, out)
     for line in found.notes:
         say(line)
-    print(json.dumps(forecast.facts(found, out), indent=1) if as_json else forecast.table(found, out))
+    show(json.dumps(forecast.facts(found, out), indent=1) if as_json else forecast.table(found, out))
 
 
 @app.command(epilog="Example: `dukd-cache status cache`")
@@ -146,7 +147,7 @@ def status(
     from dukd_cache.commands.status import facts, table
 
     found = facts(cache)
-    print(json.dumps(found, indent=1) if as_json else table(found))
+    show(json.dumps(found, indent=1) if as_json else table(found))
 
 
 @app.command(epilog="Example: `dukd-cache inspect cache --picture sheet.png`")
@@ -180,7 +181,7 @@ def inspect(
     if as_json:
         print(json.dumps({**facts(opened), **numbers.facts}, indent=1))
     else:
-        print("\n\n".join([table(opened), *numbers.tables]))
+        show("\n\n".join([table(opened), *numbers.tables]))
     if picture:
         save_picture(opened, picture)
 

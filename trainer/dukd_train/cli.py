@@ -10,6 +10,7 @@ from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Secti
 from dukd_cache.command_line.later import prints_presets, prints_schema
 from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.tables import show
 from dukd_cache.system.terminal import say, speaks
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def evaluate(
     if json_file and found.count:
         write_atomically(json_file, scores_json(found).encode(errors="backslashreplace"))  # names of files
     if text := tables(found):
-        print(text)
+        show(text)
     found.end()
 
 
@@ -182,7 +183,7 @@ def compare(
     done = write_report(
         runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, how=how, device=device
     )
-    print(f"{done.table}\n{out / PAGE}")
+    show(f"{done.table}\n{out / PAGE}")
     done.end()
 
 
@@ -317,7 +318,7 @@ def sweep(
         raise SettingError("give `engine=ray`, too", "`ray_address`" if ray_address is not None else "`runs_per_gpu`")
     grid_points = points(_chosen(config), section, overrides or [], grid)
     if table := train_all(grid_points, out, jobs, wanted, part or WHOLE, opening):
-        print(table)
+        show(table)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Address, Place
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Cut, Plan
+from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import duration
 
 _SLOW_BATCH_S = 3.0
@@ -207,20 +208,20 @@ def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
 
 def table(forecast: Forecast, out: Address) -> str:
     """For people."""
-    lines = [
-        f"{out}: {forecast.images} images; nothing is written",
-        f"{'view':10}{'records':>10}{'kept':>10}{'reused':>10}{'to ask':>10}{'MB':>10}{'bytes/record':>14}",
-    ]
-    for view, tally in forecast.tallies.items():
-        lines.append(
-            f"{view:10}{forecast.records[view]:>10}{tally.kept:>10}{tally.reused:>10}{tally.asked:>10}"
-            f"{forecast.bytes(view) / 1e6:>10.1f}{forecast.sample.views[view].bytes:>14.0f}"
+    headings = ("view", "records", "kept", "reused", "to ask", "MB", "bytes/record")
+    rows = [
+        (
+            *(view, forecast.records[view], tally.kept, tally.reused, tally.asked),
+            *(f"{forecast.bytes(view) / 1e6:.1f}", f"{forecast.sample.views[view].bytes:.0f}"),
         )
+        for view, tally in forecast.tallies.items()
+    ]
     parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in forecast.stages.items())
     unknown = "" if forecast.sample.disk is not None else "; writing it not measured"
     return "\n".join(
         [
-            *lines,
+            f"{out}: {forecast.images} images; nothing is written",
+            markdown_table(headings, rows),
             f"time       about {duration(forecast.seconds)}; the parts overlap: {parts}{unknown}",
             f"size       about {sum(map(forecast.bytes, forecast.tallies)) / 1e6:.1f} MB",
             f"bottleneck {forecast.bottleneck}  (measured on {forecast.sample.records} records)",

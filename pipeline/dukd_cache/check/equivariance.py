@@ -24,6 +24,7 @@ from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures import symmetries
 from dukd_cache.pictures.levels import psnr_of
 from dukd_cache.system.errors import AnswerError, SettingError
+from dukd_cache.system.tables import markdown_table
 
 SAMPLE = 16
 """Records of a view that the teacher is asked about unless told otherwise: 22 questions each."""
@@ -114,14 +115,13 @@ def to_json(measured: dict[str, dict[str, Gap]]) -> dict[str, Any]:
 
 def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
     """For people."""
-    lines = [
-        f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR in dB, on {sample} records a view at most",
-        f"{'F':33}" + "".join(f"{view:>18}" for view in measured),
-    ]
+    headings = ("F", *(f"{view} {unit}" for view in measured for unit in ("levels", "dB")))
+    rows = []
     for name in ELEMENTS:
         gaps = [by_element[name] for by_element in measured.values()]
-        lines.append(f"{name:33}" + "".join(f"{gap.levels:>10.3f}{gap.psnr:>8.2f}" for gap in gaps))
-    return "\n".join(lines)
+        rows.append((name, *(text for gap in gaps for text in (f"{gap.levels:.3f}", f"{gap.psnr:.2f}"))))
+    what = f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR, on {sample} records a view at most"
+    return f"{what}\n\n{markdown_table(headings, rows)}".rstrip()
 
 
 def trusted(gaps: Mapping[str, Gap], added: float) -> dict[str, bool]:

@@ -18,6 +18,7 @@ from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import PSNR_OF_EQUALS, levels, psnr
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.threads import in_threads, told
 
 SAMPLE = 256
@@ -79,12 +80,12 @@ def to_json(measured: dict[str, ViewQuality]) -> dict[str, Any]:
 
 def table(measured: dict[str, ViewQuality]) -> str:
     """For people."""
-    heading = "".join(f"{word:>9}" for word in ("min", "25 %", "median", "75 %", "max", "mean"))
-    lines = [f"{'PSNR (RGB), dB':29}{heading}"]
-    lines += [f"{view:9} {pair:19}{_row(d, 2)}" for view, found in measured.items() for pair, d in found.psnr.items()]
-    lines += ["", f"{'bytes a record':29}{heading}"]
-    lines += [
-        f"{view:9} {array:19}{_row(d, 0)}" for view, found in measured.items() for array, d in found.bytes.items()
+    heads = ("min", "25 %", "median", "75 %", "max", "mean")
+    psnrs = [(view, pair, *_row(d, 2)) for view, found in measured.items() for pair, d in found.psnr.items()]
+    sizes = [(view, array, *_row(d, 0)) for view, found in measured.items() for array, d in found.bytes.items()]
+    lines = [
+        markdown_table(("view", "PSNR (RGB), dB", *heads), psnrs, left=2),
+        markdown_table(("view", "bytes a record", *heads), sizes, left=2).rstrip(),
     ]
     if equal := ", ".join(f"{found.equal} of {view}" for view, found in measured.items() if found.equal):
         lines += ["", f"PSNR without records that hold equal pictures, as flat crops do: {equal}"]
@@ -108,5 +109,5 @@ def _distribution(values: Sequence[float]) -> Distribution:
     return Distribution(least, lower, median, upper, most, float(np.mean(values)))
 
 
-def _row(found: Distribution, digits: int) -> str:
-    return "".join(f"{value:>9.{digits}f}" for value in asdict(found).values())
+def _row(found: Distribution, digits: int) -> list[str]:
+    return [f"{value:.{digits}f}" for value in asdict(found).values()]

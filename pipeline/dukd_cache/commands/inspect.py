@@ -11,6 +11,7 @@ from dukd_cache.format.manifest import ImagesInfo, Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import finished_file
+from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import progress
 
 _RECORDS_PICTURED = 6
@@ -64,14 +65,16 @@ def table(cache: Cache) -> str:
         *_skipped(images),
         f"stored   {how.store}, {how.codec}" + (f", answers {dtypes}" if dtypes else ""),
         "",
-        f"{'view':10}{'records':>9}{'shards':>8}{'MB':>10}{'bytes/record':>14}  {'input':9}{'output'}",
     ]
-    for view, row in facts(cache)["views"].items():
-        lines.append(
-            f"{view:10}{row['records']:>9}{row['shards']:>8}{row['bytes'] / 1e6:>10.1f}"
-            f"{row['bytes'] // row['records']:>14}  {row['input']}×{row['input']:<6}{row['output']}×{row['output']}"
+    headings = ("view", "records", "shards", "MB", "bytes/record", "input", "output")
+    rows = [
+        (
+            *(view, row["records"], row["shards"], f"{row['bytes'] / 1e6:.1f}", row["bytes"] // row["records"]),
+            *(f"{side}×{side}" for side in (row["input"], row["output"])),
         )
-    return "\n".join(lines)
+        for view, row in facts(cache)["views"].items()
+    ]
+    return "\n".join([*lines, markdown_table(headings, rows)]).rstrip()
 
 
 def _skipped(images: ImagesInfo) -> list[str]:

@@ -10,6 +10,7 @@ from dukd_cache.format.workers import Worker, workers_in
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.system.errors import CacheError
+from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import duration
 
 
@@ -70,14 +71,15 @@ def table(found: dict[str, Any]) -> str:
     if found["computed"]:
         lines.append(f"{'computed on':12}{found['computed']}")
     if found["workers"]:
-        lines.append(
-            f"{'worker':12}{'host':20}{'process':>8}  {'state':8}{'records':>9}{'per second':>12}  last sign of life"
-        )
-        lines += [
-            f"{each['name']:12}{each['host']:20.19}{each['process']:>8}  {each['state']:8}{each['records']:>9}"
-            f"{each['records_per_second']:>12.2f}  {duration(each['silent_seconds'])} ago"
+        headings = ("worker", "host", "process", "state", "records", "per second", "last sign of life")
+        rows = [
+            (
+                *(each["name"], each["host"], each["process"], each["state"], each["records"]),
+                *(f"{each['records_per_second']:.2f}", f"{duration(each['silent_seconds'])} ago"),
+            )
             for each in found["workers"]
         ]
+        lines += ["", markdown_table(headings, rows, left=2)]
     if missing:
         seconds = found["seconds_left"]
         nobody = not any(each["state"] == "at work" for each in found["workers"])

@@ -110,7 +110,7 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     assert files_of(tmp_path) == before
     assert header_of(Folder(asked.out)) == header
     for view in ("base", "zoom_in", "zoom_out"):
-        assert re.search(rf"^{view} +15 +0 +12 +3 ", printed, re.MULTILINE), printed
+        assert re.search(rf"^ +{view} +15 +0 +12 +3 ", printed.replace("|", " "), re.MULTILINE), printed
         counts = {name: found["views"][view][name] for name in ("records", "kept", "reused", "asked")}
         assert counts == {"records": 15, "kept": 0, "reused": 12, "asked": 3}
         assert found["views"][view]["bytes"] == pytest.approx(15 * found["views"][view]["bytes_per_record"], rel=0.01)
@@ -125,7 +125,7 @@ def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> No
     forecast = job.forecast(*build_job(photos, tmp_path / "cache", None))
     assert forecast.records == {"base": 18}
     assert forecast.stages["teacher"] == 0
-    assert "base              18" in table(forecast, tmp_path)
+    assert "| base |      18 |" in table(forecast, tmp_path)
 
 
 def test_what_a_build_would_refuse_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:

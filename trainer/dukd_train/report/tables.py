@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from dukd_cache.system.tables import markdown_table
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.groups import BASELINES
 from dukd_train.report.standings import GAIN_DIGITS, Standing
@@ -47,7 +48,7 @@ def markdown(rows: Sequence[Contender], sets: Sequence[str], metrics: Sequence[s
             value = row.scores[name][metric]
             text = shown(metric, value, digits(metric))
             lines[-1].append(f"**{text}**" if row.competes and value == _best(rows, name, metric) else text)
-    return _aligned(lines, left=3)
+    return markdown_table(lines[0], lines[1:], left=3)
 
 
 def seeds_markdown(standings: Sequence[Standing], sets: Sequence[str], metrics: Sequence[str]) -> str:
@@ -56,7 +57,7 @@ def seeds_markdown(standings: Sequence[Standing], sets: Sequence[str], metrics: 
     for standing in standings:
         lines.append([standing.group.name, standing.group.method, ", ".join(map(str, standing.group.seeds))])
         lines[-1] += [standing.scores[name][metric].text(digits(metric)) for name, metric in product(sets, metrics)]
-    return _aligned(lines, left=3)
+    return markdown_table(lines[0], lines[1:], left=3)
 
 
 def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
@@ -70,7 +71,7 @@ def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
         if any(gains):
             cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else MISSING for gain in gains)
             lines.append([standing.group.name, *cells])
-    return _aligned(lines, left=1)
+    return markdown_table(lines[0], lines[1:], left=1)
 
 
 def comma_separated(rows: Sequence[Contender], sets: Sequence[str], metrics: Sequence[str]) -> str:
@@ -122,18 +123,3 @@ def _number(value: float) -> str:
 
 def _count(number: int | None) -> str | None:
     return None if number is None else f"{number:,}"
-
-
-def _aligned(lines: Sequence[Sequence[str]], left: int) -> str:
-    """A Markdown table that can be read as plain text too; the columns after `left` are set right."""
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
-    rules = ["-" * width if at < left else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
-    text = ""
-    for line in (escaped[0], rules, *escaped[1:]):
-        cells = (
-            cell.ljust(width) if at < left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        text += f"| {' | '.join(cells)} |\n"
-    return text

@@ -11,6 +11,7 @@ from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import WeightsError
+from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import progress
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
@@ -156,19 +157,11 @@ def _notes(scores: Evaluation, how: Inference) -> list[str]:
 
 def _table(scores: Evaluation) -> str:
     """Image by image and the mean, the network beside bicubic."""
-    rows = (*scores.images, scores.means)
-    metrics, width = list(scores.means.network), max(len(image.name) for image in rows)
-    headings = [LABELS[metric] for metric in metrics]
-    widths = [max(7, len(heading)) for heading in headings]
-    columns = "  ".join(heading.rjust(wide) for heading, wide in zip(headings, widths, strict=True))
-    lines = [f"{'image':{width}}  {columns}    bicubic {columns}"]
-    lines += [f"{row.name:{width}}  {_cells(row, widths)}" for row in rows]
-    return "\n".join(lines)
+    labels = [LABELS[metric] for metric in scores.means.network]
+    headings = ["image", *labels, *(f"bicubic {label}" for label in labels)]
+    return markdown_table(headings, [_cells(row) for row in (*scores.images, scores.means)]).rstrip()
 
 
-def _cells(row: ImageScore, widths: Sequence[int]) -> str:
-    network, bicubic = (
-        "  ".join(shown(metric, value).rjust(wide) for (metric, value), wide in zip(score.items(), widths, strict=True))
-        for score in (row.network, row.bicubic)
-    )
-    return f"{network}            {bicubic}"
+def _cells(row: ImageScore) -> list[str]:
+    scores = (row.network, row.bicubic)
+    return [row.name, *(shown(metric, value) for score in scores for metric, value in score.items())]

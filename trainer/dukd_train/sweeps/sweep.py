@@ -17,6 +17,7 @@ from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, try_folder, write_atomically
 from dukd_cache.system.lock import locked
+from dukd_cache.system.tables import show
 from dukd_cache.system.terminal import say
 from dukd_train.core.run import check
 from dukd_train.errors import RunError
@@ -142,7 +143,7 @@ def _conclude(points: Sequence[Point], mine: Sequence[Job], out: Path, wanted: R
         compared = _compare([out / name for name in finished], out, wanted)
         table = f"{compared.table}\n{out / REPORT / PAGE}" if compared else ""
     if table and (failed or (compared and compared.skipped)):
-        print(table)
+        show(table)
     if failed:
         named = ", ".join(f"{job.name} ({job.log})" for job in failed)
         raise RunError(f"{len(failed)} of {len(mine)} runs failed: {named}")
