@@ -15,6 +15,7 @@ from tests.test_options import commands
 import dukd_cache.cli
 import dukd_train.cli
 from dukd_cache import networks
+from dukd_cache.settings import presets
 
 PAGE = (PROJECT / "docs/python.md").read_text(encoding="utf-8")
 PAGES = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("assets/*.md")]
@@ -69,6 +70,14 @@ def test_the_page_for_contributors_has_all_rooms_in_their_own_words(half: str) -
         return f"| `{room}{'/' if is_folder else '.py'}` | {text.splitlines()[0]} |\n"
 
     assert "".join(map(said, ROOMS[half])) in (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_presets_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for half, command in (("dukd_cache", "cache build"), ("dukd_train", "train (?:run|sweep)")):
+        named = re.findall(rf"(?:dukd-|-m dukd_){command} (?:[^`\n]* )?--config ([\w-]+)(?=[\s`])", text)
+        assert {*named} <= {*presets.names(f"{half}.presets")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

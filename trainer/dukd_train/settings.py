@@ -169,7 +169,7 @@ class Validation(Settings):
     sets: ByName[ImageSet] = Field(default={})
     """Image sets by name."""
     metrics: tuple[MetricName, ...] = USUAL
-    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need `dukd[perceptual]`."""
+    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need torchmetrics."""
     best: str | None = None
     """Set and metric by which `best.safetensors` is kept, like `Set5/psnr_y`. Default: the first set's first metric."""
     tile: Count = 0
@@ -186,7 +186,7 @@ class Logging(Settings):
     tensorboard: bool = False
     """Event files for TensorBoard, in the run folder's `tensorboard`."""
     dvclive: bool = False
-    """Files of DVCLive for `dvc exp` and `dvc plots`, in the run folder's `dvclive`; needs `dukd[dvc]`."""
+    """Files of DVCLive for `dvc exp` and `dvc plots`, in the run folder's `dvclive`; needs dvclive."""
 
 
 class TrainConfig(Settings):

@@ -22,6 +22,7 @@ from fsspec.registry import known_implementations  # type: ignore[import-untyped
 from dukd_cache.places import object_lock
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import PlaceError
+from dukd_cache.system.extras import needs
 from dukd_cache.system.files import naming, written_as
 from dukd_cache.system.terminal import tell_once
 
@@ -29,9 +30,6 @@ T = TypeVar("T")
 
 _WHOLE_OR_NOTHING = ("abfs", "abfss", "az", "gcs", "gs", "memory", "s3", "s3a")
 """Kinds of stores where a put is whole or nothing and listed at once. Elsewhere caches can be read, not written."""
-
-_EXTRAS = {"s3fs": "dukd[s3]", "gcsfs": "dukd[gcs]"}
-"""What to install for a library of fsspec."""
 
 _PAUSE_S = 1.0
 """Before a question is asked again, once: the libraries do that, too, but not where an answer is cut."""
@@ -287,7 +285,7 @@ def _opened(address: str) -> tuple[Any, str]:
         library = str(known_implementations.get(kind, {}).get("class", kind)).partition(".")[0]
         if importlib.util.find_spec(library) is not None:  # it needs another one, and says so
             raise PlaceError(_reason(error), address) from error
-        raise PlaceError(f'needs {library}: pip install "{_EXTRAS.get(library, library)}"', address) from error
+        raise PlaceError(needs(library), address) from error
     except ValueError as error:
         raise PlaceError(
             f"unknown kind of address {kind}:// (valid: folders, "

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from dukd_cache.system.errors import PlaceError, SettingError, one_line
+from dukd_cache.system.extras import needs
 
 _HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Nobody is told, and nobody else may connect: the second, set before Ray is loaded, makes its servers listen on the
@@ -42,7 +43,7 @@ def connected(address: str | None, cores: int) -> Iterator[Any]:
     try:
         ray: Any = import_module("ray")
     except ModuleNotFoundError as error:
-        raise SettingError('needs ray: pip install "dukd[ray]"', "`engine=ray`") from error
+        raise SettingError(needs("ray"), "`engine=ray`") from error
     if address is not None:
         _try(address)
     handler = signal.getsignal(signal.SIGTERM)

@@ -166,8 +166,8 @@ def test_a_move_that_was_cut_leaves_each_file_somewhere(place: Place, monkeypatc
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("gs://bucket/cache", 'gs://bucket/cache: needs gcsfs: pip install "dukd[gcs]"'),
-        ("abfs://bucket/cache", 'abfs://bucket/cache: needs adlfs: pip install "adlfs"'),
+        ("gs://bucket/cache", "gs://bucket/cache: needs gcsfs: pip install gcsfs"),
+        ("abfs://bucket/cache", "abfs://bucket/cache: needs adlfs: pip install adlfs"),
         ("s4://bucket/cache", "s4://bucket/cache: unknown kind of address s4:// (valid: folders, abfs://"),
         ("s3://", "s3://: expected s3://bucket/name"),
     ],

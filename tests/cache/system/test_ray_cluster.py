@@ -19,7 +19,7 @@ def refused(address: str | None) -> str:
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert refused(None) == '`engine=ray`: needs ray: pip install "dukd[ray]"'
+    assert refused(None) == "`engine=ray`: needs ray: pip install ray"
 
 
 def test_where_nothing_answers_that_is_said_at_once() -> None:

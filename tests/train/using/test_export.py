@@ -175,7 +175,7 @@ def test_a_missing_library_is_named_with_its_cure(
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     code, _, error = command(saved(tmp_path), "--to", "onnx")
     assert code == 2
-    assert error == 'dukd-train: export to onnx: needs onnxscript: pip install "dukd[export]"\n'
+    assert error == "dukd-train: export to onnx: needs onnxscript: pip install onnx onnxruntime onnxscript\n"
 
 
 def test_existing_files_are_replaced_on_request_only(command: Export, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_missing_library_is_named_before_anything_is_written(
 ) -> None:
     for module in ("torch.utils.tensorboard", "dvclive", "dvclive.live"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SettingError, match=rf"logging\.{name}: pip install ") as caught:
+    with pytest.raises(SettingError, match=rf"logging\.{name}: needs {name}: pip install ") as caught:
         run(settings_of(logging={name: True}), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

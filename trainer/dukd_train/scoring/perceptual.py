@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.extras import needs
 from dukd_train.scoring.metrics import U8, inner_pair
 
 LearnedName = Literal["lpips", "dists"]
@@ -65,7 +66,7 @@ def _network(name: LearnedName) -> nn.Module:
         from torchmetrics.functional.image.dists import DISTSNetwork
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     except ModuleNotFoundError as error:
-        raise SettingError('needs torchmetrics: pip install "dukd[perceptual]"', f"metric {name}") from error
+        raise SettingError(needs("torchmetrics"), f"metric {name}") from error
     try:
         with torch.random.fork_rng(devices=[]):  # it is initialised randomly before it gets its tensors
             if name == "lpips":

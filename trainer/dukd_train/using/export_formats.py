@@ -24,6 +24,7 @@ from dukd_cache.networks import Network
 from dukd_cache.networks.elsewhere import NAMES
 from dukd_cache.networks.rcan import basicsr_names
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.extras import needs
 from dukd_train.using.portable import Portable, settled
 
 if TYPE_CHECKING:
@@ -170,4 +171,4 @@ def _need_onnx() -> None:
         try:
             import_module(library)
         except ModuleNotFoundError as error:
-            raise SettingError(f'export to onnx: needs {library}: pip install "dukd[export]"') from error
+            raise SettingError(needs(library), "export to onnx") from error

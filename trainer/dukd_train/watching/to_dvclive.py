@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.extras import needs
 from dukd_cache.system.files import write_atomically
 from dukd_train.watching.observers import Start
 from dukd_train.watching.tracked import Tracker
@@ -30,7 +31,7 @@ class DvcLive(Tracker):
         try:
             from dvclive.live import Live
         except ImportError as error:
-            raise SettingError(f"pip install 'dukd[dvc]' ({error})", "logging.dvclive") from error
+            raise SettingError(f"{needs('dvclive')} ({error})", "logging.dvclive") from error
         super().__init__()
         self._open = Live
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dukd_cache.settings.model import dump
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.extras import needs
 from dukd_train.watching.observers import Start
 from dukd_train.watching.tracked import Tracker
 
@@ -24,7 +25,7 @@ class TensorBoard(Tracker):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise SettingError(f"pip install tensorboard ({error})", "logging.tensorboard") from error
+            raise SettingError(f"{needs('tensorboard')} ({error})", "logging.tensorboard") from error
         super().__init__()
         self._open = SummaryWriter
 
