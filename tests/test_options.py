@@ -119,6 +119,7 @@ TAKEN = (
     ("dukd-cache convert|inspect", "--picture DST", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-train run|compare|sweep", "--out", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-train eval|upscale", "--json OUT", "misspelt|two lines|no UTF-8", "a name like any other"),
+    ("dukd-train export", "--card", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-cache inspect", "--picture", "file|home", "a file is replaced"),
     ("dukd-train eval", "--json", "file|home", "a file is replaced"),
     ("dukd-cache degrade", "--out", "folder", "files of others may lie there"),

@@ -248,7 +248,7 @@ def export(
 
     if to is None and (card is None or out is not None):
         raise SettingError("is missing: a format, or `card` alone", "`to`")
-    asked = format_name(to) if to else None
+    asked = None if to is None else format_name(to)
     written = target_of(weights, asked, out, overwrite=overwrite).name if asked in ("safetensors", "pth") else None
     text = card_of(weights, card, overwrite=overwrite, file=written) if card else ""
     if asked:
