@@ -37,7 +37,7 @@ CacheAddress = Annotated[
     str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
-_RAY = "Workers of a Ray cluster, with --engine ray"
+_RAY = "Ray: a cluster whose machines see the same files"
 
 
 def _settings() -> "type[CacheConfig]":
@@ -57,19 +57,19 @@ def build(
     part: PartOption = None,
     engine: Annotated[
         EngineName,
-        typer.Option(help="ray: by the workers of a Ray cluster, which see the same files.", rich_help_panel=_RAY),
+        typer.Option(help="ray: by a cluster. Default: local.", show_default=False, rich_help_panel=_RAY),
     ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Of the cluster; auto: the one of this machine. Default: this machine alone.",
+            help="Default: one of this machine alone.",
             rich_help_panel=_RAY,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="At most. Default: as many as there is room for.", rich_help_panel=_RAY),
+        typer.Option(help="At most. Default: as many as fit.", rich_help_panel=_RAY),
     ] = None,
     cpus_per_worker: Annotated[
         int | None, typer.Option(help="Also its threads. Default: 1.", rich_help_panel=_RAY)
@@ -77,7 +77,7 @@ def build(
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(
-            help="0.5: two share one. Default: 1 where there are any, without --device cpu.",
+            help="0.5: two share one. Default: 1.",
             rich_help_panel=_RAY,
         ),
     ] = None,

@@ -17,7 +17,7 @@ from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, Store
 from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
 from dukd_cache.settings.roles import Marked
 
-IMAGES, TEACHER, CROPS, STORE, WORK = (Marked(group=name) for name in ("Images", "Teacher", "Views", "Store", "Work"))
+IMAGES, TEACHER, STORE = (Marked(group=name) for name in ("Images and views", "Teacher", "Store"))
 
 ColumnName = Annotated[str, one_of(COLUMNS)]
 ViewName = Annotated[str, one_of(VIEWS)]
@@ -57,11 +57,14 @@ class CacheConfig(Settings):
     presets: ClassVar = "dukd_cache.presets"
 
     hr: Annotated[Locations, Field(min_length=1), IMAGES.named("dataroot_gt", "images")]
-    """Folder of HR images, or a list of their paths. Can be several."""
-    lr: Annotated[Locations, IMAGES.named("dataroot_lq")] = ()
-    """Folder of LR images, one for each of `hr` or for all. Default: bicubic.
+    """Folder of HR images.
 
-    That is MATLAB's, with which benchmarks are made.
+    Or a text file of their paths. Can be several.
+    """
+    lr: Annotated[Locations, IMAGES.named("dataroot_lq")] = ()
+    """Folder of LR images. Default: bicubic.
+
+    One for each of `hr`, or for all. Bicubic is MATLAB's, with which benchmarks are made.
     """
     lr_template: Annotated[str, IMAGES] = "{stem}x{scale}"
     """LR file's name."""
@@ -91,19 +94,19 @@ class CacheConfig(Settings):
     """
     batch_size: Annotated[int, Field(ge=1, le=4096), Number, TEACHER.named("batch")] = 16
     """Patches asked at once."""
-    patch: Annotated[Side | None, Number, CROPS.named("gt_size", "lq_size", "patch_size")] = None
-    """Side of an LR patch, in pixels. Default: 48.
+    patch: Annotated[Side | None, Number, IMAGES.named("gt_size", "lq_size", "patch_size")] = None
+    """Side of an LR patch. Default: 48.
 
-    Where the teacher has windows, the next multiple of them.
+    In pixels. Where the teacher has windows, the next multiple of them.
     """
-    views: Annotated[dict[ViewName, ViewConfig], CROPS] = Field(default={})
+    views: Annotated[dict[ViewName, ViewConfig], IMAGES] = Field(default={})
     """What is cut from each image, by view."""
-    seed: Annotated[int, Number, CROPS.named("manual_seed")] = 0
+    seed: Annotated[int, Number, IMAGES.named("manual_seed")] = 0
     """Moves every crop."""
     store: Annotated[Store, STORE] = "webdataset"
-    """Tar files, or Zarr arrays.
+    """Tars, or arrays.
 
-    Any Zarr 3 reader opens them.
+    Any Zarr 3 reader opens these.
     """
     codec: Annotated[CodecName | None, STORE] = None
     """Default: webp; blosc in zarr.
@@ -125,13 +128,13 @@ class CacheConfig(Settings):
 
     difficulty: how far bicubic is from the truth, or from the answer.
     """
-    reuse: Annotated[Addresses, WORK] = ()
-    """Another cache, whose answers may serve.
+    reuse: Annotated[Addresses, STORE] = ()
+    """A cache to take answers from.
 
     Finished or not; can be several.
     """
-    mixed_workers: Annotated[bool, WORK] = False
-    """Let several kinds of machines work.
+    mixed_workers: Annotated[bool, STORE] = False
+    """Of several kinds may work.
 
     Their answers may then differ by a level from a build on one.
     """

@@ -48,7 +48,7 @@ def test_help_of_many_options_fits_a_page(said: Say, command: str) -> None:
     lines = text.splitlines()
     assert len(lines) <= 60
     assert max(map(len, lines)) <= 80
-    for group in ("Options", "Images", "Teacher", "Views", "Store", "Work"):
+    for group in ("Options", "Images and views", "Teacher", "Store"):
         assert f"╭─ {group} ─" in text
     assert "─ Settings ─" not in text, "a setting without a group"
 
