@@ -49,15 +49,15 @@ def figures() -> Iterator[Figure]:
         views = {"base": 6, "zoom_in": 0, "zoom_out": 0}
         asked = cache_config(hr, weights, views=views, patch=32, batch_size=8, shard_size=2, device="cpu")
         yield from _times(asked, folder)
-        yield _driver(_pairs(hr, 1000), folder / "pairs")
-        yield _memory(_pairs(hr, 1000), folder)
+        yield _driver(_pairs(hr, 640), folder / "pairs")
+        yield _memory(_pairs(hr, 640, shard_size=10), folder)
         yield from _requests(hr)
 
 
-def _pairs(hr: Path, crops: int) -> CacheConfig:
-    """Of pictures that cost next to nothing; 306 of them make a shard."""
+def _pairs(hr: Path, crops: int, shard_size: int = 1) -> CacheConfig:
+    """Of pictures that cost next to nothing; 306 of them make a shard of a megabyte."""
     views = {"base": crops, "zoom_in": 0, "zoom_out": 0}
-    return CacheConfig(hr=hr, scale=4, patch=8, views=views, codec="raw", shard_size=1)
+    return CacheConfig(hr=hr, scale=4, patch=8, views=views, codec="raw", shard_size=shard_size)
 
 
 @dataclass
@@ -68,6 +68,7 @@ class _Watched(Engine):
     on_shard: Callable[[int], None] = lambda _number: None
     wall: float = 0.0
     cpu: float = 0.0
+    """From the first shard on, as until then a worker starts."""
     elsewhere: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,8 +78,9 @@ class _Watched(Engine):
         return self.inner.computes_on(teachers)
 
     def __call__(self, work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), 0.0
         for number, info in enumerate(self.inner(work, header, shards)):
+            cpu = cpu or time.process_time()
             self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
             self.on_shard(number)
             yield info
@@ -152,9 +154,9 @@ def _memory(asked: CacheConfig, folder: Path) -> Figure:
             header = made.header.model_copy(update={"images": made.header.images.model_copy(update={"count": count})})
             work = replace(_work(made, asked, out), plan=Plan(_with_made_up(made.plan.columns, count), made.plan.spec))
             claim(out, header)
-            written = engine(work, header, shards_of(header)[:100])
+            written = engine(work, header, shards_of(header)[:10])
             for number, _ in enumerate(written):
-                if number == 90:
+                if number == 8:
                     peaks[count] = _peak_of(workers_in(out)[0].process)
     few, many = peaks.values()
     facts = {f"{count}_images_MiB": found / _MIB for count, found in peaks.items()}
@@ -170,7 +172,7 @@ def _with_made_up(real: Images, count: int) -> Images:
     nowhere = Folders(Path("/nowhere"))
     for number in range(len(real), count):
         name = f"picture_{number:08d}.png"
-        growing.add(SourceImage(name, nowhere.hr / name, f"{number:064x}", last.width, last.height), nowhere, 1)
+        growing.add(SourceImage(name, nowhere.hr / name, f"{number:064x}", last.width, last.height, None), nowhere, 1)
     return growing.images((real.folders[0], nowhere))
 
 

@@ -60,6 +60,17 @@ def test_a_batch_beyond_memory_is_refused_before_anything_is_written(cache_folde
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_that_may_not_fit_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    student = networks.build("EDSR", 2, EDSR)
+    monkeypatch.setattr(too_large, "obtainable_memory", lambda: 52 * too_large.held_by(student, [16]))
+    too_large.refuse_too_large(20, student, [16], part=1.0)
+    assert capsys.readouterr().err == ""
+    too_large.refuse_too_large(52, student, [16], part=1.0)
+    assert capsys.readouterr().err.rstrip().endswith("of memory can be had: a batch of 20 would fit")
+    with pytest.raises(SettingError, match=r"53 is too many: .* expected at most 20, or a smaller patch"):
+        too_large.refuse_too_large(53, student, [16], part=1.0)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
 )
