@@ -179,7 +179,7 @@ def test_a_damaged_cache_says_what_mends_it(command: Command, config_file: Path,
 
 
 def test_unknown_command(command: Command) -> None:
-    valid = "(valid: compare, eval, export, run, schema, sweep, upscale)"
+    valid = "(valid: compare, eval, export, presets, run, schema, sweep, upscale)"
     assert command("trian") == (2, "", f"dukd-train: unknown command 'trian': did you mean 'run'? {valid}\n")
     for theirs, here in {
         "train": "run",

@@ -134,6 +134,7 @@ def command(asked: Asked, cluster: Any) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_terminated_it_ends_all_workers_and_goes_on_later(
     local: dict[str, Asked], tmp_path: Path, ray_cluster: Any
 ) -> None:

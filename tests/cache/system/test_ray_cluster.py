@@ -41,6 +41,7 @@ def test_a_cluster_is_joined_and_left(ray_cluster: Any) -> None:
         assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_without_an_address_a_cluster_that_runs_here_is_not_joined(
     ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,7 +186,7 @@ class Dvc:
             *self.root.glob("build/run/training.lock"),
             *self.root.glob(".dvc/tmp/exps/*/*/build/run/training.lock"),
         ]
-        os.kill(int(lock.read_text()), number)
+        os.kill(int(lock.read_text().split()[0]), number)
         told, _ = process.communicate(timeout=120)
         assert process.returncode, told
         return told

@@ -90,6 +90,7 @@ def test_students_are_those_of_one_machine_also_when_a_worker_was_killed(
         assert same_students(out / point.name, tmp_path / point.name)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_runs_with_a_checkpoint(file: Path, tmp_path: Path, ray_cluster: Any) -> None:
     out = tmp_path / "sweep"
     words = ["sweep", "--config", file, "--grid", "seed=0,1,2", "--out", out, "--set", "steps=1000000"]
