@@ -205,7 +205,8 @@ def test_a_node_comes_and_dies(
     assert files_of(asked.out) == files_of(local["zarr"].out)
 
 
-@pytest.mark.parametrize("mixed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", [False, True])
 def test_workers_of_another_kind_are_used_only_if_that_was_said(
     local: dict[str, Asked], tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str], mixed: bool
 ) -> None:

@@ -139,9 +139,8 @@ def check_killed(whole: Whole, out: Path, seed: int) -> None:
     assert verify(out) == []
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_parts_end_with_the_same_bytes(whole: Whole, tmp_path: Path, seed: int) -> None:
-    check_killed(whole, tmp_path / "cache", seed)
+def test_killed_parts_end_with_the_same_bytes(whole: Whole, tmp_path: Path) -> None:
+    check_killed(whole, tmp_path / "cache", seed=1)
 
 
 @pytest.mark.slow
