@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 from dukd_cache.build.write import LOCAL, Engine, Standing, Work, commit, kept, room, shards_of
+from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.format.manifest import MANIFEST, Header, Manifest, shard_name
@@ -67,19 +68,29 @@ def build_part(
     out = work.out
     with room(out):
         header = _agreed(out, header)
-        own = Standing(out, header, part.of(shards_of(header)))
-        kept(work, own.records)
-        with closing(engine(work, header, own.missing)) as written:
-            for _ in written:
-                pass
-        if not _all_named(out, header):
-            return None
-        standing = Standing(out, header)
-        if standing.missing:
-            return None
-        finished = commit(standing)
-        free()
-        return finished
+        try:
+            return _written(work, header, part, free, engine)
+        except CacheError:  # in a store, the lock goes with the last part: this one may still have been at its end
+            if out.size(MANIFEST) is None or not (finished := manifest.read(out)).header.like(header):
+                raise
+            return finished
+
+
+def _written(work: Work, header: Header, part: Part, free: Callable[[], None], engine: Engine) -> Manifest | None:
+    out = work.out
+    own = Standing(out, header, part.of(shards_of(header)))
+    kept(work, own.records)
+    with closing(engine(work, header, own.missing)) as written:
+        for _ in written:
+            pass
+    if not _all_named(out, header):
+        return None
+    standing = Standing(out, header)
+    if standing.missing:
+        return None
+    finished = commit(standing)
+    free()
+    return finished
 
 
 def _all_named(out: Place, header: Header) -> bool:
@@ -101,7 +112,7 @@ def _agreed(out: Place, header: Header) -> Header:
     if finished or there.computed in (None, header.computed):
         return there
     raise CacheError(
-        f"other parts compute on {there.computed}, this one on {header.computed}",
+        f"other parts compute on {there.computed}, this one on {header.computed or 'workers of several kinds'}",
         out,
         cure="compute alike, or give `mixed_workers=true` to all: answers may then differ by a level",
     )

@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,13 +19,13 @@ from tests.cache.samples import Asked, build_alone, build_job, files_of, save_ph
 from dukd_cache.build.answer import Shard
 from dukd_cache.build.parts import START, joined
 from dukd_cache.build.reuse import Tally
-from dukd_cache.build.write import LOCAL, Standing, Work
+from dukd_cache.build.write import Local, Standing, Work, commit
 from dukd_cache.check.verify import other_files, verify
 from dukd_cache.commands.build import build_cache, prepare
 from dukd_cache.commands.status import facts, table
 from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import IMAGES, claim, header_of
-from dukd_cache.format.manifest import MANIFEST, Header
+from dukd_cache.format.manifest import MANIFEST, Header, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.pictures.known_files import KnownImages
@@ -320,11 +320,32 @@ def test_in_a_store(whole: Whole) -> None:
         fsspec.filesystem("memory").store.clear()
 
 
+class Overtaken(Local):
+    """While it leaves, another part finds all shards whole, writes the manifest and puts out the light."""
+
+    def __call__(self, work: Work, header: Header, shards: Sequence[Shard]) -> Generator[ShardInfo, None, None]:
+        yield from super().__call__(work, header, shards)
+        commit(Standing(work.out, header))
+        fsspec.filesystem("memory").rm(f"/parts/cache/{LOCK}", recursive=True)
+
+
+def test_a_part_that_ends_after_the_last_one_finds_the_cache_finished(whole: Whole) -> None:
+    asked = whole.asked.but(out="memory://parts/cache")
+    try:
+        by_parts(asked, Part(1, 2))
+        fsspec.filesystem("memory").rm(f"/parts/cache/{LOCK}", recursive=True)
+        assert build_cache(*asked, Tally(), Part(2, 2), Overtaken()) == Cache(asked.out).manifest
+        place = place_at(asked.out)
+        assert {name: place.read(name) for name in place.names()} == whole.files
+    finally:
+        fsspec.filesystem("memory").store.clear()
+
+
 def test_a_shard_is_written_by_its_engine_and_by_nobody_else(whole: Whole, tmp_path: Path) -> None:
     """What an engine is given is what is missing; what it yields is what the manifest says."""
     asked, seen = whole.asked.but(out=tmp_path / "cache"), list[Shard]()
 
-    class Watched(type(LOCAL)):  # type: ignore[misc]
+    class Watched(Local):
         def __call__(self, work: Work, header: Header, shards: list[Shard]):  # type: ignore[no-untyped-def]
             seen.extend(shards)
             yield from super().__call__(work, header, list(reversed(shards)))
