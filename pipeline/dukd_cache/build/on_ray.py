@@ -26,7 +26,7 @@ from dukd_cache.settings.model import Positive, Settings, Weight
 from dukd_cache.system.errors import CacheError, DukdError, SettingError
 from dukd_cache.system.ray_cluster import connected
 from dukd_cache.system.terminal import say, tell_once
-from dukd_cache.system.threads import prefetch, usable_cores
+from dukd_cache.system.threads import allowed_cores, prefetch
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def on_ray(load: Load, asked: OfRay, device: Device, any_kind: bool) -> Iterator
         DukdError: there is no such cluster, or no Ray.
     """
     # Ray tells of dead workers on standard output, which is for what was asked for.
-    with redirect_stdout(sys.stderr), connected(asked.ray_address, usable_cores()) as ray:
+    with redirect_stdout(sys.stderr), connected(asked.ray_address, allowed_cores()) as ray:
         gpus = asked.gpus_per_worker
         if gpus is None:
             gpus = float(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1))

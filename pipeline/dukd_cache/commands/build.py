@@ -1,7 +1,6 @@
 """The settings of a cache, turned into plan, header, teacher and store."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import Advance, progress, say
+from dukd_cache.system.threads import usable_cores
 
 ANSWER = "teacher"
 """What the answers of the one teacher are called."""
@@ -216,7 +216,7 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     records = {view.name: made.header.total(view) for view in made.header.views}
     windows = [line for each in made.teachers.values() for line in between_windows(config, each.info.window)]
     notes = (*windows, *sample.doubts)
-    return Forecast(len(made.plan.images), records, tallies, sample, os.cpu_count() or 1, on_gpu, notes)
+    return Forecast(len(made.plan.images), records, tallies, sample, usable_cores(), on_gpu, notes)
 
 
 def _sets(config: CacheConfig, out: Address) -> list[HrSet]:

@@ -38,9 +38,14 @@ class _Made(Generic[R]):
 # go: the other thread waits for that for ever, and a program that was to end does not. A `SimpleQueue` has none.
 
 
+def allowed_cores() -> int:
+    """Those that the system lets this process have."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def usable_cores() -> int:
-    """Those that this process may use: its share, where one is set, of what the system lets it have."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process itself may compute on: its share, where one is set, of those that it is allowed."""
+    there = allowed_cores()
     share = os.environ.get(SHARE, "")
     return min(there, int(share)) if share.isdigit() and int(share) > 0 else there
 
@@ -153,6 +158,18 @@ def _later(ask: Callable[[Callable[[], None]], None], function: Callable[[T], R]
 
     ask(run)
     return lambda: done.get().get()
+
+
+def apart(function: Callable[[], R]) -> R:
+    """What `function` returns, called in a thread of its own.
+
+    For libraries (Ray) that swallow the exception of a signal's handler when it comes up while they are called.
+    """
+
+    def begin(run: Callable[[], None]) -> None:
+        threading.Thread(target=run, daemon=True).start()
+
+    return _later(begin, lambda _: function(), None)()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dukd_cache.system.threads import prefetch, usable_cores
+from dukd_cache.system.threads import apart, prefetch, usable_cores
 
 
 class Source:
@@ -182,3 +182,9 @@ def test_a_signal_at_any_moment_leaves_nobody_waiting(way: str) -> None:
 def test_a_share_of_the_cores_is_kept_to(share: str, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", share)
     assert usable_cores() == (expected or len(os.sched_getaffinity(0)))
+
+
+def test_a_call_apart_returns_and_raises_as_it_would_here() -> None:
+    assert apart(threading.current_thread) is not threading.current_thread()
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 // 0)

@@ -1,6 +1,5 @@
 """Where records are kept, and the line that says so."""
 
-import os
 import re
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def test_what_was_asked_for_and_does_not_fit_is_refused(resident: str, needed: i
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(residency, "allowed_cores", lambda: 8)
     assert [workers(Data(), processes) for processes in (1, 2, 16)] == [8, 4, 1]
     assert workers(Data(workers=0), 2) == 0
 

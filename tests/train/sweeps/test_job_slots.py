@@ -16,7 +16,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """8 cores, 100 GiB free, no variables."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(job_slots, "usable_cores", lambda: 8)
+    monkeypatch.setattr(job_slots, "allowed_cores", lambda: 8)
     monkeypatch.setattr(job_slots, "free_memory", lambda: 100 * GIB)
     return monkeypatch
 
@@ -77,4 +77,4 @@ def test_decoded_bytes_are_those_of_the_records(cache: Cache, float16_cache: Cac
 
 
 def test_this_machine_says_what_it_has() -> None:
-    assert job_slots.usable_cores() >= 1
+    assert job_slots.allowed_cores() >= 1

@@ -1,6 +1,5 @@
 """Where the records of a run are kept: decided from their size and the memory that is free, and said in one line."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ import torch
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.memory import free_device_memory, free_memory
+from dukd_cache.system.threads import allowed_cores
 from dukd_train.data.decoded import Decoded, decoded
 from dukd_train.data.rows import Rows, StreamedRows
 from dukd_train.data.shared_memory import SharedMemory, shared_memory
@@ -75,7 +75,7 @@ def choose(needed: int, data: Data, free: Free) -> Choice:
 
 def workers(data: Data, processes: int = 1) -> int:
     """Processes that read ahead for each of so many training processes."""
-    return max(1, (os.cpu_count() or 1) // processes) if data.workers is None else data.workers
+    return max(1, allowed_cores() // processes) if data.workers is None else data.workers
 
 
 def open_rows(

@@ -8,6 +8,7 @@ import torch
 
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.memory import free_device_memory, free_memory
+from dukd_cache.system.threads import allowed_cores
 from dukd_train.data.decoded import decoded
 from dukd_train.data.rows import targets_in
 
@@ -51,7 +52,7 @@ def choose_slots(jobs: int | None, runs: int, device: torch.device, cache: Cache
         cache: what they read.
     """
     gpus = _gpus() if device.type == "cuda" else ()
-    cores = usable_cores()
+    cores = allowed_cores()
     if jobs is None:
         data = decoded_bytes(cache)
         if gpus:
@@ -68,11 +69,6 @@ def choose_slots(jobs: int | None, runs: int, device: torch.device, cache: Cache
 def _held(data: int, free: int) -> int:
     """What is resident of decoded records by default: all, where they take no more than half of what is free."""
     return data if data <= free // 2 else 0
-
-
-def usable_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decoded_bytes(cache: Cache) -> int:

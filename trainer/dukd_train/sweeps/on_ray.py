@@ -13,9 +13,10 @@ from typing import Any
 from dukd_cache import __version__
 from dukd_cache.system.errors import one_line
 from dukd_cache.system.ray_cluster import connected
+from dukd_cache.system.threads import allowed_cores, apart
 from dukd_train.settings import TrainConfig
 from dukd_train.sweeps.engine import Engine
-from dukd_train.sweeps.job_slots import JobSlots, threads_of, usable_cores
+from dukd_train.sweeps.job_slots import JobSlots, threads_of
 from dukd_train.sweeps.run_process import Command, State, run_on_node
 
 
@@ -30,7 +31,7 @@ def on_ray(
     Raises:
         DukdError: there is no such cluster, or no Ray.
     """
-    with connected(address, usable_cores()) as ray:
+    with connected(address, allowed_cores()) as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = shares(nodes, jobs or runs, runs_per_gpu if config.device != "cpu" else 0)
         slots = JobSlots(jobs or runs, int(share["num_cpus"]), int(share["num_cpus"]))
@@ -72,16 +73,16 @@ class _RayRun:
         self._ray, self._log = ray, command.log
         self._before = self._log.stat().st_size if self._log.exists() else 0
         self._begun = False
-        self._task = task.remote(command, environment, Path.cwd(), __version__)
+        self._task = apart(lambda: task.remote(command, environment, Path.cwd(), __version__))
 
     def state(self) -> State:
         """Waiting for a node, running, finished, failed or lost."""
         exceptions = self._ray.exceptions
-        if not self._ray.wait([self._task], timeout=0)[0]:
+        if not self._has_ended(0):
             self._begun = self._begun or (self._log.exists() and self._log.stat().st_size > self._before)
             return State.RUNNING if self._begun else State.WAITING
         try:
-            found: State = self._ray.get(self._task)
+            found: State = apart(lambda: self._ray.get(self._task))
         except exceptions.RayTaskError as error:
             self._note(str(error.cause))
             return State.FAILED
@@ -96,8 +97,12 @@ class _RayRun:
 
     def wait(self, seconds: float) -> None:
         """Until it has ended; what runs it there is killed if that takes longer than `seconds`."""
-        if not self._ray.wait([self._task], timeout=seconds)[0]:
+        if not self._has_ended(seconds):
             self._ray.cancel(self._task, force=True)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Now, or within so many seconds."""
+        return bool(apart(lambda: self._ray.wait([self._task], timeout=seconds)[0]))
 
     def _note(self, what: str) -> None:
         with self._log.open("a") as log:
