@@ -6,7 +6,7 @@ from typing import Any
 from dukd_cache.build.write import Standing
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.format.manifest import MANIFEST
-from dukd_cache.format.workers import Worker, workers_in
+from dukd_cache.format.workers import WorkerReport, workers_in
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.system.errors import CacheError
@@ -44,7 +44,7 @@ def facts(root: Address) -> dict[str, Any]:
     }
 
 
-def _facts_of(worker: Worker) -> dict[str, Any]:
+def _facts_of(worker: WorkerReport) -> dict[str, Any]:
     return {
         "name": worker.name,
         "host": worker.host,

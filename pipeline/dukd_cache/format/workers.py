@@ -30,7 +30,7 @@ _SILENT_S = 100.0
 """Three of them were missed: it is taken for dead."""
 
 
-class Worker(Frozen):
+class WorkerReport(Frozen):
     """What one says of itself."""
 
     name: str
@@ -68,7 +68,7 @@ class Worker(Frozen):
 def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     """While the block works as worker `name`, it says so in `out`; what the block is given counts its records."""
     now = time.time()
-    worker = Worker(
+    worker = WorkerReport(
         name=name,
         host=socket.gethostname(),
         process=os.getpid(),
@@ -114,10 +114,10 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
     leave()
 
 
-def workers_in(place: Place) -> list[Worker]:
+def workers_in(place: Place) -> list[WorkerReport]:
     """All that said something, by name."""
-    found: list[Worker] = []
+    found: list[WorkerReport] = []
     for name in place.names(f"{WORKERS}/"):
         with suppress(FileNotFoundError, ValidationError):  # one may have left meanwhile
-            found.append(Worker.model_validate_json(place.read(name)))
+            found.append(WorkerReport.model_validate_json(place.read(name)))
     return found

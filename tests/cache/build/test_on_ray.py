@@ -33,7 +33,7 @@ from dukd_cache.commands.build import build_cache, engine_of, prepare
 from dukd_cache.commands.status import facts
 from dukd_cache.format.lifecycle import HEADER
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.workers import Worker, workers_in
+from dukd_cache.format.workers import WorkerReport, workers_in
 from dukd_cache.networks.devices import kind_of
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
@@ -107,11 +107,11 @@ def wait_for(what: Callable[[], T]) -> T:
     return found
 
 
-def at_work(out: Address, wanted: Callable[[list[Worker]], bool], process: Any = None) -> list[Worker]:
+def at_work(out: Address, wanted: Callable[[list[WorkerReport]], bool], process: Any = None) -> list[WorkerReport]:
     """Workers that have begun, once they are as wanted."""
     place = place_at(out)
 
-    def found() -> list[Worker] | None:
+    def found() -> list[WorkerReport] | None:
         assert process is None or process.poll() is None
         return there if wanted(there := workers_in(place)) else None
 
