@@ -7,11 +7,9 @@ They are for people (`dukd-cache status`); nothing depends on them. Removed when
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from queue import Empty, SimpleQueue
 
 from pydantic import ValidationError
 
@@ -19,6 +17,7 @@ from dukd_cache.format.record import Frozen
 from dukd_cache.places import Place
 from dukd_cache.system.errors import DukdError
 from dukd_cache.system.processes import machine, start_of
+from dukd_cache.system.threads import repeating
 
 WORKERS = "building.workers"
 """Below it lie the files."""
@@ -78,33 +77,28 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
         seen=now,
         records=0,
     )
-    ended, records = SimpleQueue[None](), 0
+    records = 0
 
     def tell(left: bool = False) -> None:
         found = worker.model_copy(update={"seen": time.time(), "records": records, "left": left})
         out.write(f"{WORKERS}/{name}.json", found.model_dump_json().encode())
 
-    def beat() -> None:
-        while True:
-            with suppress(Empty):
-                return ended.get(timeout=_BEAT_S)
-            with suppress(DukdError, OSError):  # the work itself will meet what is wrong
-                tell()
+    def beat() -> bool:
+        with suppress(DukdError, OSError):  # the work itself will meet what is wrong
+            tell()
+        return True
 
     def count(done: int) -> None:
         nonlocal records
         records += done
         on_records(done)
 
-    thread = threading.Thread(target=beat, daemon=True)
-
     def leave() -> None:
-        ended.put(None)
-        thread.join()
+        end()
         tell(left=True)
 
     tell()
-    thread.start()
+    end = repeating(beat, _BEAT_S)
     try:
         yield count
     except BaseException:

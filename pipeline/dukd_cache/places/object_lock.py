@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, PlaceError
 from dukd_cache.system.lock import LOCK, PART, refusal
 from dukd_cache.system.processes import machine, start_of
+from dukd_cache.system.threads import repeating
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
@@ -108,8 +109,7 @@ class ObjectLock:
         self._number = 0
         """Of the object that this lock is now; 0 before it is taken, and when another process has it."""
         self._counting = threading.Lock()
-        self._stop = threading.Event()
-        self._beats = threading.Thread(target=self._beat, daemon=True)
+        self._end_beats: Callable[[], None] = lambda: None
 
     def take(self) -> None:
         """Become the owner.
@@ -129,7 +129,7 @@ class ObjectLock:
                 "at once: a cache there can be read, not written",
                 self._store,
             )
-        self._beats.start()
+        self._end_beats = repeating(self._beat, BEAT_S)
 
     def check(self, name: str) -> None:
         """Called before each change of the file `name`.
@@ -158,9 +158,7 @@ class ObjectLock:
     def stop(self) -> None:
         """Give no more signs of life."""
         _HELD.discard(self._owner.token)
-        self._stop.set()
-        if self._beats.ident is not None:
-            self._beats.join()
+        self._end_beats()
 
     def _put_after(self, number: int, owner: _Owner | None) -> int:
         """The number after that of `owner` (0 where there is none), if this process has the lock by it; else 0."""
@@ -174,11 +172,10 @@ class ObjectLock:
         self._store.delete([name])
         return 0
 
-    def _beat(self) -> None:
-        while not self._stop.wait(BEAT_S):
-            with suppress(PlaceError), self._counting:  # tried again with the next beat
-                if not self._shown():
-                    return
+    def _beat(self) -> bool:
+        with suppress(PlaceError), self._counting:  # tried again with the next beat
+            return self._shown()
+        return True
 
     def _shown(self) -> bool:
         """Show a sign of life; False where another process has the lock."""
@@ -218,7 +215,7 @@ class SharedLock(ObjectLock):
         """
         while not (self._moved_on() and self._shown()):
             self._put_after(*_outlived(self._store))
-        self._beats.start()
+        self._end_beats = repeating(self._beat, BEAT_S)
 
     def release(self) -> None:
         """Leave."""

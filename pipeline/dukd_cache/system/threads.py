@@ -5,9 +5,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
@@ -170,6 +170,30 @@ def apart(function: Callable[[], R]) -> R:
         threading.Thread(target=run, daemon=True).start()
 
     return _later(begin, lambda _: function(), None)()
+
+
+def repeating(act: Callable[[], bool], seconds: float) -> Callable[[], None]:
+    """Call `act` every so many seconds, in a thread of its own, until it gives False.
+
+    What is returned ends that, too: `act` is not called any more when it returns.
+    """
+    ended: SimpleQueue[None] = SimpleQueue()
+
+    def run() -> None:
+        while True:
+            with suppress(Empty):
+                return ended.get(timeout=seconds)
+            if not act():
+                return None
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ended.put(None)
+        thread.join()
+
+    return end
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dukd_cache.system.threads import apart, prefetch, usable_cores
+from dukd_cache.system.threads import apart, prefetch, repeating, usable_cores
 
 
 class Source:
@@ -188,3 +188,28 @@ def test_a_call_apart_returns_and_raises_as_it_would_here() -> None:
     assert apart(threading.current_thread) is not threading.current_thread()
     with pytest.raises(ZeroDivisionError):
         apart(lambda: 1 // 0)
+
+
+def test_what_is_repeated_ends_when_it_is_told_to() -> None:
+    calls: list[int] = []
+
+    def act() -> bool:
+        calls.append(1)
+        return True
+
+    end = repeating(act, 0.01)
+    wait_until(lambda: len(calls) > 3)
+    end()
+    before = len(calls)
+    time.sleep(0.1)
+    assert len(calls) == before
+    end()  # once more does nothing
+
+
+def test_what_is_repeated_ends_when_it_says_so() -> None:
+    calls: list[int] = []
+    end = repeating(lambda: bool(calls.append(1)), 0.01)
+    wait_until(lambda: bool(calls))
+    time.sleep(0.1)
+    assert calls == [1]
+    end()
