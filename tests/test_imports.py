@@ -51,7 +51,7 @@ ROOMS = {
 CONTRACT = {"command_line", "networks", "format", "places", "pictures", "settings", "system"}
 """Rooms of the cache's half that the trainer may enter: none of them asks a teacher or plans a crop."""
 
-STARTS_PROGRAMS = {"run_process.py", "provenance.py"}
+STARTS_PROGRAMS = {"study.py", "run_process.py", "provenance.py"}
 """Modules that hold options of the programs that they start."""
 
 MODULES = [path for root in HALVES.values() for path in sorted(root.rglob("*.py"))]

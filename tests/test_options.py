@@ -70,6 +70,7 @@ LINES: Mapping[str, Mapping[str, str]] = {
     "dukd-train presets": {"NAME": "small"},
     "dukd-train schema": {},
     "dukd-train sweep": {"--config": "run.yaml", "--grid": "seed=0", "--out": "sweep", "--hr": "photos"},
+    "dukd-train study": {"FILE": "study.yaml", "--out": "study"},
 }
 """A small, right command line of each command; its files are those of `material`. One option is changed at a time."""
 
@@ -112,19 +113,19 @@ TAKEN = (
     ("dukd-cache build|plan", "--seed", "negative|zero|huge", "all seeds are as good"),
     ("dukd-cache inspect|verify", "--sample", "huge", "as many as there are"),
     ("dukd-train compare", "--pictures", "huge", "as many as there are"),
-    ("dukd-train sweep", "--jobs", "huge", "as many as there are runs"),
+    ("dukd-train sweep|study", "--jobs", "huge", "as many as there are runs"),
     ("dukd-train *", "--tile", "zero|huge", "whole images"),
     ("dukd-train *", "--tile-overlap", "zero", "none"),
     ("dukd-cache build|plan|degrade", "--out", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-cache convert|inspect", "--picture DST", "misspelt|two lines|no UTF-8", "a name like any other"),
-    ("dukd-train run|compare|sweep", "--out", "misspelt|two lines|no UTF-8", "a name like any other"),
+    ("dukd-train run|compare|sweep|study", "--out", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-train eval|upscale", "--json OUT", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-train export", "--card", "misspelt|two lines|no UTF-8", "a name like any other"),
     ("dukd-cache inspect", "--picture", "file|home", "a file is replaced"),
     ("dukd-train eval", "--json", "file|home", "a file is replaced"),
     ("dukd-cache degrade", "--out", "folder", "files of others may lie there"),
     ("dukd-train upscale", "OUT", "folder", "files of others may lie there"),
-    ("dukd-train sweep", "--out", "folder", "files of others may lie there"),
+    ("dukd-train sweep|study", "--out", "folder", "files of others may lie there"),
     ("dukd-cache plan", "--out", "file address|of the system", "a plan writes nothing"),
 )
 """Commands, options, values that they rightly take, and why."""
@@ -132,7 +133,7 @@ TAKEN = (
 OF_RAY = ("--ray-address", "--workers", "--cpus-per-worker", "--gpus-per-worker", "--shards-per-task")
 """Options of `dukd-cache build` that it takes with `--engine ray` only, which `LINES` lacks."""
 
-SLOW = ("dukd-train compare", "dukd-train sweep")
+SLOW = ("dukd-train compare", "dukd-train sweep", "dukd-train study")
 """What they take is left to tests of their own: a report takes seconds."""
 
 SECONDS = 10
@@ -264,6 +265,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "data": {"workers": 0},
     }
     (place / "run.yaml").write_text(yaml.safe_dump(config))
+    study = {"caches": {"c": "cache"}, "config": "./run.yaml", "rows": {"a": {}}, "hr": {"photos": "photos"}}
+    (place / "study.yaml").write_text(yaml.safe_dump(study))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for words in (
@@ -271,6 +274,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "dukd-cache build --hr photos --teacher teacher.safetensors --out cache --patch 8 --base 1 --device cpu",
             "dukd-train run --config run.yaml --out run",
             "dukd-train run --config run.yaml --out sweep/seed=0",
+            "dukd-train run --config run.yaml --out study/c-a,seed=0",
         ):
             program, *rest = words.split()
             done = ended(program, rest, patch)

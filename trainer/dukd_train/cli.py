@@ -15,6 +15,7 @@ from dukd_cache.system.terminal import say, speaks
 
 if TYPE_CHECKING:
     from dukd_train.settings import TrainConfig
+    from dukd_train.sweeps.engine import Opening
 
 app = program("Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.")
 
@@ -53,6 +54,17 @@ ComparedImages = Annotated[
 ]
 ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
+SweepFolder = Annotated[Path, typer.Option(parser=path, help="Folder of all; each run gets a folder in it.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
+]
+Engine = Annotated[
+    EngineName, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one of this machine alone, for this.")
+]
+RunsPerGpu = Annotated[int | None, typer.Option(min=1, help="Runs that share a GPU of the cluster. Default: 1.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
 
 
@@ -274,24 +286,15 @@ def sweep(
             help="A setting and its values: key=a,b,c, or a YAML list in brackets. Several: all combinations."
         ),
     ],
-    out: Annotated[Path, typer.Option(parser=path, help="Folder of the sweep; each run gets a folder in it.")],
+    out: SweepFolder,
     config: Annotated[str | None, CONFIG] = None,
     section: Section = None,
     overrides: Overrides = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
-    ] = None,
+    jobs: Jobs = None,
     part: PartOption = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one of this machine alone, for this sweep."),
-    ] = None,
-    runs_per_gpu: Annotated[
-        int | None, typer.Option(min=1, help="Runs that share a GPU of the cluster. Default: 1.")
-    ] = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    runs_per_gpu: RunsPerGpu = None,
     hr: ComparedImages = None,
     teacher: ComparedTeacher = None,
 ) -> None:
@@ -299,26 +302,60 @@ def sweep(
 
     Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
     """
-    from functools import partial
-
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.scoring.image_sets import named_sets
-    from dukd_train.sweeps.engine import Opening, this_machine
     from dukd_train.sweeps.grid import points
-    from dukd_train.sweeps.on_ray import on_ray
     from dukd_train.sweeps.sweep import WHOLE, ReportWanted
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
     wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
-    opening: Opening = this_machine
-    if engine == "ray":
-        opening = partial(on_ray, address=ray_address, runs_per_gpu=runs_per_gpu or 1)
-    elif ray_address is not None or runs_per_gpu is not None:
-        raise SettingError("give `engine=ray`, too", "`ray_address`" if ray_address is not None else "`runs_per_gpu`")
+    opening = _opening(engine, ray_address, runs_per_gpu)
     grid_points = points(_chosen(config), section, overrides or [], grid)
     if table := train_all(grid_points, out, jobs, wanted, part or WHOLE, opening):
         show(table)
+
+
+@app.command(epilog="Example: `dukd-train study few_images.yaml --out studies/few_images`")
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE", parser=path, help="YAML: caches, rows of settings, seeds.")],
+    out: SweepFolder,
+    jobs: Jobs = None,
+    part: PartOption = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    runs_per_gpu: RunsPerGpu = None,
+) -> None:
+    """Build caches, train rows of students from them with several seeds, and compare them.
+
+    As a sweep whose runs need not be all combinations. What is finished is left alone, and what was stopped goes on,
+    when the same command is given again.
+    """
+    from dukd_train.core.stopping import end_with_parent
+    from dukd_train.sweeps.study import Study, build_caches
+    from dukd_train.sweeps.sweep import WHOLE, ReportWanted
+    from dukd_train.sweeps.sweep import sweep as train_all
+
+    end_with_parent()
+    asked = Study.load(file)
+    opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out)
+    build_caches(asked, out, alone=part is None)
+    wanted = ReportWanted(asked.hr or None, asked.teacher)
+    if table := train_all(points, out, jobs, wanted, part or WHOLE, opening):
+        show(table)
+
+
+def _opening(engine: EngineName, ray_address: str | None, runs_per_gpu: int | None) -> "Opening":
+    from functools import partial
+
+    from dukd_train.sweeps.engine import this_machine
+    from dukd_train.sweeps.on_ray import on_ray
+
+    if engine == "ray":
+        return partial(on_ray, address=ray_address, runs_per_gpu=runs_per_gpu or 1)
+    if ray_address is not None or runs_per_gpu is not None:
+        raise SettingError("give `engine=ray`, too", "`ray_address`" if ray_address is not None else "`runs_per_gpu`")
+    return this_machine
 
 
 def main() -> None:

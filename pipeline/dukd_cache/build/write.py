@@ -1,8 +1,9 @@
 """plan → teacher → store: the shards of a cache written by an engine, then the manifest that makes them a cache.
 
 A shard is a pure function of the header, the teacher and its images, so anyone may write any of them, at any time and
-more than once. A build that was stopped goes on where it was: whole shards stay, open ones are done again. A changed
-build takes the answers that exist already, and asks the teacher for the rest.
+more than once. A build that was stopped goes on where it was: whole shards stay, and of those that were being written
+the answers are kept, unless it was killed. A changed build takes the answers that exist already, and asks the teacher
+for the rest.
 """
 
 import os
@@ -18,7 +19,7 @@ from dukd_cache.build.reuse import Answers, Tally, all_sources
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
 from dukd_cache.format.index import index_name
-from dukd_cache.format.lifecycle import claim, finish
+from dukd_cache.format.lifecycle import claim, finish, place_for_open
 from dukd_cache.format.manifest import Header, Manifest, ShardInfo, shard_name, shard_ranges
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardWriter, write_shared_files
@@ -96,7 +97,8 @@ def written(
     work: Work, header: Header, shards: Sequence[Shard], answers: Answers | None
 ) -> Generator[ShardInfo, None, None]:
     """Each of `shards` when it is whole, in their order; `answers` are those that exist already."""
-    writer = ShardWriter(work.out, header)
+    left = partial(place_for_open, work.out, header) if work.teachers else None
+    writer = ShardWriter(work.out, header, left)
     groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
     # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
     with closing(groups), closing(_encoded(writer, groups, work.teachers)) as encoded:

@@ -5,6 +5,7 @@
     building.lock     while a process writes
     building.images   which images they are, while parts of a build write: identified once for all of them
     building.workers/ who writes, see `workers`
+    building.answers/ what interrupted builds had of the shards that they were writing, below a name for their header
     previous/000/     shards of what the folder held before, with their building.json: sources of answers
                       until the new manifest is there, then removed
 
@@ -12,6 +13,8 @@ When the header changes, the old shards are moved into a new folder below `previ
 then they, then the new header takes the old one's place. So at any moment each shard lies beside its header, or its
 header is the newest one in `previous`, which is how an interrupted move is known, and finished or undone.
 """
+
+import hashlib
 
 from pydantic import ValidationError
 
@@ -32,6 +35,9 @@ IMAGES = "building.images"
 
 PREVIOUS = "previous"
 """Where shards wait whose answers go into the cache that is being built."""
+
+OPEN = "building.answers"
+"""Where records of shards wait that were not whole when a build was interrupted."""
 
 _LOST = ("scale", "patch")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
@@ -79,16 +85,32 @@ def check(out: Place, header: Header) -> None:
 def finish(out: Place) -> None:
     """Remove what only an unfinished cache needs. The manifest is there."""
     out.delete([HEADER, IMAGES])
-    out.remove(out.names(f"{WORKERS}/"), WORKERS)
+    for folder in (WORKERS, OPEN):
+        out.remove(out.names(f"{folder}/"), folder)
     for name in _generations(out):
         _remove(out, name)
     out.remove([], PREVIOUS)
 
 
 def sources(out: Place) -> list[Place]:
-    """The places of shards that `out` held before, the latest first."""
-    places = (out.below(name) for name in reversed(_generations(out)))
+    """The places of shards that `out` held before, the latest first, then of those that were not whole."""
+    left = sorted({name.rpartition("/")[0] for name in out.names(f"{OPEN}/")})
+    places = map(out.below, [*reversed(_generations(out)), *left])
     return [place for place in places if header_of(place) is not None]
+
+
+def place_for_open(out: Place, header: Header) -> Place:
+    """Where the records of shards of that header go that are not whole; `sources` finds them there.
+
+    Raises:
+        CacheError: the cache is finished: others have written these shards.
+    """
+    if out.size(MANIFEST) is not None:
+        raise CacheError("is finished", out)
+    text = manifest.to_json(header)
+    place = out.below(f"{OPEN}/{hashlib.sha256(text).hexdigest()[:16]}")
+    place.write(HEADER, text)
+    return place
 
 
 def header_of(place: Place) -> Header | None:

@@ -5,11 +5,13 @@ A shard is written data first, then its index, so that an index never names what
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from dukd_cache.format.codecs import CODECS, decode
 from dukd_cache.format.container import Container, Packed
@@ -34,7 +36,7 @@ from dukd_cache.format.record import Pixels, Record, RecordInfo
 from dukd_cache.format.tar import Tar
 from dukd_cache.format.zarr import Zarr
 from dukd_cache.places import Place
-from dukd_cache.system.errors import CacheError, ShardCorrupt
+from dukd_cache.system.errors import CacheError, DukdError, ShardCorrupt
 from dukd_cache.system.files import naming
 
 CONTAINERS: dict[str, Container] = {"webdataset": Tar(), "zarr": Zarr()}
@@ -53,12 +55,23 @@ LIBRARIES = {codec.library for codecs in CODECS.values() for codec in codecs.val
 """Of all stores."""
 
 
+class _Content(NamedTuple):
+    """What is in the files of a shard that is being written."""
+
+    entries: list[Entry]
+    """Of the records that are whole."""
+    chunks: list[list[tuple[int, int]]]
+    """(start, length) of the records in each file; perhaps one more than there are entries."""
+
+
 @dataclass(frozen=True)
 class ShardWriter:
     """Writes the shards of one cache into `place`."""
 
     place: Place
     header: Header
+    left: Callable[[], Place] | None = None
+    """Makes the place to which go, as a shorter shard, the records of one whose writing is interrupted."""
 
     def encode(self, record: Record) -> Packed:
         """Compress the pixels of `record`, and put it into the form in which it is written. For several threads."""
@@ -76,29 +89,62 @@ class ShardWriter:
 
         Nothing is removed, and of several who write one shard each replaces it by equal bytes.
         """
-        info = self.header.view(view)
-        name = shard_name(self.header.encoding.store, view, number)
-        entries: list[Entry] = []
         names = _files(self.header, view, number)
         with ExitStack() as shard:
             paths = [shard.enter_context(self.place.new_file(file)) for file in names]
-            chunks: list[list[tuple[int, int]]] = [[] for _ in names]
-            with ExitStack() as files:
-                streams = [files.enter_context(path.open("wb")) for path in paths]
-                ends = [0] * len(names)
-                for record in records:
-                    entries.append(Entry(record.info, _members(record, ends)))
-                    for at, part in enumerate(record.parts):
-                        streams[at].write(part)
-                        chunks[at].append((ends[at], len(part)))
-                        ends[at] += len(part)
-                for at, stream in enumerate(streams):
-                    stream.write(self._container.end(info, chunks[at], ends[at]))
-            length, sha256 = hash_of_files(paths)
-        rows = rows_of(self.header, info, entries)
+            content = _Content([], [[] for _ in names])
+            try:
+                self._copy(records, paths, content)
+            except BaseException:
+                if self.left and content.entries:
+                    self._leave(self.left, view, number, paths, content)
+                raise
+            length, sha256 = self._end(view, paths, content)
+        return self._index(self.place, view, number, content.entries, length, sha256)
+
+    def _copy(self, records: Iterable[Packed], paths: Sequence[Path], content: "_Content") -> None:
+        ends = [0] * len(paths)
+        with ExitStack() as files:
+            streams = [files.enter_context(path.open("wb")) for path in paths]
+            for record in records:
+                entry = Entry(record.info, _members(record, ends))
+                for at, part in enumerate(record.parts):
+                    streams[at].write(part)
+                    content.chunks[at].append((ends[at], len(part)))
+                    ends[at] += len(part)
+                content.entries.append(entry)
+
+    def _end(self, view: str, paths: Sequence[Path], content: "_Content") -> tuple[int, str]:
+        """Write what follows the last record, in the place of what an interrupted write left there."""
+        for path, chunks in zip(paths, content.chunks, strict=True):
+            whole = chunks[: len(content.entries)]
+            end = sum(whole[-1]) if whole else 0
+            with path.open("r+b") as stream:
+                stream.truncate(end)
+                stream.seek(end)
+                stream.write(self._container.end(self.header.view(view), whole, end))
+        return hash_of_files(paths)
+
+    def _index(
+        self, place: Place, view: str, number: int, entries: Sequence[Entry], length: int, sha256: str
+    ) -> ShardInfo:
+        name = shard_name(self.header.encoding.store, view, number)
+        rows = rows_of(self.header, self.header.view(view), entries)
         content = to_bytes(rows, length, sha256)
-        self.place.write(index_name(name), content)
+        place.write(index_name(name), content)
         return Index(rows, length, sha256, root_of(content)).shard_info(name, view)
+
+    def _leave(
+        self, left: Callable[[], Place], view: str, number: int, paths: Sequence[Path], content: "_Content"
+    ) -> None:
+        """As a shard of fewer records. What hinders this costs no more than it would have saved: it is not told."""
+        with suppress(OSError, DukdError):
+            place = left()
+            length, sha256 = self._end(view, paths, content)
+            for file, path in zip(_files(self.header, view, number), paths, strict=True):
+                with place.new_file(file) as copy:
+                    shutil.copyfile(path, copy)
+            self._index(place, view, number, content.entries, length, sha256)
 
     def finished(
         self, view: str, number: int, records: int, sizes: Mapping[str, int] | None = None

@@ -34,8 +34,8 @@ class Tar(Container):
         return f"{array}.{header.encoding.codec_of(view.arrays[array].dtype).suffix}"
 
     def packed(self, header: Header, view: ViewInfo, info: RecordInfo, arrays: Mapping[str, bytes]) -> Packed:
-        contents = {self.member(header, view, array): content for array, content in arrays.items()}
-        contents["json"] = _json(info)
+        names = {array: self.member(header, view, array) for array in arrays}
+        contents = {"json": _json(info)} | {name: arrays[array] for array, name in names.items()}
         parts: list[bytes] = []
         starts: dict[str, int] = {}
         length = 0
@@ -43,7 +43,7 @@ class Tar(Container):
             parts += [_framing(f"{info.key}.{name}", len(content)), content, bytes(-len(content) % _BLOCK)]
             starts[name] = length + _BLOCK
             length += _BLOCK + len(content) + len(parts[-1])
-        pieces = {array: Piece(0, starts[self.member(header, view, array)], arrays[array]) for array in arrays}
+        pieces = {array: Piece(0, starts[name], arrays[array]) for array, name in names.items()}
         return Packed(info, [b"".join(parts)], pieces)
 
     def end(self, view: ViewInfo, chunks: Iterable[tuple[int, int]], length: int) -> bytes:

@@ -1,5 +1,6 @@
 """What settings are made of, for both commands: frozen models, types of fields, and the way from a file to a model."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -132,7 +133,16 @@ def content(
     Raises:
         SettingError: no such file, preset or section, or no YAML; an override that is none.
     """
-    found, schema, said = {} if source is None else _read(model, source, section), schema_of(model), [*overrides]
+    return changed(model, {} if source is None else _read(model, source, section), overrides)
+
+
+def changed(model: type[Settings], content: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`content` as `overrides` (`a.b=c`) change it.
+
+    Raises:
+        SettingError: an override is none.
+    """
+    found, schema, said = copy.deepcopy(dict(content)), schema_of(model), [*overrides]
     yaml_file.drop_decided(found, said, schema)
     for override in said:
         yaml_file.change(found, override, schema)

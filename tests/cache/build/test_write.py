@@ -19,12 +19,13 @@ from tests.cache.samples import Asked, build_job, crop_spec, everything, files_o
 from tests.left_overs import left_over
 
 from dukd_cache.build import teacher, write
+from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build, shards_of
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
-from dukd_cache.format.lifecycle import HEADER
+from dukd_cache.format.lifecycle import HEADER, OPEN
 from dukd_cache.format.manifest import Header, ImagesInfo, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Pixels, Record
@@ -35,6 +36,7 @@ from dukd_cache.pictures.sources import LrFolder, find_images, identify, read_sc
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
 from dukd_cache.plan.views import VIEWS
+from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import CacheError, ImageError
 from dukd_cache.system.left_overs import PARTIAL
 from dukd_cache.system.lock import LOCK
@@ -64,13 +66,13 @@ class Stopped(Exception):
     pass
 
 
-def stop_after(patch: pytest.MonkeyPatch, whole: int) -> None:
-    """Stop builds in the middle of a shard, after `whole` whole ones."""
+def stop_after(patch: pytest.MonkeyPatch, whole: int, records_more: int = 2) -> None:
+    """Stop builds in the middle of a shard, after `whole` whole ones and some records."""
     left = [whole]
 
     def half(records: Iterable[Packed]) -> Iterable[Packed]:
         for position, record in enumerate(records):
-            if position == 2:
+            if position == records_more:
                 raise Stopped
             yield record
 
@@ -239,12 +241,41 @@ def test_progress_counts_every_record_once(plan: Plan, asked: Teacher, tmp_path:
 def test_a_stopped_build_goes_on_to_the_same_bytes(plan: Plan, asked: Teacher, tmp_path: Path, whole: int) -> None:
     expected, out = built(plan, asked, tmp_path / "whole"), tmp_path / "cache"
     stopped(plan, asked, out, whole)
-    left = {name: content for name, content in files_of(out).items() if not name.startswith(WORKERS)}
+    left = {name: content for name, content in files_of(out).items() if not name.startswith((WORKERS, OPEN))}
     assert set(left) - {HEADER} == {name for name in list(expected) if left.get(name) == expected[name]}
     assert len(left) == 1 + 2 * whole
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert built(plan, asked, out) == expected
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "whole shards are not written again"
+
+
+@pytest.mark.parametrize("store", ["webdataset", "zarr"])
+def test_what_an_open_shard_had_is_not_asked_again(plan: Plan, asked: Teacher, tmp_path: Path, store: Store) -> None:
+    """Stopped three times in the second shard, of five: after two records, and twice after four."""
+    header = header_for(plan, asked)
+    header = header.model_copy(update={"encoding": header.encoding.model_copy(update={"store": store, "codec": "raw"})})
+    tallies = [Tally() for _ in range(4)]
+    for (whole, records_more), tally in zip([(1, 2), (0, 4), (0, 4)], tallies, strict=False):
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, whole, records_more)
+            with pytest.raises(Stopped):
+                build(Work(plan, {"teacher": asked}, Folder(tmp_path / "cache"), 1, tally=tally), header)
+        assert not (tmp_path / "cache" / manifest.MANIFEST).exists()
+    build(Work(plan, {"teacher": asked}, Folder(tmp_path / "cache"), 1, tally=tallies[3]), header)
+    assert [tally.reused for tally in tallies[1:]] == [2, 4, 4]
+    assert (tallies[3].kept, tallies[3].asked) == (5, 18 + 15 + 12 - 5 - 4)
+    build(Work(plan, {"teacher": asked}, Folder(tmp_path / "whole"), 1), header)
+    assert files_of(tmp_path / "cache") == files_of(tmp_path / "whole")
+
+
+def test_a_late_writer_leaves_nothing_in_a_finished_cache(plan: Plan, asked: Teacher, tmp_path: Path) -> None:
+    expected, header = built(plan, asked, tmp_path), header_for(plan, asked)
+    work = Work(plan, {"teacher": asked}, Folder(tmp_path), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 0)
+        with pytest.raises(Stopped):
+            next(write.written(work, header, shards_of(header)[:1], None))
+    assert files_of(tmp_path) == expected
 
 
 def test_a_build_that_fails_leaves_no_threads(

@@ -48,6 +48,14 @@ FOUR = Data(workers=4)
             "streamed by the training process: 1.0 GB do not fit in 500 MB",
         ),
         (20 * GB, Data(memory_limit=20), AMPLE, "memory", True, "20.0 GB resident in shared memory (limit 20.0 GB)"),
+        (
+            10 * GB,
+            Data(memory_limit=20, workers=4),
+            Free(None, 8 * GB, 24 * GB),
+            "no",
+            False,
+            "streamed by 4 workers: 10.0 GB do not fit in 8.0 GB",
+        ),
         (GB, Data(resident="no", workers=4), GPU, "no", False, "streamed by 4 workers, as data.resident says"),
         (GB, FOUR, GPU, "device", True, "1.0 GB resident on the GPU (limit 40.0 GB)"),
         (30 * GB, FOUR, GPU, "device", False, "30.0 GB resident on the GPU (limit 40.0 GB)"),
@@ -111,6 +119,14 @@ def test_choices(needed: int, data: Data, free: Free, place: str, shared: bool, 
 def test_what_was_asked_for_and_does_not_fit_is_refused(resident: str, needed: int, message: str) -> None:
     with pytest.raises(SettingError, match=f"^{re.escape(message)}$"):
         choose(needed, Data.model_validate({"resident": resident}), GPU)
+
+
+def test_what_steps_take_is_left_free(cache: Cache) -> None:
+    """All that there is, and more: nothing may stay resident."""
+    rows, line = open_rows(cache, {"base": ["truth"]}, Data(workers=1), CPU, for_steps=10**15)
+    assert isinstance(rows["base"], StreamedRows)
+    assert line.startswith("data: streamed by 1 worker: ")
+    assert line.endswith(" do not fit in 0.0 MB")
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

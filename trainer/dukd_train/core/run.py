@@ -80,13 +80,13 @@ def run(
                 _tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
             return facts
         world.from_leader(lambda: _try(out, made.validator, set()))
-        world.from_leader(lambda: _refuse_too_large(config, made, world))
+        for_steps = world.from_leader(lambda: _refuse_too_large(config, made, world))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
         copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
         last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
         if start and not last and world.leads:
             say(str(start))
-        batches = world.together(lambda: _batches(config, made, world))
+        batches = world.together(lambda: _batches(config, made, world, for_steps))
         begun = last.begun if last else time.time()
         training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
@@ -152,12 +152,13 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
     return facts
 
 
-def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> None:
-    """A GPU refuses by itself, in the first step."""
-    if world.device.type == "cpu":
-        sides = [made.order.side(view) for view in _targets(made.terms)]
-        halved = 0.5 if config.precision != "fp32" else 1.0
-        refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
+def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> int:
+    """Bytes of main memory that steps may take on this machine. A GPU refuses by itself, in the first step."""
+    if world.device.type != "cpu":
+        return 0
+    sides = [made.order.side(view) for view in _targets(made.terms)]
+    halved = 0.5 if config.precision != "fp32" else 1.0
+    return refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
 
 
 def _take_up(
@@ -272,8 +273,8 @@ def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: 
     return order
 
 
-def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
-    rows, line = open_rows(made.cache, _targets(made.terms), config.data, world.device, world.here)
+def _batches(config: TrainConfig, made: _Prepared, world: World, for_steps: int) -> Batches:
+    rows, line = open_rows(made.cache, _targets(made.terms), config.data, world.device, world.here, for_steps)
     if world.leads:
         say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))

@@ -45,8 +45,10 @@ def held_by(student: Network, sides: Sequence[int]) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
 
 
-def refuse_too_large(batch: int, student: Network, sides: Sequence[int], *, part: float) -> None:
+def refuse_too_large(batch: int, student: Network, sides: Sequence[int], *, part: float) -> int:
     """Refuse a `batch` of which the CPU's memory cannot hold what a step needs at the least; say so where it may not.
+
+    Returns the bytes that a step may take.
 
     Args:
         part: of the batch that this machine's processes take, times a half where they compute in 16 bits.
@@ -61,6 +63,7 @@ def refuse_too_large(batch: int, student: Network, sides: Sequence[int], *, part
         raise SettingError(f"{batch} is too many: {held}: expected at most {most}, or a smaller patch", "setting batch")
     if batch > most:
         say(f"note: a step may take {one * batch * _AT_THE_PEAK / 1e9:.1f} GB, {had}: a batch of {most} would fit")
+    return int(one * batch * _AT_THE_PEAK)
 
 
 @contextmanager

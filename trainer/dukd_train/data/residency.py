@@ -23,7 +23,7 @@ class Free:
     device: int | None
     """Of the GPU's memory; None where the CPU computes."""
     memory: int
-    """Of main memory."""
+    """Of main memory, less what training steps take."""
     shared: int
     """Room for new blocks in shared memory; 0 where there is none."""
     there: int = 0
@@ -50,7 +50,7 @@ def choose(needed: int, data: Data, free: Free) -> Choice:
         SettingError: they do not fit where `data` says.
     """
     new = needed - free.there
-    main = _limit(data, free.memory)
+    main = min(_limit(data, free.memory), free.memory)
     shared = new <= min(main, free.shared)
     if data.resident == "no":
         return Choice("no", False, f"{_streamed(data, free.processes)}, as data.resident says")
@@ -79,12 +79,18 @@ def workers(data: Data, processes: int = 1) -> int:
 
 
 def open_rows(
-    cache: Cache, targets: Mapping[str, Sequence[str]], data: Data, device: torch.device, processes: int = 1
+    cache: Cache,
+    targets: Mapping[str, Sequence[str]],
+    data: Data,
+    device: torch.device,
+    processes: int = 1,
+    for_steps: int = 0,
 ) -> tuple[dict[str, Rows], str]:
     """Records of the views in `targets`, kept as `data` says; a line that says where and why.
 
     Args:
         processes: how many of this machine's train together and want the same.
+        for_steps: bytes of main memory that their steps will take, and that are left free.
 
     Raises:
         SettingError: they do not fit where `data` says.
@@ -92,7 +98,9 @@ def open_rows(
     """
     arrays = {view: decoded(cache, view, names) for view, names in targets.items()}
     memory = shared_memory()
-    choice = choose(sum(each.nbytes for each in arrays.values()), data, _free(arrays, memory, device, processes))
+    choice = choose(
+        sum(each.nbytes for each in arrays.values()), data, _free(arrays, memory, device, processes, for_steps)
+    )
     if choice.where == "no":
         return {view: StreamedRows(cache, view, tuple(each.arrays)) for view, each in arrays.items()}, choice.line
     where = device if choice.where == "device" else torch.device("cpu")
@@ -102,11 +110,13 @@ def open_rows(
     return rows, choice.line
 
 
-def _free(arrays: Mapping[str, Decoded], memory: SharedMemory | None, device: torch.device, processes: int) -> Free:
+def _free(
+    arrays: Mapping[str, Decoded], memory: SharedMemory | None, device: torch.device, processes: int, for_steps: int
+) -> Free:
     there = sum(each.nbytes for each in arrays.values() if memory and memory.has(each.content))
     return Free(
         device=free_device_memory(device) if device.type == "cuda" else None,
-        memory=free_memory(),
+        memory=max(0, free_memory() - for_steps),
         shared=memory.room([each.content for each in arrays.values()]) if memory else 0,
         there=there,
         processes=processes,

@@ -6,7 +6,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -65,15 +65,7 @@ def points(source: str | Path, section: str | None, changes: Sequence[str], grid
             found.append(Point(name, TrainConfig.load(source, section, [*changes, *overrides])))
         except SettingError as error:
             raise error.about(name) from error
-    alike: dict[str, str] = {}
-    for point in found:
-        if (other_name := alike.setdefault(point.config.model_dump_json(), point.name)) != point.name:
-            raise SettingError(f"{other_name} and {point.name} are one run: their settings are equal", "`grid`")
-        if [other.name for other in found].count(point.name) > 1:
-            raise SettingError(f"two values make the same name, {point.name}", "`grid`")
-        if len(point.name) > _LONGEST_NAME:
-            raise SettingError(f"too long for the name of a folder: {point.name}", "`grid`")
-    return found
+    return distinct(found, "`grid`")
 
 
 def parse_axis(word: str) -> Axis:
@@ -94,6 +86,25 @@ def parse_axis(word: str) -> Axis:
         if values.count(value) > 1:
             raise SettingError(f"{value} is there twice", f"`grid={word}`")
     return Axis(key, tuple(values))
+
+
+def distinct(found: Iterable[Point], given: str) -> list[Point]:
+    """Those points, if each is a run and a folder of its own; `given` is what they come from, for messages.
+
+    Raises:
+        SettingError: two are one run, or have one name; a name is too long for a folder.
+    """
+    runs: dict[str, str] = {}
+    points: dict[str, Point] = {}
+    for point in found:
+        if (other := runs.setdefault(point.config.model_dump_json(), point.name)) != point.name:
+            raise SettingError(f"{other} and {point.name} are one run: their settings are equal", given)
+        if point.name in points:
+            raise SettingError(f"two values make the same name, {point.name}", given)
+        if len(point.name) > _LONGEST_NAME:
+            raise SettingError(f"too long for the name of a folder: {point.name}", given)
+        points[point.name] = point
+    return [*points.values()]
 
 
 def _listed(word: str, text: str) -> list[str]:

@@ -1,0 +1,114 @@
+"""Studies: what a file of rows comes to, and one that builds its cache, trains and is given again."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.conftest import PROJECT
+
+from dukd_cache.format.reader import Cache
+from dukd_cache.system.errors import CacheError, SettingError
+from dukd_train.cli import study as command
+from dukd_train.errors import RunError
+from dukd_train.sweeps.study import Study, build_caches
+
+ROWS: dict[str, Any] = {
+    "caches": {"few": "/caches/few", "many": {"hr": "photos", "scale": 2}},
+    "settings": {"steps": 4, "student": {"architecture": "EDSR", "settings": {"channels": 4, "blocks": 1}}},
+    "rows": {
+        "scratch": {"method": "scratch"},
+        "strict": {"method": "dukd", "loss": {"rec": 5, "zoom_in": {"by": "charbonnier"}}, "caches": ["few"]},
+        "compact": {"student": {"architecture": "Compact"}, "caches": ["many"], "seeds": [7]},
+    },
+    "seeds": [0, 1],
+}
+
+
+def _points(**changes: Any) -> list[Any]:
+    return Study(**ROWS | changes).points(Path("out"))
+
+
+def test_rows_over_caches_and_seeds() -> None:
+    points = {point.name: point.config for point in _points()}
+    assert list(points) == [
+        *(f"{cache}-scratch,seed={seed}" for cache in ("few", "many") for seed in (0, 1)),
+        *(f"few-strict,seed={seed}" for seed in (0, 1)),
+        "many-compact,seed=7",
+    ]
+    scratch, strict = points["many-scratch,seed=1"], points["few-strict,seed=0"]
+    assert (scratch.method, scratch.seed, scratch.steps) == ("scratch", 1, 4)
+    assert scratch.cache == str(Path("out/caches/many").absolute())
+    assert scratch.student.settings == {"channels": 4, "blocks": 1}
+    assert (strict.cache, strict.loss.root["rec"].weight, strict.loss.root["kd"].weight) == ("/caches/few", 5, 1)
+    assert (strict.loss.root["zoom_in"].by, strict.loss.root["zoom_in"].weight) == ("charbonnier", 1)
+
+
+def test_a_row_of_another_architecture_has_its_own_settings() -> None:
+    (compact,) = [point.config for point in _points() if point.name.startswith("many-compact")]
+    assert compact.student.settings == {}
+
+
+def test_rows_stand_on_a_preset() -> None:
+    (first, *_) = _points(config="small", settings={"steps": 7})
+    assert (first.config.steps, first.config.student.settings) == (7, {"channels": 32, "blocks": 4})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": {"a": {"caches": ["fwe"]}}}, "rows.a.caches: unknown cache 'fwe': did you mean 'few'?"),
+        ({"rows": {"a": {"batch": 0}}}, "rows.a: setting batch: expected a whole number above 0, got 0"),
+        ({"rows": {"a": {"bacth": 2}}}, "rows.a: unknown setting 'bacth': did you mean 'batch'?"),
+        (
+            {"rows": {"a": {}, "b": {"method": "dukd"}}},
+            "rows: few-a,seed=0 and few-b,seed=0 are one run: their settings are equal",
+        ),
+        ({"rows": {"a/b": {}}}, "setting rows: expected names of letters, digits and _.+=-, got 'a/b'"),
+        ({"rows": {}}, "setting rows: "),
+        ({"seeds": []}, "setting seeds: "),
+    ],
+)
+def test_a_mistake_names_its_row(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        _points(**changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_study_builds_its_caches_trains_and_is_given_again(
+    tmp_path: Path,
+    hr_folder: Path,
+    teacher_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")))
+    views = {"base": 2, "zoom_in": 1, "zoom_out": {"crops": 1, "patch": 6}}
+    content = ROWS | {
+        "caches": {"few": {"hr": str(hr_folder), "teacher": str(teacher_file), "patch": 12, "views": views}},
+        "settings": ROWS["settings"] | {"batch": 2, "validation": {"sets": {"V": {"hr": str(hr_folder)}}}},
+        "rows": {"scratch": {"method": "scratch"}, "kd": {"method": "kd", "loss": {"kd": 2}}},
+        "seeds": [0],
+    }
+    file, out = tmp_path / "study.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(content))
+    asked = Study.load(file)
+    with pytest.raises(CacheError, match=r"build it first: dukd-cache build --config \S+ --out \S+few$"):
+        build_caches(asked, out, alone=False)
+    command(file, out, jobs=2)
+    assert len(Cache(out / "caches" / "few")["base"]) == 2 * len([*hr_folder.iterdir()])
+    told = capfd.readouterr()
+    assert "| few-kd,seed=0 |" in told.out
+    weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(weights) >= 2
+    command(file, out, jobs=2)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == weights
+    build_caches(asked, out, alone=False)
+
+
+def test_a_build_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")))
+    asked = Study(**ROWS | {"caches": {"few": {"hr": str(tmp_path / "nowhere"), "scale": 2}}, "rows": {"a": {}}})
+    with pytest.raises(RunError, match=r"^cache few: its build ended with exit code 2$"):
+        build_caches(asked, tmp_path, alone=True)

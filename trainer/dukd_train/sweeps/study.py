@@ -1,0 +1,168 @@
+"""A study: rows of settings, over caches and seeds, in one file. It is a sweep whose runs need not be all combinations.
+
+    caches:
+      n8: {hr: eight.txt, teacher: DCTLSA_X4.pt, views: {base: 96, zoom_in: 96, zoom_out: 96}}   # built first
+      n480: caches/n480                                                                      # or a finished one
+    settings: {batch: 8, steps: 4000, student: {architecture: Compact}}                      # of all runs
+    rows:
+      scratch: {method: scratch}
+      dukd: {method: dukd, loss: {rec: 5}}
+      longer: {method: dukd, steps: 16000, caches: [n8], seeds: [0]}
+    seeds: [0, 1, 2]
+
+gives `n8-scratch,seed=0`, `n8-scratch,seed=1`, …: what differs in its seed alone is one row of the report.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, field_validator
+
+from dukd_cache.format.reader import Cache
+from dukd_cache.settings import yaml_file
+from dukd_cache.settings.model import ByName, CacheAddress, Location, Seed, Settings, changed, content, validated
+from dukd_cache.settings.schema import is_free, schema_of
+from dukd_cache.system.errors import CacheError, SettingError, unknown_name
+from dukd_cache.system.files import make_folder, write_atomically
+from dukd_cache.system.terminal import say
+from dukd_train.errors import RunError
+from dukd_train.settings import TrainConfig
+from dukd_train.sweeps.grid import Point, distinct
+
+CACHES = "caches"
+"""The folder, in a study's, of those that it builds."""
+
+_NAME = r"[A-Za-z0-9_.+=-]+"
+
+
+class Row(Settings):
+    """Settings of a row, on top of those of all; `caches` and `seeds` where it has not all of them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    caches: tuple[str, ...] | None = None
+    """Names of caches. Default: all."""
+    seeds: tuple[Seed, ...] | None = None
+    """Default: those of the study."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of its trainings."""
+        return dict(self.model_extra or {})
+
+
+class Study(Settings):
+    """Rows of settings, over caches and seeds."""
+
+    presets: ClassVar = None
+
+    caches: Annotated[dict[str, CacheAddress | dict[str, Any]], Field(min_length=1)]
+    """By name: a finished cache's folder or address, or the settings of one that `dukd-cache build` makes first."""
+    config: str | None = None
+    """A preset, or a file, of settings of all runs."""
+    settings: ByName[Any] = Field(default={})
+    """Of all runs, on top of it."""
+    rows: Annotated[dict[str, Row], Field(min_length=1)]
+    """By name."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """Of every row."""
+    hr: ByName[Location] = Field(default={})
+    """Sets of HR images that the report scores on. Default: the validation sets."""
+    teacher: Location | None = None
+    """Weights that the report scores beside the students."""
+
+    @field_validator("caches", "rows")
+    @classmethod
+    def _names_of_folders(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in given:
+            if not re.fullmatch(_NAME, name):
+                raise ValueError(f"expected names of letters, digits and _.+=-, got {name!r}")
+        return given
+
+    def points(self, out: Path) -> list[Point]:
+        """All runs, row by row, of the folder `out`.
+
+        Raises:
+            SettingError: a row names a cache that there is not, or its settings are not valid; the row is named.
+        """
+        runs = (
+            Point(f"{cache}-{name},seed={seed}", self._config(name, row, cache, seed, out))
+            for name, row in self.rows.items()
+            for cache in self._caches_of(name, row)
+            for seed in (self.seeds if row.seeds is None else row.seeds)
+        )
+        return distinct(runs, "rows")
+
+    def place(self, name: str, out: Path) -> str:
+        """Where a cache lies: its address, or a folder in `out`, where it is to be built."""
+        given = self.caches[name]
+        return given if isinstance(given, str) else str((out / CACHES / name).absolute())
+
+    def _caches_of(self, name: str, row: Row) -> tuple[str, ...]:
+        if row.caches is None:
+            return tuple(self.caches)
+        for cache in row.caches:
+            if cache not in self.caches:
+                raise SettingError(unknown_name("cache", cache, self.caches), f"rows.{name}.caches")
+        return row.caches
+
+    def _config(self, name: str, row: Row, cache: str, seed: int, out: Path) -> TrainConfig:
+        of_all = content(TrainConfig, self.config, None, _said(self.settings))
+        own = {"cache": self.place(cache, out), "seed": seed}
+        try:
+            return validated(TrainConfig, changed(TrainConfig, of_all, _said(row.settings | own)))
+        except SettingError as error:
+            raise error.about(f"rows.{name}") from error
+
+
+def build_caches(study: Study, out: Path, alone: bool) -> None:
+    """Build what is not built yet, one after another, by `dukd-cache build`: a teacher is never loaded here.
+
+    A finished one is looked at by it, too: it asks again what its settings changed, and nothing else.
+
+    Args:
+        alone: whether nobody else works on the study: else a cache that is not finished is refused.
+
+    Raises:
+        CacheError: it is not finished, and we are not alone.
+        RunError: a build failed, or was stopped.
+    """
+    for name, given in study.caches.items():
+        if isinstance(given, str):
+            continue
+        place, file = study.place(name, out), out / "settings" / f"cache-{name}.yaml"
+        make_folder(file.parent)
+        write_atomically(file, yaml_file.dump(given).encode())
+        words = ["build", "--config", str(file), "--out", place]
+        if not alone:
+            _finished(place, words)
+            continue
+        say(f"study: cache {name}")
+        code = subprocess.run([sys.executable, "-m", "dukd_cache", *words], check=False).returncode
+        if code:
+            raise RunError(f"its build ended with exit code {code}", f"cache {name}")
+
+
+def _finished(place: str, words: list[str]) -> None:
+    try:
+        Cache(place)
+    except CacheError as error:
+        raise CacheError(error.reason, place, cure=f"build it first: dukd-cache {' '.join(words)}") from error
+
+
+def _said(settings: Mapping[str, Any], group: tuple[str, ...] = ()) -> Iterator[str]:
+    """`settings` as `a.b=value`, one by one; a group that takes any names is given whole."""
+    for name, value in settings.items():
+        path = (*group, name)
+        if isinstance(value, Mapping) and value and not is_free(_SCHEMA, path):
+            yield from _said(value, path)
+        else:
+            yield f"{'.'.join(path)}={json.dumps(value, ensure_ascii=False)}"
+
+
+_SCHEMA = schema_of(TrainConfig)
