@@ -269,6 +269,11 @@ def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: 
     window = config.data.shuffle_window if config.data.shuffle == "shards" else None
     order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window)
     order.check_patch(_targets(terms))
+    for name, term in terms.items():
+        side = order.side(term.view) * cache.manifest.scale
+        if 2 * term.border >= side:
+            reason = f"leaves nothing of the answers to {term.view}, which have {side}×{side} pixels"
+            raise SettingError(reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - 1) // 2}")
     return order
 
 
