@@ -89,8 +89,8 @@ class Term(Settings):
 
     def measured(self, output: "Tensor", target: "Tensor") -> "Tensor":
         """Its value without the weight, see `MEASURES`."""
-        inner = (..., *(slice(self.border, side - self.border) for side in output.shape[-2:]))
-        return MEASURES[self.by](output[inner], target[inner])
+        rows, columns = (slice(self.border, side - self.border) for side in output.shape[-2:])
+        return MEASURES[self.by](output[..., rows, columns], target[..., rows, columns])
 
 
 _SCRATCH = {"rec": Term(view="base", to="truth")}

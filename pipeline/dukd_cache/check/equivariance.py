@@ -54,7 +54,7 @@ class Gap:
 
 
 def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
-    """The teacher that `cache` was asked of, in the same precision; any of the right scale for a cache of pairs.
+    """The teacher that `cache` was asked of, asked alike; any of the right scale for a cache of pairs.
 
     Raises:
         WeightsError: the file holds no SR network.

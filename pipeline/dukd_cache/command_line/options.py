@@ -40,7 +40,7 @@ class Option:
     def parameter(self) -> Parameter:
         """As typer takes it. What is given stays text: the model reads it, as it reads what a file says."""
         *_, node = [each for each in self.node.get("anyOf", [self.node]) if each.get("type") != "null"]
-        kind: Any = Literal.__getitem__(tuple(node["enum"])) if "enum" in node else _KINDS[node["type"]]
+        kind: Any = Literal.__getitem__(tuple(map(str, node["enum"]))) if "enum" in node else _KINDS[node["type"]]
         info = typer.Option(
             None,
             self.word,

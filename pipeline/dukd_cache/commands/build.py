@@ -10,6 +10,7 @@ from typing import Any
 from dukd_cache.build import teacher
 from dukd_cache.build.answer import Teachers, take_all_cores
 from dukd_cache.build.columns import COLUMNS
+from dukd_cache.build.costs import costs
 from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
@@ -141,6 +142,8 @@ def _check(made: Prepared, config: CacheConfig, place: Place, engine: Engine) ->
     begun = any(place.size(name) is not None for name in (MANIFEST, IMAGES))
     if begun and there is not None and there.like(made.header):
         return  # it is finished, and nothing is asked; or another part told it
+    for line in costs(made.header):
+        say(line)
     for each in made.teachers.values():
         for line in between_windows(config, each.info.window):
             say(line)
@@ -215,7 +218,7 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     on_gpu = bool(made.teachers) and not take_all_cores(made.teachers)
     records = {view.name: made.header.total(view) for view in made.header.views}
     windows = [line for each in made.teachers.values() for line in between_windows(config, each.info.window)]
-    notes = (*windows, *sample.doubts)
+    notes = (*costs(made.header), *windows, *sample.doubts)
     return Forecast(len(made.plan.images), records, tallies, sample, usable_cores(), on_gpu, notes)
 
 
@@ -236,7 +239,8 @@ def _sets(config: CacheConfig, out: Address) -> list[HrSet]:
 def _teacher(config: CacheConfig) -> teacher.Teacher | None:
     if config.teacher is None:
         return None
-    return teacher.load(config.teacher, choose_device(config.device), config.precision, compiled=config.compile)
+    device, compiled, mean_of = choose_device(config.device), config.compile, config.self_ensemble
+    return teacher.load(config.teacher, device, config.precision, compiled=compiled, self_ensemble=mean_of)
 
 
 def _described(config: CacheConfig) -> teacher.Teacher | None:

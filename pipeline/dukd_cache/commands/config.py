@@ -13,8 +13,8 @@ from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Count, Dtype, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, Store
-from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
+from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
+from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, WholeNumber, one_of
 from dukd_cache.settings.roles import Marked
 
 IMAGES, TEACHER, STORE = (Marked(group=name) for name in ("Images and views", "Teacher", "Store"))
@@ -79,7 +79,7 @@ class CacheConfig(Settings):
     A network that spandrel knows, or EDSR. From pairs, students are trained from scratch.
     """
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
-    """SR factor. Follows from the teacher.
+    """SR factor; that of the teacher.
 
     Must be given without one.
     """
@@ -88,12 +88,18 @@ class CacheConfig(Settings):
     device: Annotated[Device, TEACHER] = "auto"
     """auto: a GPU if any."""
     compile: Annotated[bool, TEACHER] = False
-    """torch.compile; needs a C++ compiler.
+    """By torch.compile.
 
-    Attention gains most.
+    Needs a C++ compiler. Attention gains most.
     """
     batch_size: Annotated[int, Field(ge=1, le=4096), Number, TEACHER.named("batch")] = 16
     """Patches asked at once."""
+    self_ensemble: Annotated[SelfEnsemble, WholeNumber, Number, TEACHER] = 1
+    """Mean of answers.
+
+    Of 8: to the flips and turns of an input, turned back; 16: to each of them with its colours inverted, too. The
+    teacher is called so many times a record.
+    """
     patch: Annotated[Side | None, Number, IMAGES.named("gt_size", "lq_size", "patch_size")] = None
     """Side of an LR patch. Default: 48.
 
@@ -109,7 +115,7 @@ class CacheConfig(Settings):
     Any Zarr 3 reader opens these.
     """
     codec: Annotated[CodecName | None, STORE] = None
-    """Default: webp; blosc in zarr.
+    """Default: webp; zarr: blosc.
 
     Lossless: webp, png or raw in webdataset, blosc or raw in zarr.
     """
@@ -129,7 +135,7 @@ class CacheConfig(Settings):
     difficulty: how far bicubic is from the truth, or from the answer.
     """
     reuse: Annotated[Addresses, STORE] = ()
-    """A cache to take answers from.
+    """Cache to take answers from.
 
     Finished or not; can be several.
     """

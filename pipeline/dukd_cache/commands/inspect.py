@@ -57,7 +57,7 @@ def table(cache: Cache) -> str:
     lines = [
         f"cache    {cache.root}  (format {found.version}, digest {cache.digest[:16]})",
         *(
-            f"{name:8} {info.architecture} from {info.file}, {info.precision}, fingerprint {info.fingerprint[:16]}"
+            f"{name:8} {info.architecture} from {info.file}, {info.how}, fingerprint {info.fingerprint[:16]}"
             for name, info in found.answers.items()
         ),
         *(() if found.answers else ("teacher  none: pairs to train from scratch",)),

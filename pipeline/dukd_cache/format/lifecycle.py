@@ -36,7 +36,7 @@ PREVIOUS = "previous"
 _LOST = ("scale", "patch")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
 
-_ASKED = ("fingerprint", "precision", "window")
+_ASKED = ("fingerprint", "precision", "window", "self_ensemble")
 """So for these, of an answer."""
 
 
