@@ -113,14 +113,14 @@ def to_json(measured: dict[str, dict[str, Gap]]) -> dict[str, Any]:
     return {view: {name: asdict(gap) for name, gap in gaps.items()} for view, gaps in measured.items()}
 
 
-def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
+def table(measured: dict[str, dict[str, Gap]], sample: int, who: str) -> str:
     """For people."""
     headings = ("F", *(f"{view} {unit}" for view in measured for unit in ("levels", "dB")))
     rows = []
     for name in ELEMENTS:
         gaps = [by_element[name] for by_element in measured.values()]
         rows.append((name, *(text for gap in gaps for text in (f"{gap.levels:.3f}", f"{gap.psnr:.2f}"))))
-    what = f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR, on {sample} records a view at most"
+    what = f"{who.removeprefix('the ')}'s gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR, on {sample} records a view at most"
     return f"{what}\n\n{markdown_table(headings, rows)}".rstrip()
 
 

@@ -27,5 +27,6 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
             check_precision(found.device, known.precision)
             alike = {"precision": known.precision, "self_ensemble": known.self_ensemble}
             return name, replace(found, info=found.info.model_copy(update=alike))
-    there = " or ".join(known.fingerprint[:12] for known in cache.answers.values())
+    several = len(cache.answers) > 1
+    there = " or ".join(known.fingerprint[:12] + f" ({name})" * several for name, known in cache.answers.items())
     raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

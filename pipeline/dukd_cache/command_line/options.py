@@ -120,4 +120,4 @@ def _help(node: Node) -> str:
     text, default = " ".join(first.split()), node.get("default")
     if "default" not in node:
         return f"{text} Must be given."
-    return text if default is None or default is False or default == [] else f"{text} Default: `{default}`."
+    return text if default is None or default is False or default in ([], {}) else f"{text} Default: `{default}`."

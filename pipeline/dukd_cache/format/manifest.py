@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from dukd_cache.format.codecs import CODECS, Codec
-from dukd_cache.format.record import Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
+from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
 from dukd_cache.settings.choices import Precision, SelfEnsemble, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
@@ -189,6 +189,8 @@ class Header(Frozen):
             raise ValueError(f"views {', '.join(names)}: two of one name or stream")
         if taken := {*self.columns} & {*_RESERVED}:
             raise ValueError(f"column {min(taken)}: every index has one of that name")
+        if taken := {*self.answers} & {*NOT_ANSWERS}:
+            raise ValueError(f"answer {min(taken)}: that name means something else")
         return self
 
     @property
