@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHARBONNIER_EPSILON = 1e-3
 """Of values in [0,1]; that of LapSRN (Lai et al., CVPR 2017, arXiv 1704.03915)."""
 
+TEACHER = "teacher"
+"""The answer that the methods' terms are compared with: an only teacher's, or the one that a training chooses."""
+
 BEFORE_TERMS = ("step", "lr", "total")
 """Columns of `curve.csv` before those of the terms, none of which may be called so."""
 
@@ -76,7 +79,8 @@ class Term(Settings):
     view: str
     """Whose inputs the student answers."""
     to: str
-    """What its answers are compared with: `truth`, or an answer of the cache by its name, which is `teacher`."""
+    """What its answers are compared with: `truth`, an answer of the cache by its name, or `mean` or `agreement` of all.
+    `teacher` is an only answer, or the one called so, or what `target` says."""
     by: Annotated[str, one_of(MEASURES)] = "l1"
     """How: l1 is the mean absolute difference, mse the mean squared one; charbonnier and fft: docs/method.md."""
     weight: Weight = 1.0
@@ -94,11 +98,11 @@ class Term(Settings):
 
 
 _SCRATCH = {"rec": Term(view="base", to="truth")}
-_KD = _SCRATCH | {"kd": Term(view="base", to="teacher")}
+_KD = _SCRATCH | {"kd": Term(view="base", to=TEACHER)}
 _DUKD = _KD | {
-    "zoom_in": Term(view="zoom_in", to="teacher"),
+    "zoom_in": Term(view="zoom_in", to=TEACHER),
     "zoom_out_rec": Term(view="zoom_out", to="truth"),
-    "zoom_out_kd": Term(view="zoom_out", to="teacher"),
+    "zoom_out_kd": Term(view="zoom_out", to=TEACHER),
 }
 
 METHODS: dict[str, dict[str, Term]] = {"scratch": _SCRATCH, "kd": _KD, "dukd": _DUKD}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import AUTOCAST, compile_in_place
 from dukd_train.core.parallel import World
+from dukd_train.core.targets import compared
 from dukd_train.data.rows import Batch
 from dukd_train.errors import RunError
 from dukd_train.objective import Term
@@ -51,7 +52,8 @@ class Learner:
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs = _forward(self._called, batch)
         losses = {
-            name: term.measured(outputs[term.view], batch[term.view][term.to]) for name, term in self._terms.items()
+            name: term.measured(*compared(outputs[term.view], batch[term.view], term.to))
+            for name, term in self._terms.items()
         }
         total = torch.stack([term.weight * losses[name] for name, term in self._terms.items()]).sum()
         self._optimizer.zero_grad(set_to_none=True)
