@@ -211,8 +211,8 @@ class TrainConfig(Settings):
     loss: Annotated[Loss, _OF_METHOD] = Loss({})
     """What the student is compared with."""
     target: Annotated[str | None, _OF_METHOD] = None
-    """What the methods' terms take as `teacher` where a cache has several: one of its answers by name, `mean` of all, or
-    `agreement`: the mean, counted less where they disagree (docs/method.md)."""
+    """What the methods' terms take for `teacher` where a cache has several: an answer by its name, `mean` of all, or
+    `agreement`: the mean, counted less where they disagree ([how](method.md#several-teachers))."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
     data: Data = Data()

@@ -84,8 +84,8 @@ class Worker:
         """The first time with the job. Doubts about the teachers, if wanted; then each shard when it is whole."""
         if job:
             self._begin(job)
-            for name, teacher in self._teachers.items() if job.sample else ():
-                yield from doubts(job.sample, teacher, spoken(name, self._teachers))
+            for name, teacher in self._teachers.items():
+                yield from doubts(job.sample, teacher, spoken(name, self._teachers)) if job.sample else ()
         out, header, tally = self._job.out, self._job.header, Tally()
         work = Work(plan, self._teachers, out, self._job.batch_size, on_records=self._on_records, tally=tally)
         with closing(written(work, header, shards, self._answers)) as whole:

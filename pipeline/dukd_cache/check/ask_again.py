@@ -71,7 +71,11 @@ def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: lis
             problems.append(Problem(str(error), cache.shard(view, index)))
     if not records:
         return problems
-    dtype, of, who = cache.manifest.dtype_of(name), cache.manifest.answers[name].of, spoken(name, cache.manifest.answers)
+    dtype, of, who = (
+        cache.manifest.dtype_of(name),
+        cache.manifest.answers[name].of,
+        spoken(name, cache.manifest.answers),
+    )
     allowed = tolerance(teacher.info.precision, dtype)
     levels = 1 if dtype == "uint8" else 255
     try:

@@ -120,8 +120,8 @@ def table(measured: dict[str, dict[str, Gap]], sample: int, who: str) -> str:
     for name in ELEMENTS:
         gaps = [by_element[name] for by_element in measured.values()]
         rows.append((name, *(text for gap in gaps for text in (f"{gap.levels:.3f}", f"{gap.psnr:.2f}"))))
-    what = f"{who.removeprefix('the ')}'s gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR, on {sample} records a view at most"
-    return f"{what}\n\n{markdown_table(headings, rows)}".rstrip()
+    what = f"{who.removeprefix('the ')}'s gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR"
+    return f"{what}, on {sample} records a view at most\n\n{markdown_table(headings, rows)}".rstrip()
 
 
 def trusted(gaps: Mapping[str, Gap], added: float) -> dict[str, bool]:

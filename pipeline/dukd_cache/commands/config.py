@@ -35,9 +35,7 @@ Locations = Annotated[tuple[Location, ...], BeforeValidator(_as_list), _PATHS]
 Addresses = Annotated[tuple[CacheAddress, ...], BeforeValidator(_as_list), _PATHS]
 _BY_NAME = {"type": "object", "additionalProperties": _A_PATH}
 _TEACHERS = WithJsonSchema({"anyOf": [_A_PATH, _BY_NAME, {"type": "array", "items": _A_PATH}, {"type": "null"}]})
-TeacherFiles = Annotated[
-    dict[str, Location], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS
-]
+TeacherFiles = Annotated[dict[str, Location], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS]
 
 
 class ViewConfig(Settings):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cache.samples import build_job, everything, files_of, same
+from tests.cache.samples import build_job, everything, files_of, same, save_photos
 
 from dukd_cache import networks
 from dukd_cache.build import teacher
@@ -92,9 +92,9 @@ def test_other_scales_are_refused_by_name(photos: Path, teacher_file: Path, tmp_
 
 
 def test_default_sides_are_whole_windows_of_all(
-    photos: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = iter((6, 8) * 2)
+    windows, hr = iter((5, 8) * 2), save_photos(tmp_path / "hr", [(170, 170)])
     real = teacher.load
 
     def load(*args: object, **kwargs: object) -> teacher.Teacher:
@@ -103,12 +103,15 @@ def test_default_sides_are_whole_windows_of_all(
         return found
 
     monkeypatch.setattr(teacher, "load", load)
-    asked = build_job(photos, tmp_path / "c", None, teacher={"six": teacher_file, "eight": teacher_file}, patch=None)
-    made = job.prepare(*asked.but(base=1, zoom_in=0, zoom_out=0, patch=None))
-    assert made.plan.spec.patch == 48
-    made = job.prepare(*asked.but(base=1, zoom_in=0, zoom_out=0, patch=12))
-    said = [*job._beside_windows(asked.config.model_copy(update={"patch": 12}), made.teachers)]
-    assert [line.split(", so")[0] for line in said] == ["patch=12: no multiple of teacher eight's window of 8"]
+    both = {"five": teacher_file, "eight": teacher_file}
+    asked = build_job(hr, tmp_path / "c", None, teacher=both, patch=None, base=1, zoom_in=0, zoom_out=1)
+    made = job.prepare(*asked)
+    assert (made.plan.spec.patch, made.plan.spec.view("zoom_out").input_side) == (80, 40)
+    made = job.prepare(*asked.but(patch=40, zoom_out_patch=10))
+    said = [*job._beside_windows(asked.but(patch=40, zoom_out_patch=10).config, made.teachers)]
+    assert [line.split(", so")[0] for line in said] == [
+        "views.zoom_out.patch=10: no multiple of teacher eight's window of 8"
+    ]
 
 
 def test_inspect_and_verify_say_whose_answers_they_are(both: Path, second_teacher: Path, tmp_path: Path) -> None:

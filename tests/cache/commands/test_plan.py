@@ -164,9 +164,11 @@ def test_the_bottleneck_is_the_part_that_takes_longest(slow: str, on_gpu: bool) 
     """100 records of 10 images: 20 kept, 30 reused, 50 asked; two cores."""
     views: tuple[str, ...] = ("base",)
     seconds = dict.fromkeys(("reading images", "teacher", "encoding", "disk"), 1.0) | {slow: 100.0}
-    cost = Cost(cutting=0.0, teacher={"t": seconds["teacher"] / 50}, encoding=2 * seconds["encoding"] / 80, bytes=1000.0)
+    cost = Cost(
+        cutting=0.0, teacher={"t": seconds["teacher"] / 50}, encoding=2 * seconds["encoding"] / 80, bytes=1000.0
+    )
     sample = Sample(5, seconds["reading images"] / 8, seconds["disk"] / 80_000, dict.fromkeys(views, cost))
-    tallies = dict.fromkeys(views, {"t": Tally(kept=20, reused=30, asked=50)})
+    tallies = {view: {"t": Tally(kept=20, reused=30, asked=50)} for view in views}
     forecast = Forecast(10, {"base": 100}, tallies, sample, cores=2, on_gpu=on_gpu)
     assert forecast.stages == pytest.approx(seconds)
     assert forecast.bottleneck == slow

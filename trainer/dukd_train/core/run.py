@@ -274,7 +274,9 @@ def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: 
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World) -> Batches:
-    rows, line = open_rows(made.cache, arrays_of(made.terms, made.cache.manifest), config.data, world.device, world.here)
+    rows, line = open_rows(
+        made.cache, arrays_of(made.terms, made.cache.manifest), config.data, world.device, world.here
+    )
     if world.leads:
         say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
