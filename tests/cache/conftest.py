@@ -26,17 +26,26 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_photos(tmp_path_factory.mktemp("photos"), [(61, 50), (73, 67), (55, 83)])
 
 
-@pytest.fixture(scope="session")
-def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a tiny EDSR for scale 2, random but with answers that span the range of colours."""
-    path = tmp_path_factory.mktemp("teacher") / "tiny_x2.safetensors"
+def _tiny_teacher(path: Path, seed: int) -> Path:
     with torch.random.fork_rng():
-        torch.manual_seed(7)
+        torch.manual_seed(seed)
         network = networks.build("EDSR", 2, {"channels": 8, "blocks": 1})
     with torch.no_grad():
         network.module.get_submodule("conv_last").get_parameter("weight").mul_(6)
     networks.save(network, path, {})
     return path
+
+
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tiny EDSR for scale 2, random but with answers that span the range of colours."""
+    return _tiny_teacher(tmp_path_factory.mktemp("teacher") / "tiny_x2.safetensors", 7)
+
+
+@pytest.fixture(scope="session")
+def second_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one: `second.safetensors`."""
+    return _tiny_teacher(tmp_path_factory.mktemp("teacher") / "second.safetensors", 8)
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,18 @@ def test_measures_have_gradients_everywhere(by: str) -> None:
     assert output.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("by", MEASURES)
+def test_a_border_is_not_looked_at(by: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    output = torch.rand(2, 3, 9, 9, generator=generator)
+    target = torch.randint(256, output.shape, generator=generator, dtype=torch.uint8)
+    inside = MEASURES[by](output[..., 2:7, 2:7], target[..., 2:7, 2:7])
+    for around in (0.0, 1.0, torch.nan):
+        framed = torch.nn.functional.pad(output[..., 2:7, 2:7], (2, 2, 2, 2), value=around)
+        assert torch.equal(Term(view="base", to="truth", by=by, border=2).measured(framed, target), inside)
+    assert torch.equal(Term(view="base", to="truth", by=by).measured(output, target), MEASURES[by](output, target))
+
+
 DETAIL = {"view": "base", "to": "truth", "by": "fft", "weight": 0.05}
 
 
@@ -143,6 +155,11 @@ DETAIL = {"view": "base", "to": "truth", "by": "fft", "weight": 0.05}
         ("loss: {rec: {by: mse}}", ["loss.rec=5"], {"rec": {"by": "mse", "weight": 5.0}}),
         ("loss: {rec: {by: mse, weight: 5}}", ["loss.rec={by: fft}"], {"rec": {"by": "fft"}}),
         ("loss: {kd: {to: truth}}", [], {"kd": {"to": "truth"}}),
+        ("loss: {kd: {border: 3}}", [], {"kd": {"border": 3}}),
+        ("loss: {kd: {border: 3}}", ["loss.border=8"], {name: {"border": 8} for name in KNOWN}),
+        ("loss: {rec: 5, border: 2}", ["loss.detail={view: base, to: truth}"],
+         {name: {"border": 2} for name in KNOWN} | {"rec": {"border": 2, "weight": 5.0}}
+         | {"detail": {"view": "base", "to": "truth", "border": 2}}),
         ("", ["loss.detail={view: base, to: truth, by: fft, weight: 0.05}"], {"detail": DETAIL}),
         ("", ["loss.detail.view=base", "loss.detail.to=truth"], {"detail": {"view": "base", "to": "truth"}}),
         ("loss: {detail: {view: base, to: truth}}", ["loss.detail=0.5"],
@@ -178,7 +195,7 @@ def test_one_file_serves_all_methods() -> None:
     assert loss.of("kd")["kd"].by == "charbonnier"
 
 
-VALID = f"(valid: {', '.join(sorted(KNOWN))}, or a name of your own with view and to)"
+VALID = f"(valid: {', '.join(sorted([*KNOWN, 'border']))}, or a name of your own with view and to)"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +207,11 @@ VALID = f"(valid: {', '.join(sorted(KNOWN))}, or a name of your own with view an
         ({"rec": {"by": "charbonier"}},
          "unknown loss.rec.by 'charbonier': did you mean 'charbonnier'? (valid: charbonnier, fft, l1, mse)"),
         ({"rec": {"wieght": 1}},
-         "unknown setting 'loss.rec.wieght': did you mean 'loss.rec.weight'? (valid: by, to, view, weight)"),
+         "unknown setting 'loss.rec.wieght': did you mean 'loss.rec.weight'? (valid: border, by, to, view, weight)"),
         ({"rec": -1}, "setting loss.rec: expected a number of at least 0, got -1"),
+        ({"border": -1}, "setting loss.border: expected a whole number of at least 0, got -1"),
+        ({"border": 1.5}, "setting loss.border: expected a whole number of at least 0, got 1.5"),
+        ({"rec": {"border": -1}}, "setting loss.rec.border: expected a whole number of at least 0, got -1"),
         ({"rec": {"weight": -1}}, "setting loss.rec.weight: expected a number of at least 0, got -1"),
         ({"total": DETAIL},
          "setting loss: expected names of letters, digits and _, and not step, lr, total for its terms, got 'total'"),
@@ -201,7 +221,7 @@ VALID = f"(valid: {', '.join(sorted(KNOWN))}, or a name of your own with view an
         ([3], "setting loss[0]: expected settings by name, got 3"),
         ([{"to": "truth"}], "setting loss[0].view is missing: expected text"),
         ([DETAIL | {"nmae": "x"}],
-         "unknown setting 'loss[0].nmae': did you mean 'loss[0].name'? (valid: by, name, to, view, weight)"),
+         "unknown setting 'loss[0].nmae': did you mean 'loss[0].name'? (valid: border, by, name, to, view, weight)"),
         ([DETAIL, DETAIL],
          "setting loss: two terms of the list are called 'base_truth_fft': give one of them another name"),
         ([DETAIL | {"name": "rec"}],
@@ -215,7 +235,8 @@ def test_each_mistake_in_a_loss_gets_one_line(loss: object, message: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "loss", [{"rec": 5}, {"rec": {"by": "fft"}}, {"detail": DETAIL}, [DETAIL], [{**DETAIL, "name": "d"}]]
+    "loss",
+    [{"rec": 5}, {"rec": {"by": "fft"}}, {"border": 8}, {"detail": DETAIL}, [DETAIL], [{**DETAIL, "name": "d"}]],
 )
 def test_an_editor_accepts_each_way_to_write_a_loss(loss: object) -> None:
     jsonschema = pytest.importorskip("jsonschema")

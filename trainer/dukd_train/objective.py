@@ -16,13 +16,16 @@ from pydantic import ConfigDict, GetJsonSchemaHandler, RootModel, TypeAdapter, V
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dukd_cache.settings.model import Settings, Weight, one_of
+from dukd_cache.settings.model import Count, Settings, Weight, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHARBONNIER_EPSILON = 1e-3
 """Of values in [0,1]; that of LapSRN (Lai et al., CVPR 2017, arXiv 1704.03915)."""
+
+TEACHER = "teacher"
+"""The answer that the methods' terms are compared with: an only teacher's, or the one that a training chooses."""
 
 BEFORE_TERMS = ("step", "lr", "total")
 """Columns of `curve.csv` before those of the terms, none of which may be called so."""
@@ -76,22 +79,30 @@ class Term(Settings):
     view: str
     """Whose inputs the student answers."""
     to: str
-    """What its answers are compared with: `truth`, or an answer of the cache by its name, which is `teacher`."""
+    """What its answers are compared with: `truth`, an answer of the cache by its name, or `mean` or `agreement` of all.
+    `teacher` is an only answer, or the one called so, or what `target` says."""
     by: Annotated[str, one_of(MEASURES)] = "l1"
     """How: l1 is the mean absolute difference, mse the mean squared one; charbonnier and fft: docs/method.md."""
     weight: Weight = 1.0
     """λ. 0 switches the term off."""
+    border: Count = 0
+    """Outermost pixels of the student's answers, and of what they are compared with, that are left out."""
 
     def __str__(self) -> str:
         return f"student and {self.to} on {self.view}"
 
+    def measured(self, output: "Tensor", target: "Tensor") -> "Tensor":
+        """Its value without the weight, see `MEASURES`."""
+        rows, columns = (slice(self.border, side - self.border) for side in output.shape[-2:])
+        return MEASURES[self.by](output[..., rows, columns], target[..., rows, columns])
+
 
 _SCRATCH = {"rec": Term(view="base", to="truth")}
-_KD = _SCRATCH | {"kd": Term(view="base", to="teacher")}
+_KD = _SCRATCH | {"kd": Term(view="base", to=TEACHER)}
 _DUKD = _KD | {
-    "zoom_in": Term(view="zoom_in", to="teacher"),
+    "zoom_in": Term(view="zoom_in", to=TEACHER),
     "zoom_out_rec": Term(view="zoom_out", to="truth"),
-    "zoom_out_kd": Term(view="zoom_out", to="teacher"),
+    "zoom_out_kd": Term(view="zoom_out", to=TEACHER),
 }
 
 METHODS: dict[str, dict[str, Term]] = {"scratch": _SCRATCH, "kd": _KD, "dukd": _DUKD}
@@ -115,7 +126,8 @@ class _Named(Term):
 class Loss(RootModel[dict[str, Term]]):
     """Terms of the loss by name: a weight λ (`rec: 5`), or what of a term is to change (`rec: {by: mse}`). Those below
     count where the method has them; the paper's weight of `rec` is 5 for EDSR and SwinIR, 1 for RCAN. Any other name is
-    a term of your own, given whole, for all methods. A list of whole terms takes the place of the methods' terms."""
+    a term of your own, given whole, for all methods; `border` sets that of every term. A list of whole terms takes the
+    place of the methods' terms."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -133,14 +145,15 @@ class Loss(RootModel[dict[str, Term]]):
         if not isinstance(given, Mapping | None):
             return given
         asked: dict[str, Any] = {**(given or {})}
+        of_all = _BORDER.validate_python({name: asked.pop(name) for name in ("border",) if name in asked})
         unknown = [name for name, value in asked.items() if name not in KNOWN and not _is_whole(value)]
         if unknown:
             errors = [{"type": "extra_forbidden", "loc": (name,), "input": asked[name]} for name in unknown]
             raise ValidationError.from_exception_data(cls.__name__, errors)  # type: ignore[arg-type]
         plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | Term)}
         asked |= {name: {"weight": weight} for name, weight in _WEIGHTS.validate_python(plain).items()}
-        known = {name: {**dict(term), **dict(asked.get(name, {}))} for name, term in KNOWN.items()}
-        return known | {name: asked[name] for name in sorted(asked.keys() - KNOWN.keys())}
+        known = {name: {**dict(term), **dict(asked.get(name, {})), **of_all} for name, term in KNOWN.items()}
+        return known | {name: {**dict(asked[name]), **of_all} for name in sorted(asked.keys() - KNOWN.keys())}
 
     @model_validator(mode="after")
     def _names_can_be_columns(self) -> "Loss":
@@ -161,6 +174,8 @@ class Loss(RootModel[dict[str, Term]]):
             name: {"anyOf": [weight, change], "default": known.weight, "description": f"{known}: {known.by}."}
             for name, known in KNOWN.items()
         }
+        border = term["properties"]["border"]
+        terms["border"] = border | {"description": f"Of every term. {border['description']}"}
         name = {"type": "string", "description": "VIEW_TO_BY if not given."}
         listed = change | {"properties": change["properties"] | {"name": name}, "required": term["required"]}
         by_name = {"type": "object", "properties": terms, "additionalProperties": whole.pop("additionalProperties")}
@@ -170,6 +185,7 @@ class Loss(RootModel[dict[str, Term]]):
 
 
 _LIST, _WEIGHTS = TypeAdapter(list[_Named]), TypeAdapter(dict[str, Weight], config=ConfigDict(allow_inf_nan=False))
+_BORDER = TypeAdapter(dict[str, Count])
 
 
 def _is_whole(given: object) -> bool:

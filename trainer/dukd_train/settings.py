@@ -210,6 +210,9 @@ class TrainConfig(Settings):
     """Side of a training patch cut at random out of the cached one; the whole of it if not given."""
     loss: Annotated[Loss, _OF_METHOD] = Loss({})
     """What the student is compared with."""
+    target: Annotated[str | None, _OF_METHOD] = None
+    """What the methods' terms take for `teacher` where a cache has several: an answer by its name, `mean` of all, or
+    `agreement`: the mean, counted less where they disagree ([how](method.md#several-teachers))."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
     data: Data = Data()

@@ -11,7 +11,7 @@ from dukd_cache.build.answer import Teachers, info_of
 from dukd_cache.build.columns import columns_of
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, tried_of
+from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, spoken, tried_of
 from dukd_cache.format.manifest import Header, ViewInfo
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardWriter
@@ -32,7 +32,8 @@ class Cost:
     """Of one record of a view. Seconds."""
 
     cutting: float
-    teacher: float
+    teacher: dict[str, float]
+    """By answer."""
     encoding: float
     """Of one core."""
     bytes: float
@@ -58,7 +59,8 @@ class Forecast:
 
     images: int
     records: dict[str, int]
-    tallies: dict[str, Tally]
+    tallies: dict[str, dict[str, Tally]]
+    """By view and answer."""
     sample: Sample
     cores: int
     on_gpu: bool
@@ -75,10 +77,10 @@ class Forecast:
         parts = dict.fromkeys(("reading images", "teacher", "encoding"), 0.0)
         if self.sample.disk is not None:
             parts["disk"] = 0.0
-        for view, tally in self.tallies.items():
-            cost, new = self.sample.views[view], self.records[view] - tally.kept
+        for view, tallies in self.tallies.items():
+            cost, new = self.sample.views[view], self.records[view] - Tally.together(tallies.values()).kept
             parts["reading images"] += self.images * self.sample.reading * new / self.records[view] + new * cost.cutting
-            parts["teacher"] += tally.asked * cost.teacher
+            parts["teacher"] += sum(tallies[name].asked * seconds for name, seconds in cost.teacher.items())
             parts["encoding"] += new * cost.encoding / self.cores
             if self.sample.disk is not None:
                 parts["disk"] += new * cost.bytes * self.sample.disk
@@ -123,11 +125,11 @@ def measure_sample(
         started = time.perf_counter()
         cuts = cuts_of(plan, view, scenes, batch)
         cutting = (time.perf_counter() - started) / len(cuts)
-        asking, answers = 0.0, dict[str, list[Pixels]]()
+        asking, answers = dict[str, float](), dict[str, list[Pixels]]()
         for name, teacher in teachers.items():
-            answers[name], seconds = _asked(teacher, cuts, header.dtype_of(name), batch)
-            asking += seconds
-            if (tried := tried_of(cuts, answers[name])) and (line := doubt(view.name, tried, teacher.info, teacher)):
+            answers[name], asking[name] = _asked(teacher, cuts, header.dtype_of(name), batch)
+            tried, who = tried_of(cuts, answers[name]), spoken(name, teachers)
+            if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
                 doubts.append(line)
         costs[view.name] = Cost(cutting, asking, *_stored(header, view, cuts, answers))
         records += len(cuts)
@@ -191,11 +193,12 @@ def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
         "views": {
             view: {
                 "records": forecast.records[view],
-                **asdict(tally),
+                **asdict(Tally.together(tallies.values())),
+                "answers": {name: asdict(tally) for name, tally in tallies.items() if name},
                 "bytes": round(forecast.bytes(view)),
                 "bytes_per_record": round(forecast.sample.views[view].bytes, 1),
             }
-            for view, tally in forecast.tallies.items()
+            for view, tallies in forecast.tallies.items()
         },
         "seconds": round(forecast.seconds, 3),
         "stages": {part: round(seconds, 3) for part, seconds in forecast.stages.items()},
@@ -208,13 +211,15 @@ def facts(forecast: Forecast, out: Address) -> dict[str, Any]:
 
 def table(forecast: Forecast, out: Address) -> str:
     """For people."""
-    headings = ("view", "records", "kept", "reused", "to ask", "MB", "bytes/record")
+    several = any(len(tallies) > 1 for tallies in forecast.tallies.values())
+    headings = ("view", *("teacher",) * several, "records", "kept", "reused", "to ask", "MB", "bytes/record")
     rows = [
         (
-            *(view, forecast.records[view], tally.kept, tally.reused, tally.asked),
+            *(view, *(name,) * several, forecast.records[view], tally.kept, tally.reused, tally.asked),
             *(f"{forecast.bytes(view) / 1e6:.1f}", f"{forecast.sample.views[view].bytes:.0f}"),
         )
-        for view, tally in forecast.tallies.items()
+        for view, tallies in forecast.tallies.items()
+        for name, tally in tallies.items()
     ]
     parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in forecast.stages.items())
     unknown = "" if forecast.sample.disk is not None else "; writing it not measured"

@@ -45,6 +45,12 @@ class Tally:
     asked: int = 0
     """A teacher answered."""
 
+    @classmethod
+    def together(cls, tallies: Iterable["Tally"]) -> "Tally":
+        """Of the same records, one for each answer."""
+        found = [*tallies]
+        return cls(found[0].kept, sum(each.reused for each in found), sum(each.asked for each in found))
+
 
 @dataclass(frozen=True)
 class Source:
@@ -86,7 +92,7 @@ def useful(places: Iterable[Place], asked: Header) -> Iterator[tuple[Source, Row
     """Whole shards with answers that may serve those of `asked`, and their indices, each read once."""
     for place in places:
         there = header_of(place)
-        names = [name for name in there.answers if _serves(there, name, asked)] if there else []
+        names = [name for name in there.answers if _served_by(there, name, asked)] if there else []
         if there is None or not names:
             continue
         for shard, rows in whole_shards(place, there):
@@ -95,12 +101,13 @@ def useful(places: Iterable[Place], asked: Header) -> Iterator[tuple[Source, Row
                     yield Source(place, there, shard, name), rows
 
 
-def _serves(there: Header, name: str, asked: Header) -> bool:
-    """Whether answers `name` of a cache may be those of another: of the same teacher, asked alike, as fine or finer."""
-    return any(
-        info.asked == there.answers[name].asked and _as_fine(there.dtype_of(name), asked.dtype_of(other))
+def _served_by(there: Header, name: str, asked: Header) -> list[str]:
+    """Which answers of a cache those called `name` of another may be: of the same teacher, asked alike, no finer."""
+    return [
+        other
         for other, info in asked.answers.items()
-    )
+        if info.asked == there.answers[name].asked and _as_fine(there.dtype_of(name), asked.dtype_of(other))
+    ]
 
 
 def _as_fine(one: Dtype, other: Dtype) -> bool:
@@ -173,23 +180,27 @@ class Existing:
 
     plan: Plan
     header: Header
-    known: dict[str, U64]
-    """Of each view, where the stored records are cut that may serve, sorted."""
+    known: dict[str, dict[str, U64]]
+    """Of each view and answer, where the stored records are cut that may serve, sorted."""
     kept: dict[str, npt.NDArray[np.bool_]]
     """Of each view, for each shard, whether it is whole and stays."""
 
-    def tally(self, view: ViewInfo) -> Tally:
-        """What would become of the records of `view`."""
-        known, kept, tally = self.known[view.name], self.kept[view.name], Tally()
-        for first in range(0, len(self.plan.images), _IMAGES_AT_ONCE) if len(known) or kept.any() else ():
+    def tallies(self, view: ViewInfo) -> dict[str, Tally]:
+        """What would become of the records of `view`, by answer; "" in a cache of pairs."""
+        known, kept = self.known[view.name], self.kept[view.name]
+        found = {name: Tally() for name in self.header.answers or ("",)}
+        some = kept.any() or any(map(len, known.values()))
+        for first in range(0, len(self.plan.images), _IMAGES_AT_ONCE) if some else ():
             keys = self._keys(view, first, first + _IMAGES_AT_ONCE)
             stays = kept[(np.arange(len(keys)) + first * view.crops) // view.shard_records]
-            tally.kept += int(stays.sum())
-            if len(known):
-                found = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
-                tally.reused += int((found & ~stays).sum())
-        tally.asked = self.header.total(view) - tally.kept - tally.reused if self.header.answers else 0
-        return tally
+            for name, tally in found.items():
+                tally.kept += int(stays.sum())
+                if len(there := known.get(name, ())):
+                    same = there[np.minimum(np.searchsorted(there, keys), len(there) - 1)] == keys
+                    tally.reused += int((same & ~stays).sum())
+        for name in self.header.answers:
+            found[name].asked = self.header.total(view) - found[name].kept - found[name].reused
+        return found
 
     def _keys(self, view: ViewInfo, first: int, last: int) -> U64:
         hashes = _first_8(self.plan.columns[first:last].hr.rows, "sha256")
@@ -217,12 +228,18 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
         )
         for view in header.views
     }
-    keys: dict[str, list[U64]] = {view.name: [np.empty(0, np.uint64)] for view in header.views}
+    keys = {view.name: {name: [np.empty(0, np.uint64)] for name in header.answers} for view in header.views}
     for source, rows in useful(places if same else [out, *places], header):
         if source.shard.view in keys and _cut_alike(source.header, header, source.shard.view):
             x, y = rows["x"].astype(np.uint64), rows["y"].astype(np.uint64)
-            keys[source.shard.view].append(_mixed(_first_8(rows, "image_sha256"), x, y))
-    return Existing(plan, header, {view: np.unique(np.concatenate(found)) for view, found in keys.items()}, kept)
+            cut = _mixed(_first_8(rows, "image_sha256"), x, y)
+            for name in _served_by(source.header, source.name, header):
+                keys[source.shard.view][name].append(cut)
+    known = {
+        view: {name: np.unique(np.concatenate(found)) for name, found in of_view.items()}
+        for view, of_view in keys.items()
+    }
+    return Existing(plan, header, known, kept)
 
 
 def _cut_alike(there: Header, asked: Header, name: str) -> bool:

@@ -19,7 +19,8 @@ from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, check_precision, compile_in_place, kind_of
-from dukd_cache.settings.choices import Precision
+from dukd_cache.networks.self_ensemble import mean_answer
+from dukd_cache.settings.choices import Precision, SelfEnsemble
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Teacher:
 
         So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
         """
-        input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2).float().div(255)
+        input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2)
         answers_NCqq, finite_N = self._computed(input_NCpp)
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
@@ -72,7 +73,9 @@ class Teacher:
         return wait
 
     def answers(self, input_NCpp: torch.Tensor) -> torch.Tensor:
-        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, both float32 in [0,1]: not rounded yet.
+        """Answers [N,C,q,q] to inputs [N,C,p,p] on `device`, float32 in [0,1]: not rounded yet.
+
+        Inputs are uint8, or float32 in [0,1].
 
         Raises:
             AnswerError: some are not finite.
@@ -83,10 +86,19 @@ class Teacher:
 
     def _computed(self, input_NCpp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Answers, and which of them are finite: looked at before they are clamped, which hides infinity."""
+        finite: list[torch.Tensor] = []
+
+        def ask(one_NCpp: torch.Tensor) -> torch.Tensor:
+            asked_NCpp = one_NCpp.float().div(255) if one_NCpp.dtype == torch.uint8 else one_NCpp
+            answers_NCqq = self.network.unclamped(asked_NCpp).float()
+            finite.append(networks.finite(answers_NCqq))
+            return answers_NCqq.clamp(0, 1)
+
         deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        size = self.info.self_ensemble
         with autocast(self.device, self.info.precision), deterministic:
-            answers_NCqq = self.network.unclamped(input_NCpp).float()
-        return answers_NCqq.clamp(0, 1), networks.finite(answers_NCqq)
+            answers_NCqq = ask(input_NCpp) if size == 1 else mean_answer(size, ask, input_NCpp)
+        return answers_NCqq, torch.stack(finite).all(0)
 
     def _refuse_unless(self, finite_N: npt.NDArray[np.bool_]) -> None:
         networks.refuse_unless_finite(
@@ -94,8 +106,15 @@ class Teacher:
         )
 
 
-def load(weights: Path, device: torch.device, precision: Precision, *, compiled: bool = False) -> Teacher:
-    """The network in `weights`, frozen, on `device`.
+def load(
+    weights: Path,
+    device: torch.device,
+    precision: Precision,
+    *,
+    compiled: bool = False,
+    self_ensemble: SelfEnsemble = 1,
+) -> Teacher:
+    """The network in `weights`, frozen, on `device`; each of its answers is the mean of `self_ensemble`.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -114,6 +133,7 @@ def load(weights: Path, device: torch.device, precision: Precision, *, compiled:
         fingerprint=networks.fingerprint(network),
         precision=precision,
         window=window,
+        self_ensemble=self_ensemble,
     )
     if compiled:
         compile_in_place(network.module, device)

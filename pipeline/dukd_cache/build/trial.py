@@ -7,7 +7,7 @@ makes 10 dB, counts for no more than its error.
 Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ IMAGES = 8
 _SHARPER = 1.1
 """So many times bicubic's differences between neighbours: answers that add detail. (On photographs DCTLSA has 1.5 times
 as many, nearer to the truth; Real-ESRGAN's animation network 1.4, farther from it.)"""
+
+ONLY = "the teacher"
 
 Levels = npt.NDArray[np.float64]
 """[N,q,q,3] in 0…255."""
@@ -84,7 +86,12 @@ def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Pi
         raise error.about(cuts[error.indices[0] % len(cuts)].crop) from error
 
 
-def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:
+def spoken(name: str, among: Collection[str]) -> str:
+    """The teacher whose answers are called `name`, for people."""
+    return ONLY if len(among) == 1 else f"teacher {name}"
+
+
+def doubts(plan: Plan, teacher: Teacher, who: str = ONLY) -> Iterator[str]:
     """One line for each view of `plan` to which `teacher` answers worse than bicubic, on a few records asked for that.
 
     Raises:
@@ -95,7 +102,7 @@ def doubts(plan: Plan, teacher: Teacher) -> Iterator[str]:
     for view in plan.spec.views:
         cuts = cuts_of(plan, view, scenes, IMAGES)
         tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
-        if tried and (line := doubt(view.name, tried, teacher.info, teacher)):
+        if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
             yield line
 
 
@@ -110,7 +117,7 @@ def doubts_of(cache: Cache) -> Iterator[str]:
             if {name, "truth"} <= view.arrays.keys():
                 records = [cache.read(view.name, index) for index in evenly(cache.count(view.name), IMAGES)]
                 tried = [Tried(each[info.of], each[name], each["truth"]) for each in records]
-                if line := doubt(view.name, tried, info):
+                if line := doubt(view.name, tried, info, who=spoken(name, cache.manifest.answers)):
                     yield line
 
 
@@ -120,11 +127,14 @@ def tried_of(cuts: Iterable[Cut], answers: Iterable[Pixels]) -> list[Tried]:
     return [Tried(piece.input, answer, piece.arrays["truth"]) for piece, answer in both if "truth" in piece.arrays]
 
 
-def doubt(view: str, tried: Sequence[Tried], info: AnswerInfo, teacher: Teacher | None = None) -> str | None:
+def doubt(
+    view: str, tried: Sequence[Tried], info: AnswerInfo, teacher: Teacher | None = None, who: str = ONLY
+) -> str | None:
     """One line where the answers are farther from the truth than bicubic, with the likely cause; else None.
 
     Args:
         teacher: may be asked more, to find the cause.
+        who: what it is called.
     """
     truth = _stacked([each.truth for each in tried])
     side = len(tried[0].input)
@@ -143,7 +153,7 @@ def doubt(view: str, tried: Sequence[Tried], info: AnswerInfo, teacher: Teacher 
     else:
         cause = "is it trained for such images, and for LR images that are made like these?"
     return (
-        f"the teacher is worse than bicubic on {view}: {reached:.2f} dB to the truth, bicubic {usual:.2f} "
+        f"{who} is worse than bicubic on {view}: {reached:.2f} dB to the truth, bicubic {usual:.2f} "
         f"(PSNR of {len(tried)} records); {cause}"
     )
 

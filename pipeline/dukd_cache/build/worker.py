@@ -12,7 +12,7 @@ import torch
 from dukd_cache.build.answer import Shard, Teachers
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import software
-from dukd_cache.build.trial import doubts
+from dukd_cache.build.trial import doubts, spoken
 from dukd_cache.build.write import LOCAL, Work, reusable, written
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.format.manifest import Header, ShardInfo
@@ -84,8 +84,8 @@ class Worker:
         """The first time with the job. Doubts about the teachers, if wanted; then each shard when it is whole."""
         if job:
             self._begin(job)
-            for teacher in self._teachers.values():
-                yield from doubts(job.sample, teacher) if job.sample else ()
+            for name, teacher in self._teachers.items():
+                yield from doubts(job.sample, teacher, spoken(name, self._teachers)) if job.sample else ()
         out, header, tally = self._job.out, self._job.header, Tally()
         work = Work(plan, self._teachers, out, self._job.batch_size, on_records=self._on_records, tally=tally)
         with closing(written(work, header, shards, self._answers)) as whole:

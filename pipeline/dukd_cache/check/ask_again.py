@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dukd_cache.build.teacher import Teacher
+from dukd_cache.build.trial import spoken
 from dukd_cache.check.verify import Problem
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
@@ -70,7 +71,11 @@ def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: lis
             problems.append(Problem(str(error), cache.shard(view, index)))
     if not records:
         return problems
-    dtype, of = cache.manifest.dtype_of(name), cache.manifest.answers[name].of
+    dtype, of, who = (
+        cache.manifest.dtype_of(name),
+        cache.manifest.answers[name].of,
+        spoken(name, cache.manifest.answers),
+    )
     allowed = tolerance(teacher.info.precision, dtype)
     levels = 1 if dtype == "uint8" else 255
     try:
@@ -84,7 +89,7 @@ def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: lis
             shard = cache.shard(view, index)
             problems.append(
                 Problem(
-                    f"{cache.place.at(shard.name)}: record {record.info.key}: the teacher answers otherwise, "
+                    f"{cache.place.at(shard.name)}: record {record.info.key}: {who} answers otherwise, "
                     f"off by {off:.3g} of 255 levels where {allowed:.3g} is allowed",
                     shard,
                 )

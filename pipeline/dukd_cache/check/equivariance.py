@@ -54,7 +54,7 @@ class Gap:
 
 
 def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
-    """The teacher that `cache` was asked of, in the same precision; any of the right scale for a cache of pairs.
+    """The teacher that `cache` was asked of, asked alike; any of the right scale for a cache of pairs.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -113,15 +113,15 @@ def to_json(measured: dict[str, dict[str, Gap]]) -> dict[str, Any]:
     return {view: {name: asdict(gap) for name, gap in gaps.items()} for view, gaps in measured.items()}
 
 
-def table(measured: dict[str, dict[str, Gap]], sample: int) -> str:
+def table(measured: dict[str, dict[str, Gap]], sample: int, who: str) -> str:
     """For people."""
     headings = ("F", *(f"{view} {unit}" for view in measured for unit in ("levels", "dB")))
     rows = []
     for name in ELEMENTS:
         gaps = [by_element[name] for by_element in measured.values()]
         rows.append((name, *(text for gap in gaps for text in (f"{gap.levels:.3f}", f"{gap.psnr:.2f}"))))
-    what = f"teacher's gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR, on {sample} records a view at most"
-    return f"{what}\n\n{markdown_table(headings, rows)}".rstrip()
+    what = f"{who.removeprefix('the ')}'s gap |F⁻¹(T(F(x))) − T(x)| in levels of 255, and as PSNR"
+    return f"{what}, on {sample} records a view at most\n\n{markdown_table(headings, rows)}".rstrip()
 
 
 def trusted(gaps: Mapping[str, Gap], added: float) -> dict[str, bool]:

@@ -12,7 +12,7 @@ from dukd_cache.system.errors import CacheError
 
 
 def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tuple[str, Teacher]:
-    """Which of the answers of the cache at `root` the network in `weights` gave, and the network, in that precision.
+    """Which of the answers of the cache at `root` the network in `weights` gave, and the network, asked alike.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -25,6 +25,8 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
     for name, known in cache.answers.items():
         if known.fingerprint == found.info.fingerprint:
             check_precision(found.device, known.precision)
-            return name, replace(found, info=found.info.model_copy(update={"precision": known.precision}))
-    there = " or ".join(known.fingerprint[:12] for known in cache.answers.values())
+            alike = {"precision": known.precision, "self_ensemble": known.self_ensemble}
+            return name, replace(found, info=found.info.model_copy(update=alike))
+    several = len(cache.answers) > 1
+    there = " or ".join(known.fingerprint[:12] + f" ({name})" * several for name, known in cache.answers.items())
     raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

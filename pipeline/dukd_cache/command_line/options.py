@@ -40,7 +40,7 @@ class Option:
     def parameter(self) -> Parameter:
         """As typer takes it. What is given stays text: the model reads it, as it reads what a file says."""
         *_, node = [each for each in self.node.get("anyOf", [self.node]) if each.get("type") != "null"]
-        kind: Any = Literal.__getitem__(tuple(node["enum"])) if "enum" in node else _KINDS[node["type"]]
+        kind: Any = Literal.__getitem__(tuple(map(str, node["enum"]))) if "enum" in node else _KINDS[node["type"]]
         info = typer.Option(
             None,
             self.word,
@@ -120,4 +120,4 @@ def _help(node: Node) -> str:
     text, default = " ".join(first.split()), node.get("default")
     if "default" not in node:
         return f"{text} Must be given."
-    return text if default is None or default is False or default == [] else f"{text} Default: `{default}`."
+    return text if default is None or default is False or default in ([], {}) else f"{text} Default: `{default}`."

@@ -5,16 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import lcm
 from typing import Any
 
 from dukd_cache.build import teacher
 from dukd_cache.build.answer import Teachers, take_all_cores
 from dukd_cache.build.columns import COLUMNS
+from dukd_cache.build.costs import costs
 from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
-from dukd_cache.build.trial import doubts, sides_beside, whole_windows
+from dukd_cache.build.trial import ONLY, doubts, sides_beside, spoken, whole_windows
 from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
@@ -49,9 +51,6 @@ from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import Advance, progress, say
 from dukd_cache.system.threads import usable_cores
 
-ANSWER = "teacher"
-"""What the answers of the one teacher are called."""
-
 PATCH = 48
 """Side of an LR patch, in pixels: the usual one of SR training."""
 
@@ -62,8 +61,7 @@ class Prepared:
 
     plan: Plan
     header: Header
-    teachers: dict[str, teacher.Teacher]
-    """By the names of their answers."""
+    teachers: Teachers
     images: Screened
 
 
@@ -141,10 +139,10 @@ def _check(made: Prepared, config: CacheConfig, place: Place, engine: Engine) ->
     begun = any(place.size(name) is not None for name in (MANIFEST, IMAGES))
     if begun and there is not None and there.like(made.header):
         return  # it is finished, and nothing is asked; or another part told it
-    for each in made.teachers.values():
-        for line in between_windows(config, each.info.window):
-            say(line)
-        for line in () if engine.elsewhere else doubts(made.plan, each):
+    for line in (*costs(made.header), *_beside_windows(config, made.teachers)):
+        say(line)
+    for name, each in () if engine.elsewhere else made.teachers.items():
+        for line in doubts(made.plan, each, spoken(name, made.teachers)):
             say(line)
 
 
@@ -164,7 +162,7 @@ def _listed_in(place: Place) -> bytes | None:
 
 
 def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL, listed: bytes | None = None) -> Prepared:
-    """Load the teacher, identify the images and plan the crops. Writes nothing.
+    """Load the teachers, identify the images and plan the crops. Writes nothing.
 
     Args:
         listed: the images as another process identified them (`Screened.to_bytes`): these are looked at, not read.
@@ -173,12 +171,11 @@ def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL, listed: b
         ImageError: an image cannot be used, or is another than `listed` says.
         DukdError: anything else the user can mend.
     """
-    asked = _described(config) if engine.elsewhere else _teacher(config)
-    spec = _spec(config, _scale(config, asked), asked)
+    teachers = _described(config) if engine.elsewhere else teachers_of(config)
+    spec = _spec(config, _scale(config, teachers), teachers)
     sets = _sets(config, out)
     found = _screened(config, sets, spec, listed)
     plan = Plan(found.images, spec)
-    teachers = {ANSWER: asked} if asked else {}
     computed = f"{engine.computes_on(teachers)}, batches of {config.batch_size}"
     header = _header(config, plan, images_info(found.images, found.skipped), teachers)
     known = header.model_copy(update={"computed": computed}) if teachers and not config.mixed_workers else header
@@ -210,12 +207,11 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     check(place, made.header)
     check_reusable(reuse, made.header)
     found = existing(made.plan, made.header, place, reuse)
-    tallies = {view.name: found.tally(view) for view in made.header.views}
+    tallies = {view.name: found.tallies(view) for view in made.header.views}
     sample = measure_sample(made.plan, made.header, made.teachers, place, config.batch_size)
     on_gpu = bool(made.teachers) and not take_all_cores(made.teachers)
     records = {view.name: made.header.total(view) for view in made.header.views}
-    windows = [line for each in made.teachers.values() for line in between_windows(config, each.info.window)]
-    notes = (*windows, *sample.doubts)
+    notes = (*costs(made.header), *_beside_windows(config, made.teachers), *sample.doubts)
     return Forecast(len(made.plan.images), records, tallies, sample, usable_cores(), on_gpu, notes)
 
 
@@ -233,45 +229,52 @@ def _sets(config: CacheConfig, out: Address) -> list[HrSet]:
     return [HrSet(files, lr, prefix) for files, lr, prefix in zip(found, lr_of, roots, strict=True)]
 
 
-def _teacher(config: CacheConfig) -> teacher.Teacher | None:
-    if config.teacher is None:
-        return None
-    return teacher.load(config.teacher, choose_device(config.device), config.precision, compiled=config.compile)
-
-
-def _described(config: CacheConfig) -> teacher.Teacher | None:
-    """The same for who only has to know what it is: here, nothing has to be able to compute so."""
-    found = _teacher(config.model_copy(update={"device": "cpu", "precision": "fp32", "compile": False}))
-    if found is None:
-        return None
-    return replace(found, info=found.info.model_copy(update={"precision": config.precision}))
-
-
 def teachers_of(config: CacheConfig) -> Teachers:
     """By the names of their answers."""
-    asked = _teacher(config)
-    return {ANSWER: asked} if asked else {}
+    return {
+        name: teacher.load(
+            file,
+            choose_device(config.device),
+            config.precision,
+            compiled=config.compile,
+            self_ensemble=config.self_ensemble,
+        )
+        for name, file in config.teacher.items()
+    }
 
 
-def _scale(config: CacheConfig, asked: teacher.Teacher | None) -> int:
-    if asked is None:
+def _described(config: CacheConfig) -> Teachers:
+    """The same for who only has to know what they are: here, nothing has to be able to compute so."""
+    found = teachers_of(config.model_copy(update={"device": "cpu", "precision": "fp32", "compile": False}))
+    precision = {"precision": config.precision}
+    return {name: replace(each, info=each.info.model_copy(update=precision)) for name, each in found.items()}
+
+
+def _scale(config: CacheConfig, teachers: Teachers) -> int:
+    scales = {name: each.network.scale for name, each in teachers.items()}
+    if not scales:
         if config.scale is None:
             raise SettingError("no teacher: give `teacher=WEIGHTS`, or `scale=N` for a cache of pairs without one")
         return config.scale
-    if config.scale not in (None, asked.network.scale):
-        raise SettingError(f"{config.teacher} is a teacher of scale {asked.network.scale}", f"`scale={config.scale}`")
-    return asked.network.scale
+    first, scale = next(iter(scales.items()))
+    for name, other in scales.items():
+        if other != scale:
+            files = config.teacher
+            raise SettingError(f"{files[first]} is a teacher of scale {scale}, {files[name]} one of scale {other}")
+    if config.scale not in (None, scale):
+        raise SettingError(f"{config.teacher[first]} is a teacher of scale {scale}", f"`scale={config.scale}`")
+    return scale
 
 
-def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> CropSpec:
-    window = asked.info.window if asked else 1
+def _spec(config: CacheConfig, scale: int, teachers: Teachers) -> CropSpec:
+    window = lcm(*(each.info.window for each in teachers.values()))
     patch = config.patch or whole_windows(PATCH, window)
     counts = {name: config.crops(name) for name in VIEWS}
-    if asked is None and any(count for name, count in counts.items() if VIEWS[name].upcycled):
+    if not teachers and any(count for name, count in counts.items() if VIEWS[name].upcycled):
         raise SettingError("a cache without `teacher` holds pairs only: use `views.zoom_in=0` `views.zoom_out=0`")
     if not any(counts.values()):
         raise SettingError(f"no view left: one of {', '.join(f'`views.{name}`' for name in VIEWS)} must be positive")
-    answers = {ANSWER: config.dtype} if asked else {}
+    answers = dict.fromkeys(teachers, config.dtype)
     views = []
     for name, view in VIEWS.items():
         if counts[name]:
@@ -280,18 +283,23 @@ def _spec(config: CacheConfig, scale: int, asked: teacher.Teacher | None) -> Cro
     return CropSpec(scale, patch, config.seed, tuple(views))
 
 
-def between_windows(config: CacheConfig, window: int) -> Iterator[str]:
-    """One line for each side that was asked for and is no multiple of the teacher's window."""
+def _beside_windows(config: CacheConfig, teachers: Teachers) -> Iterator[str]:
+    for name, each in teachers.items():
+        yield from between_windows(config, each.info.window, spoken(name, teachers))
+
+
+def between_windows(config: CacheConfig, window: int, who: str = ONLY) -> Iterator[str]:
+    """One line for each side that was asked for and is no multiple of the window of the teacher `who`."""
     asked = {"patch": config.patch} | {f"views.{view}.patch": config.view(view).patch for view in VIEWS}
     for said, side in asked.items():
         if side is not None and side % window:
             yield (
-                f"{said}={side}: no multiple of the teacher's window of {window}, so its inputs are mirrored to "
+                f"{said}={side}: no multiple of {who}'s window of {window}, so its inputs are mirrored to "
                 f"{whole_windows(side, window)} pixels and its answers are worse than at {sides_beside(side, window)}"
             )
 
 
-def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: dict[str, teacher.Teacher]) -> Header:
+def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: Teachers) -> Header:
     template = config.lr_template if config.lr else None
     header = Header(
         scale=plan.spec.scale,

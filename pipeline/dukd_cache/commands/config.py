@@ -6,15 +6,16 @@ The options and their help, docs/settings.md and the JSON schema are made from t
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
 from dukd_cache.build.columns import COLUMNS
+from dukd_cache.commands.answer_names import by_name, refuse_no_names
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Count, Dtype, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, Store
-from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, one_of
+from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
+from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, WholeNumber, one_of
 from dukd_cache.settings.roles import Marked
 
 IMAGES, TEACHER, STORE = (Marked(group=name) for name in ("Images and views", "Teacher", "Store"))
@@ -32,6 +33,9 @@ _A_PATH = {"type": "string", "format": "path"}
 _PATHS = WithJsonSchema({"anyOf": [_A_PATH, {"type": "array", "items": _A_PATH}]})
 Locations = Annotated[tuple[Location, ...], BeforeValidator(_as_list), _PATHS]
 Addresses = Annotated[tuple[CacheAddress, ...], BeforeValidator(_as_list), _PATHS]
+_BY_NAME = {"type": "object", "additionalProperties": _A_PATH}
+_TEACHERS = WithJsonSchema({"anyOf": [_A_PATH, _BY_NAME, {"type": "array", "items": _A_PATH}, {"type": "null"}]})
+TeacherFiles = Annotated[dict[str, Location], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS]
 
 
 class ViewConfig(Settings):
@@ -47,7 +51,7 @@ class ViewConfig(Settings):
     patch: Annotated[Side, Number] | None = None
     """Side of an input, in pixels.
 
-    Default: `patch`; of zoom_out `patch` // scale, or the next whole windows of the teacher.
+    Default: `patch`; of zoom_out `patch` // scale, or the next whole windows of all teachers.
     """
 
 
@@ -73,13 +77,15 @@ class CacheConfig(Settings):
 
     They are listed in the manifest; all images are decoded first.
     """
-    teacher: Annotated[Location | None, TEACHER.named("weights", "model_path", "pretrain_network_g")] = None
+    teacher: Annotated[TeacherFiles, TEACHER.named("weights", "model_path", "pretrain_network_g")] = Field(default={})
     """Its weights. Without: LR/HR pairs.
 
-    A network that spandrel knows, or EDSR. From pairs, students are trained from scratch.
+    A network that spandrel knows, or EDSR. Can be several, also by the names of their answers: `{a: A.pth, b: B.pth}`;
+    without names they are called after their files, those of an only one `teacher`.
+    From pairs, students are trained from scratch.
     """
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
-    """SR factor. Follows from the teacher.
+    """SR factor; that of the teacher.
 
     Must be given without one.
     """
@@ -88,16 +94,22 @@ class CacheConfig(Settings):
     device: Annotated[Device, TEACHER] = "auto"
     """auto: a GPU if any."""
     compile: Annotated[bool, TEACHER] = False
-    """torch.compile; needs a C++ compiler.
+    """By torch.compile.
 
-    Attention gains most.
+    Needs a C++ compiler. Attention gains most.
     """
     batch_size: Annotated[int, Field(ge=1, le=4096), Number, TEACHER.named("batch")] = 16
     """Patches asked at once."""
+    self_ensemble: Annotated[SelfEnsemble, WholeNumber, Number, TEACHER] = 1
+    """Mean of answers.
+
+    Of 8: to the flips and turns of an input, turned back; 16: to each of them with its colours inverted, too. The
+    teacher is called so many times a record.
+    """
     patch: Annotated[Side | None, Number, IMAGES.named("gt_size", "lq_size", "patch_size")] = None
     """Side of an LR patch. Default: 48.
 
-    In pixels. Where the teacher has windows, the next multiple of them.
+    In pixels. Where teachers have windows, the next multiple of all of them.
     """
     views: Annotated[dict[ViewName, ViewConfig], IMAGES] = Field(default={})
     """What is cut from each image, by view."""
@@ -109,7 +121,7 @@ class CacheConfig(Settings):
     Any Zarr 3 reader opens these.
     """
     codec: Annotated[CodecName | None, STORE] = None
-    """Default: webp; blosc in zarr.
+    """Default: webp; zarr: blosc.
 
     Lossless: webp, png or raw in webdataset, blosc or raw in zarr.
     """
@@ -129,7 +141,7 @@ class CacheConfig(Settings):
     difficulty: how far bicubic is from the truth, or from the answer.
     """
     reuse: Annotated[Addresses, STORE] = ()
-    """A cache to take answers from.
+    """Cache to take answers from.
 
     Finished or not; can be several.
     """

@@ -1,10 +1,11 @@
 """What is in a cache, and what is measured of it, for people and for programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.build.trial import doubts_of
+from dukd_cache.build.trial import ONLY, doubts_of, spoken
 from dukd_cache.check import equivariance, quality
 from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.manifest import ImagesInfo, Manifest
@@ -57,7 +58,7 @@ def table(cache: Cache) -> str:
     lines = [
         f"cache    {cache.root}  (format {found.version}, digest {cache.digest[:16]})",
         *(
-            f"{name:8} {info.architecture} from {info.file}, {info.precision}, fingerprint {info.fingerprint[:16]}"
+            f"{name:8} {info.architecture} from {info.file}, {info.how}, fingerprint {info.fingerprint[:16]}"
             for name, info in found.answers.items()
         ),
         *(() if found.answers else ("teacher  none: pairs to train from scratch",)),
@@ -129,16 +130,18 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
         total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))
         with progress("asking the teacher", total, "inputs") as advance:
             gaps = equivariance.measure_gaps(cache, asked, wanted, advance)
-        added = {view: _added(cache, found[view]) for view in gaps}
+        names = [name for name, info in cache.manifest.answers.items() if info.fingerprint == asked.info.fingerprint]
+        added = {view: _added(found[view], names) for view in gaps}
         known = {view: each for view, each in added.items() if each is not None}
         facts["equivariance"] = equivariance.to_json(gaps)
         facts["trusted"] = {view: equivariance.trusted(gaps[view], each) for view, each in known.items()}
         verdicts = [equivariance.verdict(gaps[view], each, view) for view, each in known.items()]
-        tables.append("\n".join([equivariance.table(gaps, wanted), "", *verdicts]))
+        who = spoken(names[0], cache.manifest.answers) if names else ONLY
+        tables.append("\n".join([equivariance.table(gaps, wanted, who), "", *verdicts]))
     return Measured(facts, tuple(tables))
 
 
-def _added(cache: Cache, found: quality.ViewQuality) -> float | None:
+def _added(found: quality.ViewQuality, answers: Sequence[str]) -> float | None:
     """PSNR between what a student is to learn and bicubic; None where no record tells."""
-    pairs = (found.psnr.get(f"{name}-bicubic") for name in (*cache.manifest.answers, "truth"))
+    pairs = (found.psnr.get(f"{name}-bicubic") for name in (*answers, "truth"))
     return next((each.mean for each in pairs if each), None)

@@ -42,7 +42,7 @@ OPEN = "building.answers"
 _LOST = ("scale", "patch")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
 
-_ASKED = ("fingerprint", "precision", "window")
+_ASKED = ("fingerprint", "precision", "window", "self_ensemble")
 """So for these, of an answer."""
 
 
@@ -132,12 +132,12 @@ def header_of(place: Place) -> Header | None:
 def _refuse_other(out: Place, there: Header, asked: Header) -> None:
     """Raise a CacheError that names both values where `out` holds a cache of no use for the one asked for."""
     pairs = [(name, getattr(there, name), getattr(asked, name)) for name in _LOST]
-    found, wanted = ", ".join(there.answers) or None, ", ".join(asked.answers) or None
-    if there.answers.keys().isdisjoint(asked.answers):
-        pairs.append(("answers", found, wanted))
-    for answer in there.answers.keys() & asked.answers.keys():
-        one, other = there.answers[answer], asked.answers[answer]
-        pairs += [(f"{answer}.{name}", getattr(one, name), getattr(other, name)) for name in _ASKED]
+    kinds = [{info.asked for info in each.answers.values()} for each in (there, asked)]
+    if kinds[0].isdisjoint(kinds[1]):  # one answer that serves is enough: the others are asked for again
+        for answer in there.answers.keys() & asked.answers.keys():
+            one, other = there.answers[answer], asked.answers[answer]
+            pairs += [(f"{answer}.{name}", getattr(one, name), getattr(other, name)) for name in _ASKED]
+        pairs.append(("answers", ", ".join(there.answers) or None, ", ".join(asked.answers) or None))
     for name, here, value in pairs:
         if here != value:
             raise CacheError(

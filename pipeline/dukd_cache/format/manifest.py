@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from dukd_cache.format.codecs import CODECS, Codec
-from dukd_cache.format.record import Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
+from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
 from dukd_cache.places import Place
-from dukd_cache.settings.choices import Precision, Store
+from dukd_cache.settings.choices import Precision, SelfEnsemble, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
 FORMAT_VERSION: Literal[2] = 2
@@ -48,11 +48,19 @@ class AnswerInfo(Frozen):
     """Inputs are mirrored to a multiple of it, in pixels, before the network sees them; 1: none needed."""
     of: Name = "input"
     """The array of a record that was asked about."""
+    self_ensemble: SelfEnsemble = 1
+    """Each answer is the mean over so many flips, turns and inversions of its input, turned back."""
+
+    @property
+    def how(self) -> str:
+        """It was asked, for people."""
+        return f"{self.precision}{f', mean of {self.self_ensemble}' if self.self_ensemble > 1 else ''}"
 
     @property
     def asked(self) -> str:
         """Where this is equal, equal inputs get equal answers."""
-        return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}"
+        more = f"/self_ensemble={self.self_ensemble}" if self.self_ensemble > 1 else ""
+        return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}{more}"
 
 
 class ViewInfo(Frozen):
@@ -181,6 +189,8 @@ class Header(Frozen):
             raise ValueError(f"views {', '.join(names)}: two of one name or stream")
         if taken := {*self.columns} & {*_RESERVED}:
             raise ValueError(f"column {min(taken)}: every index has one of that name")
+        if taken := {*self.answers} & {*NOT_ANSWERS}:
+            raise ValueError(f"answer {min(taken)}: that name means something else")
         return self
 
     @property

@@ -38,6 +38,9 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")]
 """Of a view, an array, an answer or a column: a part of files' names."""
 
+NOT_ANSWERS = ("input", "truth", "mean", "agreement")
+"""No answer is called so: the other arrays of a record, and what a training makes of several answers."""
+
 
 _BY_NAME = AfterValidator(lambda found: dict(sorted(found.items())))
 """The order of a mapping is lost in the manifest: equal ones must give equal bytes."""

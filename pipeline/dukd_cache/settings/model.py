@@ -32,6 +32,11 @@ def _no_truth_value(given: object) -> object:
     return given
 
 
+def _whole_number(given: object) -> object:
+    """What a command is given is text."""
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
 def _nothing_is_empty(given: object) -> object:
     """A group whose settings are all commented out is null in YAML: its defaults are meant."""
     return {} if given is None else given
@@ -58,6 +63,8 @@ CacheAddress = Annotated[
 
 Number = BeforeValidator(_no_truth_value)
 """Part of the type of each number."""
+WholeNumber = BeforeValidator(_whole_number)
+"""Part of the type of one that is chosen of a few."""
 Positive = Annotated[int, Field(gt=0), Number]
 Count = Annotated[int, Field(ge=0), Number]
 Seed = Annotated[int, Field(ge=0, lt=2**63), Number]

@@ -38,7 +38,7 @@ def test_places_are_absolute_and_one_is_as_good_as_a_list(monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     one = CacheConfig(hr="a", teacher="~/t.pth", lr="l", reuse="s3://bucket/c")  # type: ignore[arg-type]
     assert (one.hr, one.lr, one.reuse) == ((tmp_path / "a",), (tmp_path / "l",), ("s3://bucket/c",))
-    assert one.teacher == Path("~/t.pth").expanduser()
+    assert one.teacher == {"teacher": Path("~/t.pth").expanduser()}
     several = CacheConfig(hr=("a", "/b"), reuse=("c", "s3://bucket/c"))  # type: ignore[arg-type]
     assert several.hr == (tmp_path / "a", Path("/b"))
     assert several.reuse == (str(tmp_path / "c"), "s3://bucket/c")
@@ -46,9 +46,10 @@ def test_places_are_absolute_and_one_is_as_good_as_a_list(monkeypatch: pytest.Mo
 
 def test_a_file_says_what_was_written_into_it(tmp_path: Path) -> None:
     views = {"base": ViewConfig(crops=3), "zoom_out": ViewConfig(crops=4, patch=16)}
-    asked = CacheConfig(hr=(Path("/hr"),), teacher=Path("/t.pth"), views=views, store="zarr")  # type: ignore[arg-type]
-    (tmp_path / "cache.yaml").write_text(dump(asked))
-    assert CacheConfig.load(tmp_path / "cache.yaml") == asked
+    for teacher in (None, Path("/t.pth"), ["/a.pth", "/b.pth"], {"b": "/a.pth"}):
+        asked = CacheConfig(hr=(Path("/hr"),), teacher=teacher, views=views, store="zarr")  # type: ignore[arg-type]
+        (tmp_path / "cache.yaml").write_text(dump(asked))
+        assert CacheConfig.load(tmp_path / "cache.yaml") == asked
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,10 @@ def test_an_editor_accepts_what_is_right_and_marks_mistakes() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     check = jsonschema.Draft202012Validator(SCHEMA)
     demo = yaml.safe_load((PROJECT / "params.yaml").read_text())["cache"]
-    for right in ({}, {"hr": ["a", "b"]}, {"views": {"base": 3}}, {"views": {"zoom_out": {"patch": 16}}}):
+    for right in (
+        {}, {"hr": ["a", "b"]}, {"views": {"base": 3}}, {"views": {"zoom_out": {"patch": 16}}},
+        {"teacher": ["a.pth", "b.pth"]}, {"teacher": {"a": "a.pth"}},
+    ):  # fmt: skip
         assert check.is_valid(demo | right)
     for wrong in (
         {"hr": 3}, {"hrs": "x"}, {"patch": 0}, {"views": {"bas": 3}}, {"views": {"base": -1}},

@@ -25,7 +25,7 @@ def predicted(asked: Asked) -> Tally:
     made = job.prepare(*asked)
     out, reuse = Folder(asked.out), [Folder(Path(other)) for other in asked.config.reuse]
     found = existing(made.plan, made.header, out, reuse)
-    tallies = [found.tally(view) for view in made.header.views]
+    tallies = [Tally.together(found.tallies(view).values()) for view in made.header.views]
     return Tally(*(sum(getattr(one, field) for one in tallies) for field in ("kept", "reused", "asked")))
 
 
@@ -121,6 +121,25 @@ def test_a_plan_writes_nothing_and_says_what_it_found(
     assert max(found["stages"].values()) <= found["seconds"]
 
 
+def test_each_of_several_teachers_is_planned(
+    photos: Path, teacher_file: Path, second_teacher: Path, tmp_path: Path
+) -> None:
+    """One of them was asked before."""
+    asked = build_job(photos, tmp_path / "cache", teacher_file, base=4, zoom_in=0, zoom_out=0)
+    job.build_cache(*asked)
+    both = asked.but(teacher=[teacher_file, second_teacher])
+    forecast = job.forecast(*both)
+    assert forecast.tallies == {"base": {"tiny_x2": Tally(reused=12), "second": Tally(asked=12)}}
+    assert forecast.sample.views["base"].teacher.keys() == {"tiny_x2", "second"}
+    printed = table(forecast, both.out).replace("|", " ")
+    assert re.search(r"^ +base +tiny_x2 +12 +0 +12 +0 ", printed, re.MULTILINE), printed
+    assert re.search(r"^ +base +second +12 +0 +0 +12 ", printed, re.MULTILINE), printed
+    tally = Tally()
+    job.build_cache(*both, tally)
+    assert tally == Tally(reused=12, asked=12)
+    assert {note.split(" is worse")[0] for note in forecast.notes} <= {"teacher tiny_x2", "teacher second"}
+
+
 def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> None:
     forecast = job.forecast(*build_job(photos, tmp_path / "cache", None))
     assert forecast.records == {"base": 18}
@@ -145,9 +164,11 @@ def test_the_bottleneck_is_the_part_that_takes_longest(slow: str, on_gpu: bool) 
     """100 records of 10 images: 20 kept, 30 reused, 50 asked; two cores."""
     views: tuple[str, ...] = ("base",)
     seconds = dict.fromkeys(("reading images", "teacher", "encoding", "disk"), 1.0) | {slow: 100.0}
-    cost = Cost(cutting=0.0, teacher=seconds["teacher"] / 50, encoding=2 * seconds["encoding"] / 80, bytes=1000.0)
+    cost = Cost(
+        cutting=0.0, teacher={"t": seconds["teacher"] / 50}, encoding=2 * seconds["encoding"] / 80, bytes=1000.0
+    )
     sample = Sample(5, seconds["reading images"] / 8, seconds["disk"] / 80_000, dict.fromkeys(views, cost))
-    tallies = dict.fromkeys(views, Tally(kept=20, reused=30, asked=50))
+    tallies = {view: {"t": Tally(kept=20, reused=30, asked=50)} for view in views}
     forecast = Forecast(10, {"base": 100}, tallies, sample, cores=2, on_gpu=on_gpu)
     assert forecast.stages == pytest.approx(seconds)
     assert forecast.bottleneck == slow

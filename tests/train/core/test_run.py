@@ -270,6 +270,13 @@ def test_terms_of_ones_own_are_trained_with(settings_of: Settings, tmp_path: Pat
     ("changes", "message"),
     [
         ({"patch": 17}, "patch 17: the cache's patches have 16 pixels"),
+        ({"loss": {"kd": {"border": 16}}},
+         "loss.kd.border 16: leaves nothing of the answers to base, which have 32×32 pixels; take at most 15"),
+        ({"loss": {"border": 8}},
+         "loss.zoom_out_rec.border 8: leaves nothing of the answers to zoom_out, which have 16×16 pixels; "
+         "take at most 7"),
+        ({"patch": 8, "loss": {"rec": {"border": 8}}},
+         "loss.rec.border 8: leaves nothing of the answers to base, which have 16×16 pixels; take at most 7"),
         ({"scale": 4}, "scale 4: "),
         ({"method": "scratch", "loss": {"rec": 0}}, "method scratch: every part of its loss has weight 0"),
         ({"student": {"architecture": "EDRS"}}, "unknown architecture 'EDRS': did you mean 'EDSR'?"),
@@ -278,7 +285,7 @@ def test_terms_of_ones_own_are_trained_with(settings_of: Settings, tmp_path: Pat
             "unknown setting of EDSR 'chanels': did you mean 'channels'?",
         ),
     ],
-)
+)  # fmt: skip
 def test_impossible_settings(settings_of: Settings, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert refusal(settings_of(**changes), tmp_path / "run").startswith(message)
     assert not (tmp_path / "run").exists()

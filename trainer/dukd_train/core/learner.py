@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import AUTOCAST, compile_in_place
 from dukd_train.core.parallel import World
+from dukd_train.core.targets import compared
 from dukd_train.data.rows import Batch
 from dukd_train.errors import RunError
-from dukd_train.objective import MEASURES, Term
+from dukd_train.objective import Term
 from dukd_train.settings import Optimizer, TrainConfig
 
 
@@ -51,7 +52,8 @@ class Learner:
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs = _forward(self._called, batch)
         losses = {
-            name: MEASURES[term.by](outputs[term.view], batch[term.view][term.to]) for name, term in self._terms.items()
+            name: term.measured(*compared(outputs[term.view], batch[term.view], term.to))
+            for name, term in self._terms.items()
         }
         total = torch.stack([term.weight * losses[name] for name, term in self._terms.items()]).sum()
         self._optimizer.zero_grad(set_to_none=True)

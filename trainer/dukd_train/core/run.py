@@ -24,6 +24,7 @@ from dukd_train.core.checkpoint import Checkpoint
 from dukd_train.core.initial import start_from
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World, joined
+from dukd_train.core.targets import MIXED, arrays_of, with_target
 from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
 from dukd_train.data.order import Order
@@ -91,12 +92,12 @@ def run(
         training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
-        outlook = Outlook({view: cache.count(view) for view in _targets(made.terms)})
+        outlook = Outlook({view: cache.count(view) for view in arrays_of(made.terms, cache.manifest)})
         everyone = [*files, OtherSoftware(), outlook, Display(), *made.trackers, *observers] if world.leads else []
         facts = dict[str, Any]()
 
         def keep(averaged: Network, seconds: float) -> None:
-            facts.update(_facts(config, cache, averaged, seconds) | made_with(world.device, begun))
+            facts.update(_facts(config, made, averaged, seconds) | made_with(world.device, begun))
             facts.update(start.facts() if start else {})
             if world.leads:
                 networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
@@ -156,7 +157,7 @@ def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> int
     """Bytes of main memory that steps may take on this machine. A GPU refuses by itself, in the first step."""
     if world.device.type != "cpu":
         return 0
-    sides = [made.order.side(view) for view in _targets(made.terms)]
+    sides = [made.order.side(view) for view in arrays_of(made.terms, made.cache.manifest)]
     halved = 0.5 if config.precision != "fp32" else 1.0
     return refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
 
@@ -219,7 +220,7 @@ def _trackers(logging: Logging) -> list[Observer]:
 
 def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
     """The terms of the loss, all of which the cache can serve."""
-    terms = config.loss.of(config.method)
+    terms = with_target(config.loss.of(config.method), config.target, cache.manifest)
     if not terms:
         raise SettingError("every part of its loss has weight 0", f"method {config.method}")
     for name, term in terms.items():
@@ -243,6 +244,9 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
     """Refuse a term whose view or target the cache has not."""
     targets = targets_in(cache.manifest)
     everywhere = {array for of_view in targets.values() for array in of_view}
+    if term.to in MIXED and cache.manifest.answers:
+        everywhere |= {*MIXED}
+        targets = {view: [*of_view, *MIXED] for view, of_view in targets.items()}
     off = f"loss.{name}=0"
     if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
         raise SettingError(f"{cache.root} holds pairs without a teacher", f"method {method}", cure="use method scratch")
@@ -258,37 +262,35 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
         raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
 
 
-def _targets(terms: Mapping[str, Term]) -> dict[str, list[str]]:
-    """What the terms of the loss read of each view."""
-    targets: dict[str, list[str]] = {}
-    for view, target in dict.fromkeys((term.view, term.to) for term in terms.values()):
-        targets.setdefault(view, []).append(target)
-    return targets
-
-
 def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
     window = config.data.shuffle_window if config.data.shuffle == "shards" else None
     order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window)
-    order.check_patch(_targets(terms))
+    order.check_patch(arrays_of(terms, cache.manifest))
+    for name, term in terms.items():
+        side = order.side(term.view) * cache.manifest.scale
+        if 2 * term.border >= side:
+            reason = f"leaves nothing of the answers to {term.view}, which have {side}×{side} pixels"
+            raise SettingError(reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - 1) // 2}")
     return order
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World, for_steps: int) -> Batches:
-    rows, line = open_rows(made.cache, _targets(made.terms), config.data, world.device, world.here, for_steps)
+    arrays = arrays_of(made.terms, made.cache.manifest)
+    rows, line = open_rows(made.cache, arrays, config.data, world.device, world.here, for_steps)
     if world.leads:
         say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
 
 
-def _facts(config: TrainConfig, cache: Cache, student: Network, seconds: float) -> dict[str, Any]:
+def _facts(config: TrainConfig, made: _Prepared, student: Network, seconds: float) -> dict[str, Any]:
     return {
         "method": config.method,
-        "loss": {name: term.model_dump() for name, term in config.loss.of(config.method).items()},
+        "loss": {name: term.model_dump() for name, term in made.terms.items()},
         "seed": config.seed,
         "student": student.architecture,
         "parameters": student.parameters_count,
         "scale": student.scale,
         "steps": config.steps,
-        "cache_digest": cache.digest,
+        "cache_digest": made.cache.digest,
         "seconds": round(seconds, 3),
     }
