@@ -132,19 +132,19 @@ def test_answers_of_several_teachers_are_reused_apart(photos: Path, asked: Teach
 @pytest.mark.parametrize("store", ["webdataset", "zarr"])
 def test_a_column(photos: Path, asked: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
     def brightness(arrays: Any) -> float:
-        return float(np.asarray(arrays["teacher"]).mean())
+        return round(float(np.asarray(arrays["teacher"]).mean()), 4)
 
     monkeypatch.setitem(columns.COLUMNS, "brightness", Column("float64", brightness))
     kept: Change = lambda header: header.model_copy(  # noqa: E731
-        update={"columns": {"brightness": "float64", "difficulty": "float64"}}
+        update={"columns": {"brightness": "float64", "bicubic_psnr": "float64"}}
     )
     codec = {"webdataset": "png", "zarr": "blosc"}[store]
     cache = made(photos, tmp_path / "c", crop_spec(2, 8), {"teacher": asked}, kept, store=store, codec=codec)
     for view in cache.views:
         table = cache.table(view)
         expected = [brightness(cache.read(view, index)) for index in range(cache.count(view))]
-        assert table["brightness"].tolist() == expected
-        assert (table["difficulty"] > 0).all()
+        assert table["brightness"].tolist() == cache.columns(view)["brightness"].tolist() == expected
+        assert (table["bicubic_psnr"] > 0).all()
         assert cache.info(view, 1).columns["brightness"] == expected[1]
     everything_serves(cache, tmp_path / "d", {"base": ["truth"]})
 

@@ -12,7 +12,7 @@ from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.model import dump, validated
 from dukd_cache.settings.schema import schema_of
 from dukd_cache.system.errors import SettingError
-from dukd_train.objective import KNOWN, MEASURES, METHODS, Loss, Term, l1
+from dukd_train.objective import KNOWN, MEASURES, METHODS, Loss, Ramp, Term, l1
 from dukd_train.settings import TrainConfig
 
 
@@ -91,6 +91,26 @@ def test_weight_0_switches_a_term_off() -> None:
     assert Loss({"rec": 0}).of("scratch") == {}
 
 
+@pytest.mark.parametrize(
+    ("ramp", "expected"),
+    [
+        ({"start": 1, "end": 0, "steps": 4}, [1, 0.75, 0.5, 0.25, 0, 0, 0]),
+        ({"start": 0.5, "end": 2.5, "steps": 2}, [0.5, 1.5, 2.5, 2.5]),
+        ({"start": 0, "end": 4, "steps": 4, "kind": "cosine"}, [0, 2 - 2**0.5, 2, 2 + 2**0.5, 4, 4]),
+        ({"start": 3, "end": 3, "steps": 1}, [3, 3]),
+    ],
+)
+def test_a_weight_that_changes(ramp: dict[str, Any], expected: list[float]) -> None:
+    term = Loss({"kd": {"weight": ramp}}).of("kd")["kd"]
+    assert [term.weight_at(step) for step in range(len(expected))] == pytest.approx(expected, abs=1e-12)
+    assert KNOWN["kd"].weight_at(10**6) == 1.0
+
+
+def test_a_weight_that_is_0_in_every_step_switches_a_term_off() -> None:
+    ramps = {"rec": {"start": 0, "end": 0, "steps": 5}, "kd": {"start": 0, "end": 1, "steps": 5}}
+    assert list(Loss({name: {"weight": ramp} for name, ramp in ramps.items()}).of("kd")) == ["kd"]
+
+
 def test_zoom_in_has_no_truth_to_compare_with() -> None:
     compared = [(term.view, term.to) for term in KNOWN.values()]
     assert ("zoom_in", "truth") not in compared
@@ -161,6 +181,9 @@ DETAIL = {"view": "base", "to": "truth", "by": "fft", "weight": 0.05}
          {name: {"border": 2} for name in KNOWN} | {"rec": {"border": 2, "weight": 5.0}}
          | {"detail": {"view": "base", "to": "truth", "border": 2}}),
         ("", ["loss.detail={view: base, to: truth, by: fft, weight: 0.05}"], {"detail": DETAIL}),
+        ("", ["loss.kd.weight={start: 1, end: 0, steps: 2000}"],
+         {"kd": {"weight": Ramp(start=1, end=0, steps=2000, kind="linear")}}),
+        ("loss: {kd: {weight: {start: 1, end: 0, steps: 9}}}", ["loss.kd=2"], {"kd": {"weight": 2.0}}),
         ("", ["loss.detail.view=base", "loss.detail.to=truth"], {"detail": {"view": "base", "to": "truth"}}),
         ("loss: {detail: {view: base, to: truth}}", ["loss.detail=0.5"],
          {"detail": {"view": "base", "to": "truth", "weight": 0.5}}),
@@ -212,7 +235,18 @@ VALID = f"(valid: {', '.join(sorted([*KNOWN, 'border']))}, or a name of your own
         ({"border": -1}, "setting loss.border: expected a whole number of at least 0, got -1"),
         ({"border": 1.5}, "setting loss.border: expected a whole number of at least 0, got 1.5"),
         ({"rec": {"border": -1}}, "setting loss.rec.border: expected a whole number of at least 0, got -1"),
-        ({"rec": {"weight": -1}}, "setting loss.rec.weight: expected a number of at least 0, got -1"),
+        ({"rec": {"weight": -1}},
+         "setting loss.rec.weight: expected a number of at least 0 or settings by name, got -1"),
+        ({"rec": {"weight": {"start": -1, "end": 0, "steps": 5}}},
+         "setting loss.rec.weight.start: expected a number of at least 0, got -1"),
+        ({"rec": {"weight": {"start": 1, "steps": 5}}},
+         "setting loss.rec.weight.end is missing: expected a number of at least 0"),
+        ({"rec": {"weight": {"start": 1, "end": 0, "steps": 0}}},
+         "setting loss.rec.weight.steps: expected a whole number above 0, got 0"),
+        ({"rec": {"weight": {"start": 1, "end": 0, "steps": 5, "kind": "cosinus"}}},
+         "unknown loss.rec.weight.kind 'cosinus': did you mean 'cosine'? (valid: cosine, linear)"),
+        ({"rec": {"weight": {"start": 1, "end": 0, "over": 5}}},
+         "unknown setting 'loss.rec.weight.over': (valid: end, kind, start, steps)"),
         ({"total": DETAIL},
          "setting loss: expected names of letters, digits and _, and not step, lr, total for its terms, got 'total'"),
         ({"a b": DETAIL},
@@ -236,11 +270,25 @@ def test_each_mistake_in_a_loss_gets_one_line(loss: object, message: str) -> Non
 
 @pytest.mark.parametrize(
     "loss",
-    [{"rec": 5}, {"rec": {"by": "fft"}}, {"border": 8}, {"detail": DETAIL}, [DETAIL], [{**DETAIL, "name": "d"}]],
+    [
+        {"rec": 5},
+        {"rec": {"by": "fft"}},
+        {"border": 8},
+        {"detail": DETAIL},
+        [DETAIL],
+        [{**DETAIL, "name": "d"}],
+        {"kd": {"weight": {"start": 1, "end": 0, "steps": 9}}},
+    ],
 )
 def test_an_editor_accepts_each_way_to_write_a_loss(loss: object) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     check = jsonschema.Draft202012Validator(schema_of(TrainConfig))
     assert check.is_valid({"cache": "c", "loss": loss})
-    for mistake in ({"rec": {"by": "l2"}}, {"detail": {"view": "base"}}, [{"to": "truth"}], {"detail": 3}):
+    for mistake in (
+        {"rec": {"by": "l2"}},
+        {"kd": {"weight": {"start": 1}}},
+        {"detail": {"view": "base"}},
+        [{"to": "truth"}],
+        {"detail": 3},
+    ):
         assert not check.is_valid({"cache": "c", "loss": mistake})

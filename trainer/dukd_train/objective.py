@@ -8,15 +8,24 @@ L = λ_rec·|S(x)−y| + λ_kd·|S(x)−T(x)|                               base
   + λ_zoom_out_rec·|S(F(x))−F(y)| + λ_zoom_out_kd·|S(F(x))−F(T(x))|   zoom_out
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, GetJsonSchemaHandler, RootModel, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    RootModel,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dukd_cache.settings.model import Count, Settings, Weight, one_of
+from dukd_cache.settings.model import Count, Positive, Settings, Weight, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +80,34 @@ MEASURES: dict[str, Callable[["Tensor", "Tensor"], "Tensor"]] = {
 """By name: a student's output [N,C,H,W] in [0,1] and its target, u8 in 0…255 or floating point in [0,1] → a scalar."""
 
 
+class Ramp(Settings):
+    """A number that changes with the step: from `start` to `end` in `steps` steps, where it stays."""
+
+    start: Weight
+    """Before the first step."""
+    end: Weight
+    """After `steps` steps, and from then on."""
+    steps: Positive
+    """How many it takes."""
+    kind: Literal["linear", "cosine"] = "linear"
+    """linear: by the same amount in each step. cosine: along half a cosine, slowly at both ends."""
+
+    def at(self, step: int) -> float:
+        """The number in `step`, counted from 0: a pure function of it."""
+        part = min(1.0, step / self.steps)
+        if self.kind == "cosine":
+            part = (1 - math.cos(math.pi * part)) / 2
+        return self.start + (self.end - self.start) * part
+
+
+_NUMBER = TypeAdapter(Weight, config=ConfigDict(allow_inf_nan=False))
+
+
+def _number_or_ramp(given: object) -> object:
+    """So that a mistake is told of the one of both that was meant."""
+    return Ramp.model_validate(given) if isinstance(given, Mapping | Ramp) else _NUMBER.validate_python(given)
+
+
 class Term(Settings):
     """A term of the loss: what the student's answers to a view are compared with, and how."""
 
@@ -83,10 +120,19 @@ class Term(Settings):
     `teacher` is an only answer, or the one called so, or what `target` says."""
     by: Annotated[str, one_of(MEASURES)] = "l1"
     """How: l1 is the mean absolute difference, mse the mean squared one; charbonnier and fft: docs/method.md."""
-    weight: Weight = 1.0
-    """λ. 0 switches the term off."""
+    weight: Annotated[Weight | Ramp, BeforeValidator(_number_or_ramp)] = 1.0
+    """λ: a number, or how it changes: {start: 1, end: 0, steps: 2000}. 0 switches the term off."""
     border: Count = 0
     """Outermost pixels of the student's answers, and of what they are compared with, that are left out."""
+
+    def weight_at(self, step: int) -> float:
+        """λ in `step`, counted from 0."""
+        return self.weight.at(step) if isinstance(self.weight, Ramp) else self.weight
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has a weight in any step."""
+        return max(self.weight.start, self.weight.end) > 0 if isinstance(self.weight, Ramp) else self.weight > 0
 
     def __str__(self) -> str:
         return f"student and {self.to} on {self.view}"
@@ -134,7 +180,7 @@ class Loss(RootModel[dict[str, Term]]):
     def of(self, method: str) -> dict[str, Term]:
         """The terms that are trained with: those of `method` and the user's own; without those of weight 0."""
         ours = KNOWN.keys() - METHODS[method].keys()
-        return {name: term for name, term in self.root.items() if term.weight > 0 and name not in ours}
+        return {name: term for name, term in self.root.items() if term.is_on and name not in ours}
 
     @model_validator(mode="before")
     @classmethod
@@ -169,7 +215,7 @@ class Loss(RootModel[dict[str, Term]]):
         whole = handler.resolve_ref_schema(reference)
         term = handler.resolve_ref_schema(whole["additionalProperties"])
         change = {key: term[key] for key in ("type", "properties", "additionalProperties", "short")}
-        weight = {key: term["properties"]["weight"][key] for key in ("type", "minimum")}
+        weight = term["properties"]["weight"]["anyOf"][0]
         terms = {
             name: {"anyOf": [weight, change], "default": known.weight, "description": f"{known}: {known.by}."}
             for name, known in KNOWN.items()

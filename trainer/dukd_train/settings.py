@@ -27,7 +27,7 @@ from dukd_cache.settings.model import (
 from dukd_cache.settings.roles import Marked, settings_with
 from dukd_cache.settings.schema import schema_of
 from dukd_cache.system.terminal import tell_once
-from dukd_train.objective import METHODS, Loss
+from dukd_train.objective import METHODS, Loss, Ramp
 from dukd_train.scoring.scores import USUAL, MetricName
 
 Method = Annotated[str, one_of(METHODS)]
@@ -97,6 +97,20 @@ class Augment(Settings):
         return {"base": self.base, "zoom_out": self.zoom_out}.get(view) or self.zoom
 
 
+class Eco(Ramp):
+    """ECO: `base` begins with pairs that the teacher made. With α going from `start` to `end`, the input is
+    lerp(↓T(x), x, α), the truth lerp(T(x), y, α); ↓ is bicubic ([how](method.md#eco))."""
+
+    start: Probability = 0.0
+    """α before the first step. 0: the teacher's pairs only."""
+    end: Probability = 1.0
+    """α after `steps` steps. 1: the real pairs only."""
+    steps: Count = 0
+    """Steps in which α rises. 0: no ECO."""
+    answer: str = "teacher"
+    """T(x), an answer of the cache by its name; `teacher` is an only one, too."""
+
+
 class Data(Settings):
     """Where records are kept while a student trains, which changes its speed and never its batches; their order."""
 
@@ -112,6 +126,18 @@ class Data(Settings):
     that is streamed from a store is fetched shard after shard."""
     shuffle_window: Positive = 16
     """shards: how many are mixed at a time, of each view."""
+
+
+class Sampling(Settings):
+    """Records that are left out, by a number that the cache has of each."""
+
+    by: str = "bicubic_psnr"
+    """A column of the cache: bicubic_psnr, gradient_energy, answer_psnr, disagreement ([what they
+    are](cache-format.md#the-index-of-a-shard))."""
+    drop: Literal["lowest", "highest"] = "highest"
+    """The records with the highest numbers, or with the lowest. The easiest have the highest bicubic_psnr."""
+    share: Probability = 0.0
+    """How much of every view is left out. Records without a number stay."""
 
 
 class Optimizer(Settings):
@@ -213,8 +239,12 @@ class TrainConfig(Settings):
     target: Annotated[str | None, _OF_METHOD] = None
     """What the methods' terms take for `teacher` where a cache has several: an answer by its name, `mean` of all, or
     `agreement`: the mean, counted less where they disagree ([how](method.md#several-teachers))."""
+    eco: Annotated[Eco, _OF_METHOD] = Eco()
+    """ECO: `base` begins with pairs that the teacher made."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
+    sampling: Annotated[Sampling, _OF_METHOD] = Sampling()
+    """Records that are left out, by a number that the cache has of each."""
     data: Data = Data()
     """Where records are kept while the student trains, and their order."""
     optimizer: Optimizer = Optimizer()

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dukd_cache.build.columns import columns_of
 from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.manifest import Header, ViewInfo
-from dukd_cache.format.record import ColumnType, Pixels, Record, RecordInfo, fingerprint, key_of
+from dukd_cache.format.record import Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError
@@ -63,8 +62,8 @@ class _Group:
     pieces: list[_Piece]
     asked: dict[str, _Question]
 
-    def records(self, columns: Mapping[str, ColumnType]) -> list[Record]:
-        """The pieces as records.
+    def records(self) -> list[Record]:
+        """The pieces as records, without their columns.
 
         Raises:
             AnswerError: a teacher answers with numbers that are not finite.
@@ -79,7 +78,7 @@ class _Group:
             for index, answer in zip(question.indices, found, strict=False):
                 answers[index][name] = answer
         both = zip(self.pieces, answers, strict=True)
-        return [_record(piece.info, {**piece.cut.arrays, **given}, columns) for piece, given in both]
+        return [Record(piece.info, {**piece.cut.arrays, **given}) for piece, given in both]
 
 
 def answered(
@@ -91,7 +90,7 @@ def answered(
     answers: Answers | None,
     tally: Tally,
 ) -> Generator[list[Record], None, None]:
-    """The records of `shards`, one after another, in the groups in which they are answered.
+    """The records of `shards`, one after another, in the groups in which they are answered; without their columns.
 
     Args:
         batch_size: inputs a teacher answers at once. A batch never spans shards.
@@ -113,7 +112,7 @@ def answered(
             new = sum(len(question.indices) for question in group.asked.values())
             tally.asked += new
             tally.reused += len(group.pieces) * len(teachers) - new
-            yield group.records(header.columns)
+            yield group.records()
 
 
 def take_all_cores(teachers: Teachers) -> bool:
@@ -185,11 +184,6 @@ def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
         if scene is None or crop.image.name != name:
             name, scene = crop.image.name, scene_of(crop.image, plan.spec.scale)
         yield cut(crop, plan.spec.scale, scene)
-
-
-def _record(info: RecordInfo, arrays: dict[str, Pixels], columns: Mapping[str, ColumnType]) -> Record:
-    numbers = columns_of(columns, arrays)
-    return Record(info.model_copy(update={"columns": numbers}) if numbers else info, arrays)
 
 
 def info_of(crop: Crop, position: int, fingerprints: dict[str, str]) -> RecordInfo:

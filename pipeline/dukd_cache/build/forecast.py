@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.build.answer import Teachers, info_of
-from dukd_cache.build.columns import columns_of
+from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, spoken, tried_of
@@ -153,12 +153,11 @@ def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, 
     records = []
     for index, piece in enumerate(cuts):
         arrays = {**piece.arrays, **{name: found[index] for name, found in answers.items()}}
-        info = info_of(piece.crop, index, keys).model_copy(update={"columns": columns_of(header.columns, arrays)})
-        records.append(Record(info, arrays))
+        records.append(Record(info_of(piece.crop, index, keys), arrays))
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
         writer = ShardWriter(Folder(Path(folder)), header)
         started = time.perf_counter()
-        encoded = [writer.encode(record) for record in records]
+        encoded = [writer.encode(with_columns(record, header.columns)) for record in records]
         seconds = (time.perf_counter() - started) / len(cuts)
         writer.write(view.name, 0, encoded)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

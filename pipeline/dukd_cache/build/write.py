@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import Protocol
 
 from dukd_cache.build.answer import Shard, Teachers, answered, take_all_cores
+from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Answers, Tally, all_sources
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
@@ -196,9 +197,12 @@ def kept(work: Work, records: int) -> None:
 
 
 def _encoded(writer: ShardWriter, groups: Iterable[list[Record]], teachers: Teachers) -> Generator[Packed, None, None]:
+    def encode(record: Record) -> Packed:
+        return writer.encode(with_columns(record, writer.header.columns))
+
     if take_all_cores(teachers):
-        return in_threads_by_turns(writer.encode, groups)
-    return in_threads(writer.encode, chain.from_iterable(groups))
+        return in_threads_by_turns(encode, groups)
+    return in_threads(encode, chain.from_iterable(groups))
 
 
 def reusable(out: Place, header: Header, others: Sequence[Place]) -> Answers | None:

@@ -81,8 +81,8 @@ def to_json(measured: dict[str, ViewQuality]) -> dict[str, Any]:
 def table(measured: dict[str, ViewQuality]) -> str:
     """For people."""
     heads = ("min", "25 %", "median", "75 %", "max", "mean")
-    psnrs = [(view, pair, *_row(d, 2)) for view, found in measured.items() for pair, d in found.psnr.items()]
-    sizes = [(view, array, *_row(d, 0)) for view, found in measured.items() for array, d in found.bytes.items()]
+    psnrs = [(view, pair, *row_of(d, 2)) for view, found in measured.items() for pair, d in found.psnr.items()]
+    sizes = [(view, array, *row_of(d, 0)) for view, found in measured.items() for array, d in found.bytes.items()]
     lines = [
         markdown_table(("view", "PSNR (RGB), dB", *heads), psnrs, left=2),
         markdown_table(("view", "bytes a record", *heads), sizes, left=2).rstrip(),
@@ -101,13 +101,15 @@ def _psnrs(cache: Cache, view: str, index: int) -> dict[str, float]:
 
 def _distributions(rows: Sequence[dict[str, Any]]) -> dict[str, Distribution]:
     """Of each key; all rows have the same ones."""
-    return {key: _distribution([float(row[key]) for row in rows]) for key in rows[0]} if rows else {}
+    return {key: distribution_of([float(row[key]) for row in rows]) for key in rows[0]} if rows else {}
 
 
-def _distribution(values: Sequence[float]) -> Distribution:
+def distribution_of(values: Sequence[float]) -> Distribution:
+    """Of at least one value."""
     least, lower, median, upper, most = map(float, np.quantile(values, (0, 0.25, 0.5, 0.75, 1)))
     return Distribution(least, lower, median, upper, most, float(np.mean(values)))
 
 
-def _row(found: Distribution, digits: int) -> list[str]:
+def row_of(found: Distribution, digits: int) -> list[str]:
+    """The cells of a table."""
     return [f"{value:.{digits}f}" for value in asdict(found).values()]

@@ -1,11 +1,12 @@
 """A contact sheet: records of a cache, to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dukd_cache.check.hardest import picks_of
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record
 from dukd_cache.pictures.drawing import Panel, sheet
@@ -19,6 +20,8 @@ _TILES_PER_ROW = 6
 def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
     """Records of every view of `cache`, evenly spread over it: input, answer and truth side by side.
 
+    Where the cache has the columns for it, the hardest records follow, and those whose answers are worse than bicubic.
+
     Raises:
         SettingError: `records_per_view` is not positive.
         CacheError: what is stored is damaged.
@@ -27,14 +30,18 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
         raise SettingError(f"records per view must be positive, got {records_per_view}")
     rows: list[tuple[str, Sequence[Panel]]] = []
     for view in cache.views:
-        count = cache.count(view)
-        picks = evenly(count, records_per_view)
-        groups = [_record_tiles(index, cache.read(view, index)) for index in picks]
-        per_row = max(1, _TILES_PER_ROW // max(map(len, groups), default=1))
-        for start in range(0, len(groups), per_row):
-            label = "" if start else f"{view}: {len(picks)} of {count} records"
-            rows.append((label, [tile for group in groups[start : start + per_row] for tile in group]))
+        picks = evenly(cache.count(view), records_per_view)
+        rows += _rows(cache, view, f"{len(picks)} of {cache.count(view)} records", picks)
+        for kind, found in picks_of(cache.columns(view)).items():
+            rows += _rows(cache, view, kind, found)
     return sheet(rows, f"{cache.place.title}: ×{cache.manifest.scale}, digest {cache.digest[:12]}")
+
+
+def _rows(cache: Cache, view: str, what: str, picks: Sequence[int]) -> Iterator[tuple[str, Sequence[Panel]]]:
+    groups = [_record_tiles(index, cache.read(view, index)) for index in picks]
+    per_row = max(1, _TILES_PER_ROW // max(map(len, groups), default=1))
+    for start in range(0, len(groups), per_row):
+        yield "" if start else f"{view}: {what}", [tile for group in groups[start : start + per_row] for tile in group]
 
 
 def _record_tiles(index: int, record: Record) -> list[Panel]:

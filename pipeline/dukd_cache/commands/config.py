@@ -138,7 +138,8 @@ class CacheConfig(Settings):
     columns: Annotated[tuple[ColumnName, ...], STORE] = ()
     """More about each record.
 
-    difficulty: how far bicubic is from the truth, or from the answer.
+    answer_psnr, bicubic_psnr: dB to the truth, of the answer and of the input enlarged; gradient_energy: how much
+    neighbours of the truth differ; disagreement: how far several answers lie apart.
     """
     reuse: Annotated[Addresses, STORE] = ()
     """Cache to take answers from.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.build.trial import ONLY, doubts_of, spoken
-from dukd_cache.check import equivariance, quality
+from dukd_cache.check import equivariance, hardest, quality
 from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.manifest import ImagesInfo, Manifest
 from dukd_cache.format.reader import Cache
@@ -100,8 +100,8 @@ class Measured:
     """The same numbers twice."""
 
     facts: dict[str, Any]
-    """JSON-able: `quality` by view, `notes`; where a teacher was asked, `equivariance` by view and element, and which
-    generators can be `trusted`."""
+    """JSON-able: `quality` by view, `notes`; where there are columns, `numbers` by view; where a teacher was asked,
+    `equivariance` by view and element, and which generators can be `trusted`."""
     tables: tuple[str, ...]
 
 
@@ -122,9 +122,12 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
         found = quality.measure_quality(cache, wanted, advance)
     notes = list(doubts_of(cache))
     facts: dict[str, Any] = {"quality": quality.to_json(found), "notes": notes}
+    if of_columns := hardest.facts(cache):
+        facts["numbers"] = of_columns
     of = ", ".join(f"{each.sampled} of {cache.count(view)} {view}" for view, each in found.items())
     how = f"measured on {of} records (--sample); bicubic is the enlarged input"
     tables = ["\n".join([quality.table(found), "", how, *notes])]
+    tables += [hardest.table(of_columns)] if of_columns else []
     if asked:
         wanted = sample or equivariance.SAMPLE
         total = sum(min(wanted, cache.count(view)) for view in cache.views) * (1 + len(equivariance.ELEMENTS))

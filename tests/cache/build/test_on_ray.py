@@ -25,6 +25,7 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.object_store import Bucket
 
 from dukd_cache.build.answer import Teachers
+from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.worker import Load
@@ -46,7 +47,7 @@ STORES = {"webdataset": "webp", "zarr": "blosc"}
 """With the codec of each."""
 COUNTS = {"base": 50, "zoom_in": 25, "zoom_out": 20}
 RECORDS = 3 * sum(COUNTS.values())
-PATCHES = {"patch": 40, "zoom_out_patch": 20, "batch_size": 2}
+PATCHES = {"patch": 40, "zoom_out_patch": 20, "batch_size": 2, "columns": tuple(COLUMNS)}
 
 
 @pytest.fixture(scope="module")

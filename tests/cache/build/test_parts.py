@@ -17,6 +17,7 @@ import torch
 from tests.cache.samples import Asked, build_alone, build_job, files_of, save_photos
 
 from dukd_cache.build.answer import Shard
+from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.parts import START, joined
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.write import Local, Standing, Work, commit
@@ -66,7 +67,7 @@ class Whole:
 def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     hr = save_photos(folder / "hr", [(101, 90), (113, 107), (95, 123)])
-    store = {"store": request.param, "codec": STORES[request.param]}
+    store = {"store": request.param, "codec": STORES[request.param], "columns": tuple(COLUMNS)}
     asked = build_job(hr, folder / "cache", teacher_file, patch=40, zoom_out_patch=20, batch_size=2, **COUNTS, **store)
     started = time.monotonic()
     process = start(asked)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tests.cache.samples import U8, photo
 
 from dukd_cache.pictures import bicubic
-from dukd_cache.pictures.bicubic import crop_to_scale, downscale, upscale
+from dukd_cache.pictures.bicubic import crop_to_scale, downscale, downscale_batch, upscale
 from dukd_cache.system.errors import ImageError
 
 SCALES = (2, 3, 4)
@@ -44,6 +45,17 @@ def resized(signal: list[int], factor: Fraction) -> list[int]:
         value = sum(w * signal[at] for w, at in zip(weights, mirrored, strict=True)) / sum(weights)
         result.append(min(255, max(0, floor(value + Fraction(1, 2)))))
     return result
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_batches_are_shrunk_as_images_are(scale: int) -> None:
+    images = [image_of(seed, 5 * scale, 12 * scale) for seed in range(3)]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    expected = np.stack([downscale(image, scale) for image in images])
+    for given_NCHW in (batch, batch.contiguous(), batch.float()):
+        found = downscale_batch(given_NCHW, scale)
+        assert found.dtype == torch.uint8
+        assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)

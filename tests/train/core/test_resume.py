@@ -87,6 +87,8 @@ def command(asked: TrainConfig, out: Path, *words: str) -> int:
         (4, 3, 8, {"precision": "bf16"}),
         (4, 3, 8, {"precision": "fp16", "optimizer": {"clip": 0.1}}),
         (4, 3, 8, {"optimizer": {"kind": "adamw", "weight_decay": 0.1}}),
+        (4, 3, 8, {"loss": {"kd": {"weight": {"start": 1, "end": 0, "steps": 9, "kind": "cosine"}}}}),
+        (4, 3, 8, {"method": "scratch", "eco": {"steps": 9}}),
         (1, 5, 6, {"student": SWINIR}),  # drops paths at random
         (1, 5, 6, {"student": SPAN}),
     ],

@@ -127,6 +127,29 @@ def test_the_averaged_weights_are_what_is_saved(settings_of: Settings, tmp_path:
     assert not all(torch.equal(saved[name], state.checkpoint.student[name]) for name in saved)
 
 
+def test_eco_reads_the_answer_that_no_term_asks_for_and_ends_in_the_plain_training(
+    settings_of: Settings, tmp_path: Path
+) -> None:
+    for name, changes in {"plain": {}, "eco": {"eco": {"steps": 5}}, "over": {"eco": {"start": 1, "steps": 5}}}.items():
+        run(settings_of(method="scratch", steps=2, **changes), tmp_path / name)
+    tensors = {name: load_file(tmp_path / name / "student.safetensors") for name in ("plain", "eco", "over")}
+    assert all(torch.equal(tensors["over"][name], tensors["plain"][name]) for name in tensors["plain"])
+    assert not all(torch.equal(tensors["eco"][name], tensors["plain"][name]) for name in tensors["plain"])
+
+
+def test_an_eco_that_cannot_be_is_refused(settings_of: Settings, tmp_path: Path, pairs_folder: Path) -> None:
+    eco = {"steps": 5}
+    asked = settings_of(eco=eco | {"answer": "techer"})
+    assert refusal(asked, tmp_path / "a") == (
+        f"eco.answer: {asked.cache}: unknown answer 'techer': did you mean 'teacher'? (valid: teacher)"
+    )
+    asked = settings_of(eco=eco, loss={"rec": 0, "kd": 0})
+    assert refusal(asked, tmp_path / "a") == "eco: no term of the loss reads base, whose records it mixes"
+    asked = settings_of(eco=eco, method="scratch", cache=pairs_folder)
+    assert refusal(asked, tmp_path / "a") == f"eco: {pairs_folder} holds pairs without a teacher"
+    assert not (tmp_path / "a").exists()
+
+
 def test_equal_settings_give_equal_runs_and_seeds_differ(settings_of: Settings, tmp_path: Path) -> None:
     tensors = []
     for number, seed in enumerate((0, 0, 1)):

@@ -1,6 +1,7 @@
 """`curve.csv`: means since the last row, and going on in the middle of one."""
 
 import csv
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -86,6 +87,20 @@ def test_means_since_the_last_time() -> None:
     assert losses.take() == (7.0, {"rec": 3.0, "zoom_in": 2.0})
     losses.add(of(rec=0.25, zoom_in=0.5))
     assert losses.take() == (0.75, {"rec": 0.25, "zoom_in": 0.5})
+
+
+def test_a_weight_that_changes_counts_step_by_step_and_has_a_column(tmp_path: Path) -> None:
+    fading = {"view": "base", "to": "teacher", "weight": {"start": 1, "end": 0, "steps": 4}}
+    terms = weighted(rec=2.0) | {"kd": Term(**fading)}
+    losses = Losses(terms, 2, {"rec": [1.0], "kd": [8.0]})  # of step 1, which a checkpoint kept
+    losses.add(of(rec=3.0, kd=4.0))
+    assert losses.take() == (2 * 2.0 + (0.75 * 8 + 0.5 * 4) / 2, {"rec": 2.0, "kd": 6.0})
+    file = begun(tmp_path, 0, method="kd", loss={"kd": {"weight": fading["weight"]}})
+    file.logged(replace(row(3, 1e-4, 8.0, {"rec": 2.0, "kd": 6.0}), weights={"kd": 0.5}))
+    assert (tmp_path / CURVE).read_text().splitlines() == [
+        "step,lr,total,rec,kd,kd.weight",
+        "3,1.000e-04,8.000000,2.000000,6.000000,0.5",
+    ]
 
 
 def test_a_row_of_the_file(tmp_path: Path) -> None:

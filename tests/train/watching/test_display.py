@@ -108,6 +108,11 @@ def test_parts_add_up_to_the_loss() -> None:
     assert display.losses(both, {"rec": 5.0, "kd": 1.0}) == "loss 0.1750 (rec 0.1250, kd 0.0500)"
 
 
+def test_a_weight_that_changes_is_that_of_the_last_step() -> None:
+    row = Row(9, 1e-4, 0.15, {"rec": 0.025, "kd": 0.05}, 1, waiting=0, seconds=1, left=0, weights={"kd": 0.5})
+    assert display.losses(row, {"rec": 5.0, "kd": 1.0}) == "loss 0.1500 (rec 0.1250, kd 0.0250)"
+
+
 def test_a_run_that_goes_on_remembers_its_best(
     settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,9 +42,10 @@ class Learner:
         self._buffers = list(zip(self.averaged.module.buffers(), student.module.buffers(), strict=True))
         student.module.train()
 
-    def step(self, batch: Mapping[str, Batch], rate: float, decay: float) -> dict[str, Tensor]:
+    def step(self, batch: Mapping[str, Batch], rate: float, decay: float, number: int = 0) -> dict[str, Tensor]:
         """One step at learning rate `rate`, then averaged ← decay·averaged + (1 − decay)·student.
 
+        The terms have the weights of step `number`, counted from 0.
         Returns the terms of the loss, without their weights, on the device: nothing here waits for it.
         """
         for group in self._optimizer.param_groups:
@@ -55,7 +56,7 @@ class Learner:
             name: term.measured(*compared(outputs[term.view], batch[term.view], term.to))
             for name, term in self._terms.items()
         }
-        total = torch.stack([term.weight * losses[name] for name, term in self._terms.items()]).sum()
+        total = torch.stack([term.weight_at(number) * losses[name] for name, term in self._terms.items()]).sum()
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         if self._clip is not None:

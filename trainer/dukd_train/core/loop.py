@@ -20,7 +20,7 @@ from dukd_train.data.order import step_seed
 from dukd_train.errors import DivergedError
 from dukd_train.keeping.curve import Losses
 from dukd_train.keeping.validation import Validator, best_before
-from dukd_train.objective import Term, without_weights
+from dukd_train.objective import Ramp, Term, without_weights
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Observer, Row, Start
 from dukd_train.watching.pace import Pace
@@ -107,7 +107,7 @@ def train(
             stopping = Agreement(run.world)
             for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
                 _reseed(run.world, step_seed(config.seed, step))
-                losses.add(learner.step(batch, _rate(config, step), schedule.ema_decay(step, config.ema)))
+                losses.add(learner.step(batch, _rate(config, step), schedule.ema_decay(step, config.ema), step))
                 done = step + 1
                 observers.stepped(done)
                 signal = stopping.largest(stop.signal)
@@ -142,6 +142,7 @@ def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
         waiting=speed.waiting,
         seconds=pace.seconds(),
         left=speed.left,
+        weights={name: term.weight_at(done - 1) for name, term in run.terms.items() if isinstance(term.weight, Ramp)},
     )
 
 

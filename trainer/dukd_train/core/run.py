@@ -27,9 +27,11 @@ from dukd_train.core.parallel import World, joined
 from dukd_train.core.targets import MIXED, arrays_of, with_target
 from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
+from dukd_train.data.mixing import VIEW, eco_of
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
 from dukd_train.data.rows import targets_in
+from dukd_train.data.sampling import kept_of
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder, spare
 from dukd_train.keeping.best import BestWeights, criterion
@@ -38,7 +40,7 @@ from dukd_train.keeping.run_folder import FACTS, WEIGHTS
 from dukd_train.keeping.validation import ValidationFile, Validator
 from dukd_train.objective import KNOWN, Term
 from dukd_train.scoring.provenance import made_with
-from dukd_train.settings import Logging, TrainConfig, Validation
+from dukd_train.settings import Eco, Logging, TrainConfig, Validation
 from dukd_train.watching.display import Display
 from dukd_train.watching.observers import Observer, Observers
 from dukd_train.watching.other_software import OtherSoftware
@@ -51,6 +53,7 @@ class _Prepared:
 
     cache: Cache
     terms: dict[str, Term]
+    eco: Eco
     order: Order
     student: Network
     validator: Validator
@@ -92,7 +95,8 @@ def run(
         training = Training(config, student, batches, made.terms, world, cache.digest, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
-        outlook = Outlook({view: cache.count(view) for view in arrays_of(made.terms, cache.manifest)})
+        kept, views = made.order.kept, arrays_of(made.terms, cache.manifest)
+        outlook = Outlook({view: len(kept.get(view, cache[view])) for view in views})
         everyone = [*files, OtherSoftware(), outlook, Display(), *made.trackers, *observers] if world.leads else []
         facts = dict[str, Any]()
 
@@ -135,14 +139,15 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
     terms = _terms(config, cache)
-    order = _order(config, cache, terms, world)
+    eco, order = eco_of(config.eco, cache, arrays_of(terms, cache.manifest)), _order(config, cache, terms, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
     if not world.leads:
-        return _Prepared(cache, terms, order, student, Validator(Validation(), student.scale, world.device), [], [])
+        none = Validator(Validation(), student.scale, world.device)
+        return _Prepared(cache, terms, eco, order, student, none, [], [])
     validator, by = Validator(config.validation, student.scale, world.device), criterion(config.validation)
     keepers: list[Observer] = [BestWeights(by)] if by else []
-    return _Prepared(cache, terms, order, student, validator, keepers, _trackers(config.logging))
+    return _Prepared(cache, terms, eco, order, student, validator, keepers, _trackers(config.logging))
 
 
 def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
@@ -264,8 +269,10 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
 
 def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
     window = config.data.shuffle_window if config.data.shuffle == "shards" else None
-    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window)
-    order.check_patch(arrays_of(terms, cache.manifest))
+    views = arrays_of(terms, cache.manifest)
+    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
+    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window, kept)
+    order.check_patch(views)
     for name, term in terms.items():
         side = order.side(term.view) * cache.manifest.scale
         if 2 * term.border >= side:
@@ -275,11 +282,13 @@ def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: 
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World, for_steps: int) -> Batches:
-    arrays = arrays_of(made.terms, made.cache.manifest)
-    rows, line = open_rows(made.cache, arrays, config.data, world.device, world.here, for_steps)
+    wanted = arrays_of(made.terms, made.cache.manifest)
+    if made.eco.steps:
+        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], made.eco.answer))]
+    rows, line = open_rows(made.cache, wanted, config.data, world.device, world.here, for_steps)
     if world.leads:
         say(line)
-    return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here))
+    return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here), made.eco)
 
 
 def _facts(config: TrainConfig, made: _Prepared, student: Network, seconds: float) -> dict[str, Any]:

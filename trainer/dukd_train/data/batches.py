@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from dukd_cache.pictures.symmetries import apply
 from dukd_cache.system.threads import on_one_core, prefetch
 from dukd_train.data.augment import draw
+from dukd_train.data.mixing import VIEW, mixed
 from dukd_train.data.order import Order
 from dukd_train.data.rows import Batch, Pixels, Rows, StreamedRows, as_batch
 from dukd_train.data.workers import read_ahead
-from dukd_train.settings import Augment
+from dukd_train.settings import Augment, Eco
 
 _BATCHES_AHEAD = 2
 """Ready on the device."""
@@ -31,6 +32,8 @@ class Batches:
     """Where batches are wanted, and augmented."""
     workers: int = 0
     """Processes that read ahead what is not in memory; 0: this one does."""
+    eco: Eco = field(default_factory=Eco)
+    """How `base` is mixed with the teacher's answers."""
 
     def at(self, step: int) -> dict[str, Batch]:
         """This process's share of the augmented batch of `step`, which is a pure function of (seed, step).
@@ -40,7 +43,7 @@ class Batches:
         found: dict[str, Batch] = {}
         for view, rows in self.rows.items():
             picks, rng = self.order.draw(view, step, len(rows))
-            found[view] = self._augmented(view, rows.gather(picks), rng)
+            found[view] = self._augmented(view, step, rows.gather(picks), rng)
         return found
 
     def ahead(self, start: int, stop: int) -> Generator[tuple[int, dict[str, Batch]], None, None]:
@@ -59,12 +62,13 @@ class Batches:
 
     def _received(self, view: str, step: int, pixels: Pixels) -> Batch:
         _, rng = self.order.draw(view, step, len(self.rows[view]))
-        return self._augmented(view, as_batch(pixels), rng)
+        return self._augmented(view, step, as_batch(pixels), rng)
 
-    def _augmented(self, view: str, found: Batch, rng: np.random.Generator) -> Batch:
-        """On the device, augmented there."""
+    def _augmented(self, view: str, step: int, found: Batch, rng: np.random.Generator) -> Batch:
+        """On the device, augmented and mixed there."""
         how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
-        return {name: apply(how, self._on_device(images)) for name, images in found.items()}
+        augmented = {name: apply(how, self._on_device(images)) for name, images in found.items()}
+        return mixed(augmented, self.eco, step, self.order.cache.scale) if view == VIEW else augmented
 
     def _on_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda" or images.is_cuda:

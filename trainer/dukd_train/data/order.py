@@ -6,8 +6,8 @@ is drawn for the batch of all of them, and each takes its share: the batch of a 
 Shapes: N records.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dukd_cache.format.manifest import Header
 from dukd_cache.system.errors import SettingError
 from dukd_train.data import shuffle
-from dukd_train.data.shuffle import Windows, generator
+from dukd_train.data.shuffle import Kept, Windows, generator
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Order:
     """How many they are."""
     window: int | None = None
     """Shards whose records are mixed, of an epoch that reads shard after shard; None: one that mixes all records."""
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    """What is read of views of which records are left out."""
 
     def __post_init__(self) -> None:
         if self.batch % self.world:
@@ -89,9 +91,10 @@ class Order:
 
         From the generator, too, draw for `batch` records, and take `mine`.
         """
-        info = self.cache.view(view)
-        windows = Windows(info.shard_records, self.window) if self.window else None
-        chosen = positions(self.seed, info.stream, step, self.batch, count, windows)[self.mine]
+        info, kept = self.cache.view(view), self.kept.get(view)
+        windows = Windows(info.shard_records, self.window, kept) if self.window else None
+        chosen = positions(self.seed, info.stream, step, self.batch, len(kept) if kept else count, windows)[self.mine]
+        chosen = kept.indices[chosen] if kept else chosen
         rng = generator(self.seed, 1 + info.stream, step)
         side, cached = self.side(view), info.input_side
         corners = rng.integers(cached - side + 1, size=(self.batch, 2))[self.mine] if side < cached else None
@@ -101,7 +104,7 @@ class Order:
 def positions(
     seed: int, stream: int, step: int, batch: int, count: int, windows: Windows | None = None
 ) -> npt.NDArray[np.int64]:
-    """Which of `count` records `step` reads, int64 [batch]: every epoch is a new order of all of them.
+    """Which of `count` records that are kept `step` reads, int64 [batch]: every epoch is a new order of all of them.
 
     windows: an order of shards, some mixed at a time; None: of records.
     """

@@ -26,6 +26,17 @@ _ORDER, _SHARDS, _WINDOW = 1001, 3001, 4001
 """Streams of random numbers, beside those of `order`: each is one for every view."""
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The records of a view that are trained with, where some are left out."""
+
+    indices: I64
+    """[N], rising."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
 @dataclass(frozen=True)
 class Windows:
     """What is mixed in an epoch that reads shard after shard."""
@@ -34,6 +45,15 @@ class Windows:
     """Records of a shard; the last one may have fewer."""
     shards: int
     """Shards whose records are mixed."""
+    kept: Kept | None = None
+    """Of their records; None: all."""
+
+    def bounds(self, count: int) -> I64:
+        """How many of the `count` records that are kept lie before each shard, and before the end [S+1]."""
+        if self.kept is None:
+            return np.minimum(np.arange(-(-count // self.per_shard) + 1) * self.per_shard, count)
+        ends = np.arange(self.kept.indices[-1] // self.per_shard + 2) * self.per_shard
+        return np.searchsorted(self.kept.indices, ends)
 
 
 def of_records(seed: int, stream: int, epoch: int, count: int, places_N: I64) -> I64:
@@ -43,7 +63,7 @@ def of_records(seed: int, stream: int, epoch: int, count: int, places_N: I64) ->
 
 def of_shards(seed: int, stream: int, epoch: int, count: int, places_N: I64, windows: Windows) -> I64:
     """The same in an epoch that takes all shards in a random order, window after window."""
-    shards, starts = _shards(seed, _SHARDS + stream, epoch, count, windows.per_shard)
+    begins, starts = _shards(seed, _SHARDS + stream, epoch, count, windows)
     bounds = np.append(starts[: -1 : windows.shards], count)  # of the windows, in places
     windows_N = np.searchsorted(bounds, places_N, "right") - 1
     mixed_N = np.empty_like(places_N)
@@ -53,7 +73,7 @@ def of_shards(seed: int, stream: int, epoch: int, count: int, places_N: I64, win
         which = epoch * (len(bounds) - 1) + number
         mixed_N[its_own] = first + _shuffled(seed, _WINDOW + stream, which, size, places_N[its_own] - first)
     at_N = np.searchsorted(starts, mixed_N, "right") - 1
-    return shards[at_N] * windows.per_shard + mixed_N - starts[at_N]
+    return begins[at_N] + mixed_N - starts[at_N]
 
 
 def generator(seed: int, stream: int, counter: int) -> np.random.Generator:
@@ -62,12 +82,12 @@ def generator(seed: int, stream: int, counter: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=8)
-def _shards(seed: int, stream: int, epoch: int, count: int, per_shard: int) -> tuple[I64, I64]:
-    """The shards in the order of an epoch [S], and the places at which each begins and the last ends [S+1]."""
-    number = -(-count // per_shard)
+def _shards(seed: int, stream: int, epoch: int, count: int, windows: Windows) -> tuple[I64, I64]:
+    """The shards in the order of an epoch: the first record of each [S]; where each begins and the last ends [S+1]."""
+    bounds = windows.bounds(count)
+    number = len(bounds) - 1
     shards = _shuffled(seed, stream, epoch, number, np.arange(number))
-    sizes = np.minimum(per_shard, count - shards * per_shard)
-    return shards, np.concatenate([[0], np.cumsum(sizes)])
+    return bounds[shards], np.concatenate([[0], np.cumsum(np.diff(bounds)[shards])])
 
 
 def _shuffled(seed: int, stream: int, counter: int, count: int, places_N: I64) -> I64:

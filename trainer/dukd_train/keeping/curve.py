@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dukd_cache.system.files import naming, write_atomically
 from dukd_train.errors import DivergedError
-from dukd_train.objective import BEFORE_TERMS, Term
+from dukd_train.objective import BEFORE_TERMS, Ramp, Term
 from dukd_train.watching.observers import Observer, Row, Start
 
 CURVE = "curve.csv"
@@ -68,9 +68,13 @@ class Losses:
         Raises:
             DivergedError: a loss is not finite.
         """
-        means = {name: fmean(losses) for name, losses in self.pending().items()}
+        found = self.pending()
+        total = 0.0
+        for name, losses in found.items():
+            at = self._terms[name].weight_at
+            total += fmean(at(step) * loss for step, loss in enumerate(losses, self._step - len(losses)))
         self._fetched = {name: [] for name in self._terms}
-        return sum(self._terms[name].weight * mean for name, mean in means.items()), means
+        return total, {name: fmean(losses) for name, losses in found.items()}
 
     def _refuse_infinite(self, newest: int) -> None:
         """Name the first of the `newest` losses that is not finite."""
@@ -82,7 +86,8 @@ class Losses:
 
 
 class CurveFile(Observer):
-    """Writes `curve.csv`: a column for each term that the loss has, or had in rows that stay."""
+    """Writes `curve.csv`: a column for each term that the loss has, or had in rows that stay; one more, `kd.weight`,
+    for each whose weight changes."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / CURVE
@@ -91,14 +96,19 @@ class CurveFile(Observer):
     def started(self, start: Start) -> None:
         """Drop the rows that will be told again."""
         before = columns_of(self._path) if start.step else ()
-        own = (*BEFORE_TERMS, *start.config.loss.of(start.config.method))
+        terms = start.config.loss.of(start.config.method)
+        changing = (f"{name}.weight" for name, term in terms.items() if isinstance(term.weight, Ramp))
+        own = (*BEFORE_TERMS, *terms, *changing)
         self._columns = tuple(dict.fromkeys((*before, *own)))
         keep_rows_before(self._path, self._columns, start.losses_from)
 
     def logged(self, row: Row) -> None:
         """Add a row."""
         cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
-        append_row(self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.terms.items()})
+        weights = {f"{name}.weight": f"{weight:.6g}" for name, weight in row.weights.items()}
+        append_row(
+            self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.terms.items()} | weights
+        )
 
 
 def columns_of(path: Path) -> tuple[str, ...]:

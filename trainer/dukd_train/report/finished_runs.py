@@ -50,7 +50,7 @@ class Run:
         curves: dict[str, Curve] = {}
         for row in rows_of(self.folder / CURVE):
             for name in row:
-                if row[name] and name not in ("step", "lr"):
+                if row[name] and name not in ("step", "lr") and not name.endswith(".weight"):
                     curves.setdefault(name, []).append(_point(self.folder / CURVE, row, name))
         return curves
 

@@ -26,7 +26,8 @@ class Display(Observer):
     def started(self, start: Start) -> None:
         self._title, self._first, self._step, self._steps = start.config.method, start.step, start.step, start.steps
         self._best = {**start.best}
-        self._weights = {name: term.weight for name, term in start.config.loss.of(start.config.method).items()}
+        terms = start.config.loss.of(start.config.method)
+        self._weights = {name: term.weight_at(start.step) for name, term in terms.items()}
         self._where = f"{start.folder}, {device_name(device_of(start.averaged))}"
         self._bar = bar(self._title, start.steps, start.step, "steps")
         self._board = Board(self._picture, self._line, console=self._console).__enter__()
@@ -74,7 +75,7 @@ class Display(Observer):
 
 def losses(row: Row, weights: Mapping[str, float]) -> str:
     """`loss 0.0712 (rec 0.0231, kd 0.0481)`: terms times their weights, so that they add up; a lone one is not told."""
-    terms = ", ".join(f"{term} {weights[term] * value:.4f}" for term, value in row.terms.items())
+    terms = ", ".join(f"{term} {({**weights, **row.weights}[term]) * value:.4f}" for term, value in row.terms.items())
     return f"loss {row.total:.4f}" + (f" ({terms})" if len(row.terms) > 1 else "")
 
 

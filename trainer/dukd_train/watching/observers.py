@@ -58,6 +58,8 @@ class Row:
     """Spent on this run so far, in all sittings."""
     left: float
     """Estimated seconds until the last step."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of the terms whose weight changes: that of the last of these steps."""
 
 
 class Observer:

@@ -1,0 +1,61 @@
+"""ECO: in early steps the student sees pairs that the teacher made, which agree with each other; later the real ones.
+
+With α rising with the step, a record's input x becomes lerp(↓T(x), x, α) and its truth y becomes lerp(T(x), y, α);
+T(x) is the cached answer and ↓ the benchmarks' bicubic. Source: Lee and Heo, Noise-free Optimization in Early Training
+Steps for Image Super-Resolution, AAAI 2024, arXiv 2312.17526 (Empirical Centroid-oriented Optimization).
+"""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.bicubic import downscale_batch
+from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_train.data.rows import Batch
+from dukd_train.objective import TEACHER
+from dukd_train.settings import Eco
+
+VIEW = "base"
+"""Whose records are mixed."""
+
+
+def eco_of(eco: Eco, cache: Cache, views: Collection[str]) -> Eco:
+    """The same with the cache's only answer, where it says `teacher`; `views` are those that the loss reads.
+
+    Raises:
+        SettingError: the cache has no such answer, or nothing would be changed.
+    """
+    answers = sorted(cache.manifest.answers)
+    if not eco.steps:
+        return eco
+    if VIEW not in views:
+        raise SettingError(f"no term of the loss reads {VIEW}, whose records it mixes", "eco")
+    if not answers:
+        raise SettingError(f"{cache.root} holds pairs without a teacher", "eco")
+    if eco.answer == TEACHER and len(answers) == 1:
+        return eco.model_copy(update={"answer": answers[0]})
+    if eco.answer not in answers:
+        raise SettingError(f"{cache.root}: {unknown_name('answer', eco.answer, answers)}", "eco.answer")
+    return eco
+
+
+def mixed(found: Batch, eco: Eco, step: int, scale: int) -> Batch:
+    """Records of one view as they are trained with in `step`: a pure function of them and of the step.
+
+    The input is then float32 in 0…255, the truth float32 in [0,1]; all is as it was without ECO, and where α is 1.
+    """
+    part = eco.at(step) if eco.steps else 1.0
+    if part == 1:
+        return found
+    answer = found[eco.answer]
+    levels = answer.float() if answer.dtype == torch.uint8 else answer.float().clamp(0, 1) * 255
+    small = downscale_batch(levels, scale).float()
+    of_truth = {"truth": torch.lerp(levels / 255, _unit(found["truth"]), part)} if "truth" in found else {}
+    return found | {"input": torch.lerp(small, found["input"].float(), part)} | of_truth
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    """In [0,1]."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
