@@ -45,7 +45,13 @@ LINES: Mapping[str, Mapping[str, str]] = {
     "dukd-cache build": _BUILD,
     "dukd-cache plan": _BUILD,
     "dukd-cache inspect": {"CACHE": "cache", "--teacher": "teacher.safetensors", "--sample": "1", "--device": "cpu"},
-    "dukd-cache verify": {"CACHE": "cache", "--teacher": "teacher.safetensors", "--sample": "1", "--device": "cpu"},
+    "dukd-cache verify": {
+        "CACHE": "cache",
+        "--teacher": "teacher.safetensors",
+        "--sample": "1",
+        "--device": "cpu",
+        "--hr": "photos",
+    },
     "dukd-cache convert": {"SRC": "cache", "DST": "new", "--store": "zarr"},
     "dukd-cache status": {"CACHE": "cache"},
     "dukd-cache presets": {"NAME": "dukd"},
@@ -110,6 +116,8 @@ PLACES = {
 TAKEN = (
     ("*", "--*", "blanks around", "they say nothing else"),
     ("dukd-cache build|plan", "--zoom-in --zoom-out", "zero", "leaves the view out"),
+    ("dukd-cache build|plan", "--context", "zero", "none"),
+    ("dukd-cache build|plan", "--self-ensemble", "in capitals", "its words are numbers"),
     ("dukd-cache build|plan", "--seed", "negative|zero|huge", "all seeds are as good"),
     ("dukd-cache inspect|verify", "--sample", "huge", "as many as there are"),
     ("dukd-train compare", "--pictures", "huge", "as many as there are"),

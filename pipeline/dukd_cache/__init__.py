@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dukd_cache.build.forecast import Forecast
     from dukd_cache.check.verify import Problem
     from dukd_cache.commands.config import CacheConfig
+    from dukd_cache.commands.verify import Paths
     from dukd_cache.format.reader import Cache, Reading
     from dukd_cache.format.record import Record
     from dukd_cache.pictures import symmetries
@@ -141,12 +142,19 @@ def plan(config: "CacheConfig", out: str | Path) -> "Forecast":
 
 
 def verify(
-    root: str | Path, teacher: str | Path | None = None, sample: int = 64, device: "Device" = "auto"
+    root: str | Path,
+    teacher: str | Path | None = None,
+    sample: int = 64,
+    device: "Device" = "auto",
+    hr: "Paths" = (),
+    lr: "Paths" = (),
 ) -> "list[Problem]":
     """All that is wrong with the cache at `root`; [] where every byte and every record holds.
 
     Args:
         teacher: weights to ask again about `sample` of the records, on `device`.
+        hr: the images that it was built from, and their `lr` folders: `teacher` is asked about what is cut from them
+            again. Needed where its answers have context.
 
     Raises:
         DukdError: there is no finished cache, or `teacher` is not the one of the cache.
@@ -154,7 +162,7 @@ def verify(
     from dukd_cache.commands.verify import verify_cache
     from dukd_cache.settings.addresses import local_path
 
-    return verify_cache(root, None if teacher is None else local_path(str(teacher)), sample, device)
+    return verify_cache(root, None if teacher is None else local_path(str(teacher)), sample, device, hr, lr)
 
 
 def convert(

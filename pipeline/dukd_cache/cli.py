@@ -195,6 +195,13 @@ def verify(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
     device: DeviceOption = "auto",
+    hr: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=path, help="Images that it was built from: ask --teacher about what is cut from them; for context."
+        ),
+    ] = None,
+    lr: Annotated[list[Path] | None, typer.Option(parser=path, help="Their LR images, if these were not made.")] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Drop what is broken; the build's command then writes it anew.")
     ] = False,
@@ -207,7 +214,7 @@ def verify(
     from dukd_cache.check.verify import repair as mend
     from dukd_cache.commands.verify import verify_cache
 
-    problems = verify_cache(cache, teacher, sample, device)
+    problems = verify_cache(cache, teacher, sample, device, hr or (), lr or ())
     for problem in problems:
         print(" ".join(problem.message.split()))
     if repair and problems:

@@ -132,13 +132,13 @@ def _groups(
 ) -> Iterator[list[_Piece]]:
     for shard in shards:
         crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
-        pieces = _looked_up(_cuts(crops, plan), shard.positions.start, header, answers)
+        pieces = _looked_up(_cuts(crops, plan, header), shard.positions.start, header, answers)
         yield from _grouped(pieces, len(header.answers), batch_size)
 
 
 def _looked_up(cuts: Iterable[Cut], start: int, header: Header, answers: Answers | None) -> Iterator[_Piece]:
     for position, piece in enumerate(cuts, start):
-        keys = {name: fingerprint(info.asked, piece.arrays[info.of]) for name, info in header.answers.items()}
+        keys = {name: fingerprint(info.asked, piece.question(info)) for name, info in header.answers.items()}
         found = {
             name: answer
             for name, key in keys.items()
@@ -172,18 +172,18 @@ def _asked(teachers: Teachers, pieces: list[_Piece], header: Header, batch_size:
         missing = [index for index, piece in enumerate(pieces) if name not in piece.answers]
         if missing:
             filled = [missing[index % len(missing)] for index in range(batch_size)]
-            inputs = np.stack([pieces[index].cut.arrays[header.answers[name].of] for index in filled])
+            inputs = np.stack([pieces[index].cut.question(header.answers[name]) for index in filled])
             asked[name] = _Question(missing, teacher.ask(inputs, header.dtype_of(name)))
     return _Group(pieces, asked)
 
 
-def _cuts(crops: Iterable[Crop], plan: Plan) -> Iterator[Cut]:
+def _cuts(crops: Iterable[Crop], plan: Plan, header: Header) -> Iterator[Cut]:
     """Crops of one image follow one another: its pixels are read once."""
     name, scene = None, None
     for crop in crops:
         if scene is None or crop.image.name != name:
             name, scene = crop.image.name, scene_of(crop.image, plan.spec.scale)
-        yield cut(crop, plan.spec.scale, scene)
+        yield cut(crop, plan.spec.scale, scene, header.answers.values())
 
 
 def info_of(crop: Crop, position: int, fingerprints: dict[str, str]) -> RecordInfo:

@@ -123,7 +123,7 @@ def measure_sample(
     records = 0
     for view in header.views:
         started = time.perf_counter()
-        cuts = cuts_of(plan, view, scenes, batch)
+        cuts = cuts_of(plan, view, scenes, batch, header.answers.values())
         cutting = (time.perf_counter() - started) / len(cuts)
         asking, answers = dict[str, float](), dict[str, list[Pixels]]()
         for name, teacher in teachers.items():

@@ -25,7 +25,11 @@ from dukd_cache.settings.choices import Precision, SelfEnsemble
 
 @dataclass(frozen=True)
 class Teacher:
-    """What is asked, how, and where."""
+    """What is asked, how, and where.
+
+    Where its answers have context, inputs are given with it, and answers are those to their centres: p is then the side
+    of what is given, less twice the context.
+    """
 
     network: Network
     info: AnswerInfo
@@ -98,7 +102,9 @@ class Teacher:
         size = self.info.self_ensemble
         with autocast(self.device, self.info.precision), deterministic:
             answers_NCqq = ask(input_NCpp) if size == 1 else mean_answer(size, ask, input_NCpp)
-        return answers_NCqq, torch.stack(finite).all(0)
+        margin = self.network.scale * self.info.context
+        centre = slice(margin, answers_NCqq.shape[-1] - margin)
+        return answers_NCqq[..., centre, centre], torch.stack(finite).all(0)
 
     def _refuse_unless(self, finite_N: npt.NDArray[np.bool_]) -> None:
         networks.refuse_unless_finite(
@@ -113,8 +119,11 @@ def load(
     *,
     compiled: bool = False,
     self_ensemble: SelfEnsemble = 1,
+    context: int = 0,
 ) -> Teacher:
-    """The network in `weights`, frozen, on `device`; each of its answers is the mean of `self_ensemble`.
+    """The network in `weights`, frozen, on `device`.
+
+    Each of its answers is the mean of `self_ensemble`, to an input with `context` pixels around.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -134,6 +143,7 @@ def load(
         precision=precision,
         window=window,
         self_ensemble=self_ensemble,
+        context=context,
     )
     if compiled:
         compile_in_place(network.module, device)

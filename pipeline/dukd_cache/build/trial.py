@@ -64,11 +64,13 @@ def _chosen(plan: Plan) -> list[int]:
     return sorted({number * len(plan.images) // IMAGES for number in range(IMAGES)})
 
 
-def cuts_of(plan: Plan, view: ViewInfo, scenes: dict[int, Scene], most: int) -> list[Cut]:
-    """Up to `most` records of `view`, spread over the images of `scenes`."""
+def cuts_of(
+    plan: Plan, view: ViewInfo, scenes: dict[int, Scene], most: int, answers: Collection[AnswerInfo]
+) -> list[Cut]:
+    """Up to `most` records of `view`, spread over the images of `scenes`, to be asked about for `answers`."""
     each = min(max(1, most // len(scenes)), view.crops)
     return [
-        cut(crop, plan.spec.scale, scenes[number])
+        cut(crop, plan.spec.scale, scenes[number], answers)
         for number in list(scenes)[:most]
         for crop in _first(plan, view, number, each)
     ]
@@ -81,7 +83,7 @@ def asked(teacher: Teacher, cuts: Sequence[Cut], batch: int, dtype: Dtype) -> Pi
         AnswerError: the teacher answers with numbers that are not finite.
     """
     try:
-        return teacher(np.stack([cuts[index % len(cuts)].input for index in range(batch)]), dtype)
+        return teacher(np.stack([cuts[index % len(cuts)].question(teacher.info) for index in range(batch)]), dtype)
     except AnswerError as error:
         raise error.about(cuts[error.indices[0] % len(cuts)].crop) from error
 
@@ -100,7 +102,7 @@ def doubts(plan: Plan, teacher: Teacher, who: str = ONLY) -> Iterator[str]:
     """
     scenes = scenes_of(plan)
     for view in plan.spec.views:
-        cuts = cuts_of(plan, view, scenes, IMAGES)
+        cuts = cuts_of(plan, view, scenes, IMAGES, [teacher.info])
         tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
         if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
             yield line
@@ -145,9 +147,9 @@ def doubt(
         return None
     if teacher and _as_255(teacher, tried, truth) > max(reached, usual):
         cause = "its values seem to run from 0 to 255, and dukd asks with 0 to 1"
-    elif side % info.window:
-        better = sides_beside(side, info.window)
-        cause = f"inputs of {side}×{side} are no multiple of its window of {info.window}: take {better}"
+    elif (side + 2 * info.context) % info.window:
+        better, around = sides_beside(side, info.window, info.context), with_context(info.context)
+        cause = f"inputs of {side}×{side}{around} are no multiple of its window of {info.window}: take {better}"
     elif _detail(answers) > _SHARPER * _detail(bicubic):
         cause = "it adds detail that is not there, as teachers trained for looks (GANs) or for degraded images do"
     else:
@@ -158,15 +160,20 @@ def doubt(
     )
 
 
-def whole_windows(side: int, window: int) -> int:
-    """`side`, or the next multiple of `window`."""
-    return -(-side // window) * window
+def whole_windows(side: int, window: int, context: int = 0) -> int:
+    """`side`, or the next one that makes a multiple of `window` with `context` pixels at both ends."""
+    return -(-(side + 2 * context) // window) * window - 2 * context
 
 
-def sides_beside(side: int, window: int) -> str:
-    """The multiples of `window` below and above `side`, for people."""
-    below, above = side // window * window, whole_windows(side, window)
-    return f"{below} or {above}" if below else f"{above}"
+def sides_beside(side: int, window: int, context: int = 0) -> str:
+    """The sides below and above `side` that make a multiple of `window` with their context, for people."""
+    above = whole_windows(side, window, context)
+    return f"{above - window} or {above}" if above > window else f"{above}"
+
+
+def with_context(context: int) -> str:
+    """For people."""
+    return f" with {context} pixels around" if context else ""
 
 
 def _first(plan: Plan, view: ViewInfo, number: int, most: int) -> Iterable[Crop]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import spoken
+from dukd_cache.check.surroundings import Surroundings
 from dukd_cache.check.verify import Problem
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
@@ -33,17 +34,27 @@ def tolerance(precision: Precision, dtype: Dtype) -> float:
 
 
 def ask_again(
-    cache: Cache, name: str, teacher: Teacher, sample: int, *, on_records: Callable[[int], None] = lambda _count: None
+    cache: Cache,
+    name: str,
+    teacher: Teacher,
+    sample: int,
+    *,
+    around: Surroundings | None = None,
+    on_records: Callable[[int], None] = lambda _count: None,
 ) -> list[Problem]:
     """What `teacher` answers otherwise than the cache has it as `name`, among `sample` records drawn evenly from all.
 
+    Args:
+        around: needed where its answers have context.
+
     Raises:
         AnswerError: the teacher answers with numbers that are not finite.
+        ImageError: the surroundings of a record cannot be cut again.
     """
     problems: list[Problem] = []
     for view, indices in _drawn(cache, name, sample).items():
         for start in range(0, len(indices), _BATCH):
-            problems += _compared(cache, name, teacher, view, indices[start : start + _BATCH])
+            problems += _compared(cache, name, teacher, view, indices[start : start + _BATCH], around)
             on_records(len(indices[start : start + _BATCH]))
     return problems
 
@@ -61,7 +72,9 @@ def _drawn(cache: Cache, name: str, sample: int) -> dict[str, list[int]]:
     return drawn
 
 
-def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: list[int]) -> list[Problem]:
+def _compared(
+    cache: Cache, name: str, teacher: Teacher, view: str, indices: list[int], around: Surroundings | None
+) -> list[Problem]:
     records: list[tuple[int, Record]] = []
     problems: list[Problem] = []
     for index in indices:
@@ -79,7 +92,8 @@ def _compared(cache: Cache, name: str, teacher: Teacher, view: str, indices: lis
     allowed = tolerance(teacher.info.precision, dtype)
     levels = 1 if dtype == "uint8" else 255
     try:
-        answers_Nqq3 = teacher(np.stack([record[of] for _, record in records]), dtype)
+        questions = [around.question(record, name) if around else record[of] for _, record in records]
+        answers_Nqq3 = teacher(np.stack(questions), dtype)
     except AnswerError as error:
         key = records[error.indices[0]][1].info.key
         raise error.about(f"{cache.root}: record {key} of {view}") from error

@@ -7,7 +7,7 @@ Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Gap:
 
 
 def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
-    """The teacher that `cache` was asked of, asked alike; any of the right scale for a cache of pairs.
+    """The teacher that `cache` was asked of, asked alike but about crops alone; for pairs, any of its scale.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -62,7 +62,8 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
         SettingError: it is of another scale, or cannot run here.
     """
     if cache.manifest.answers:
-        return teacher_of(cache.root, cache.manifest, weights, device)[1]
+        known = teacher_of(cache.root, cache.manifest, weights, device)[1]
+        return replace(known, info=known.info.model_copy(update={"context": 0}))  # which a cache does not hold
     found = teacher.load(weights, choose_device(device), "fp32")
     if found.network.scale != cache.manifest.scale:
         raise SettingError(

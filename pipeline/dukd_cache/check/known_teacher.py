@@ -22,11 +22,11 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
     if not cache.answers:
         raise CacheError("a cache of pairs, no teacher was asked", root)
     found = teacher.load(weights, choose_device(device), "fp32")
-    for name, known in cache.answers.items():
+    for answer, known in cache.answers.items():
         if known.fingerprint == found.info.fingerprint:
             check_precision(found.device, known.precision)
-            alike = {"precision": known.precision, "self_ensemble": known.self_ensemble}
-            return name, replace(found, info=found.info.model_copy(update=alike))
+            alike = {name: getattr(known, name) for name in ("precision", "self_ensemble", "context")}
+            return answer, replace(found, info=found.info.model_copy(update=alike))
     several = len(cache.answers) > 1
     there = " or ".join(known.fingerprint[:12] + f" ({name})" * several for name, known in cache.answers.items())
     raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

@@ -16,7 +16,7 @@ from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
-from dukd_cache.build.trial import ONLY, doubts, sides_beside, spoken, whole_windows
+from dukd_cache.build.trial import ONLY, doubts, sides_beside, spoken, whole_windows, with_context
 from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
@@ -173,7 +173,7 @@ def prepare(config: CacheConfig, out: Address, engine: Engine = LOCAL, listed: b
     """
     teachers = _described(config) if engine.elsewhere else teachers_of(config)
     spec = _spec(config, _scale(config, teachers), teachers)
-    sets = _sets(config, out)
+    sets = sets_of(config, out)
     found = _screened(config, sets, spec, listed)
     plan = Plan(found.images, spec)
     computed = f"{engine.computes_on(teachers)}, batches of {config.batch_size}"
@@ -215,7 +215,8 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     return Forecast(len(made.plan.images), records, tallies, sample, usable_cores(), on_gpu, notes)
 
 
-def _sets(config: CacheConfig, out: Address) -> list[HrSet]:
+def sets_of(config: CacheConfig, out: Address) -> list[HrSet]:
+    """The images that `config` names; `out` is none of them."""
     if config.lr and len(config.lr) not in (1, len(config.hr)):
         count = f"{len(config.lr)} folders for {len(config.hr)} of `hr`"
         raise SettingError(f"{count}; expected one, or one for each", "`lr`")
@@ -238,6 +239,7 @@ def teachers_of(config: CacheConfig) -> Teachers:
             config.precision,
             compiled=config.compile,
             self_ensemble=config.self_ensemble,
+            context=config.context,
         )
         for name, file in config.teacher.items()
     }
@@ -268,7 +270,7 @@ def _scale(config: CacheConfig, teachers: Teachers) -> int:
 
 def _spec(config: CacheConfig, scale: int, teachers: Teachers) -> CropSpec:
     window = lcm(*(each.info.window for each in teachers.values()))
-    patch = config.patch or whole_windows(PATCH, window)
+    patch = config.patch or whole_windows(PATCH, window, config.context)
     counts = {name: config.crops(name) for name in VIEWS}
     if not teachers and any(count for name, count in counts.items() if VIEWS[name].upcycled):
         raise SettingError("a cache without `teacher` holds pairs only: use `views.zoom_in=0` `views.zoom_out=0`")
@@ -278,7 +280,7 @@ def _spec(config: CacheConfig, scale: int, teachers: Teachers) -> CropSpec:
     views = []
     for name, view in VIEWS.items():
         if counts[name]:
-            usual = whole_windows(view.usual_side(patch, scale), window) if view.smaller else patch
+            usual = whole_windows(view.usual_side(patch, scale), window, config.context) if view.smaller else patch
             views.append(view.info(counts[name], config.view(name).patch or usual, scale, answers))
     return CropSpec(scale, patch, config.seed, tuple(views))
 
@@ -291,11 +293,13 @@ def _beside_windows(config: CacheConfig, teachers: Teachers) -> Iterator[str]:
 def between_windows(config: CacheConfig, window: int, who: str = ONLY) -> Iterator[str]:
     """One line for each side that was asked for and is no multiple of the window of the teacher `who`."""
     asked = {"patch": config.patch} | {f"views.{view}.patch": config.view(view).patch for view in VIEWS}
+    around = config.context
     for said, side in asked.items():
-        if side is not None and side % window:
+        if side is not None and (side + 2 * around) % window:
+            whole = whole_windows(side, window, around) + 2 * around
             yield (
-                f"{said}={side}: no multiple of {who}'s window of {window}, so its inputs are mirrored to "
-                f"{whole_windows(side, window)} pixels and its answers are worse than at {sides_beside(side, window)}"
+                f"{said}={side}:{with_context(around)} no multiple of {who}'s window of {window}, so its inputs "
+                f"are mirrored to {whole} pixels and its answers are worse than at {sides_beside(side, window, around)}"
             )
 
 

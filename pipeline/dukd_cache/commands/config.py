@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.commands.answer_names import by_name, refuse_no_names
 from dukd_cache.format.codecs import CODECS
-from dukd_cache.format.record import Count, Dtype, Side
+from dukd_cache.format.record import Count, Dtype, Margin, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
@@ -106,10 +106,15 @@ class CacheConfig(Settings):
     Of 8: to the flips and turns of an input, turned back; 16: to each of them with its colours inverted, too. The
     teacher is called so many times a record.
     """
+    context: Annotated[Margin, Number, TEACHER] = 0
+    """Pixels seen around.
+
+    On each side of an input, as they lie there in the image, mirrored at its edge. Only the teacher sees them.
+    """
     patch: Annotated[Side | None, Number, IMAGES.named("gt_size", "lq_size", "patch_size")] = None
     """Side of an LR patch. Default: 48.
 
-    In pixels. Where teachers have windows, the next multiple of all of them.
+    In pixels. Where teachers have windows, the next that makes whole ones of all of them, with `context`.
     """
     views: Annotated[dict[ViewName, ViewConfig], IMAGES] = Field(default={})
     """What is cut from each image, by view."""

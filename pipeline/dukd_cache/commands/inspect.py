@@ -139,6 +139,8 @@ def measured(cache: Cache, sample: int | None, weights: Path | None, device: str
         facts["equivariance"] = equivariance.to_json(gaps)
         facts["trusted"] = {view: equivariance.trusted(gaps[view], each) for view, each in known.items()}
         verdicts = [equivariance.verdict(gaps[view], each, view) for view, each in known.items()]
+        if context := next((cache.manifest.answers[name].context for name in names), 0):
+            verdicts.append(f"asked about crops alone: the {context} pixels around them are not in the cache")
         who = spoken(names[0], cache.manifest.answers) if names else ONLY
         tables.append("\n".join([equivariance.table(gaps, wanted, who), "", *verdicts]))
     return Measured(facts, tuple(tables))

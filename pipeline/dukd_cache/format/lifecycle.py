@@ -42,7 +42,7 @@ OPEN = "building.answers"
 _LOST = ("scale", "patch")
 """Where one of these differs, no answer could be reused: the old cache is not given up for that."""
 
-_ASKED = ("fingerprint", "precision", "window", "self_ensemble")
+_ASKED = ("fingerprint", "precision", "window", "self_ensemble", "context")
 """So for these, of an answer."""
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from dukd_cache.format.codecs import CODECS, Codec
-from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Name, Sha256, Side
+from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Margin, Name, Sha256, Side
 from dukd_cache.places import Place
 from dukd_cache.settings.choices import Precision, SelfEnsemble, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
@@ -50,17 +50,21 @@ class AnswerInfo(Frozen):
     """The array of a record that was asked about."""
     self_ensemble: SelfEnsemble = 1
     """Each answer is the mean over so many flips, turns and inversions of its input, turned back."""
+    context: Margin = 0
+    """Pixels that the teacher saw around each input, as they lie around it in the image; of the answer they are cut."""
 
     @property
     def how(self) -> str:
         """It was asked, for people."""
-        return f"{self.precision}{f', mean of {self.self_ensemble}' if self.self_ensemble > 1 else ''}"
+        more = (f", mean of {self.self_ensemble}",) * (self.self_ensemble > 1)
+        return "".join([self.precision, *more, *(f", context {self.context}",) * (self.context > 0)])
 
     @property
     def asked(self) -> str:
-        """Where this is equal, equal inputs get equal answers."""
-        more = f"/self_ensemble={self.self_ensemble}" if self.self_ensemble > 1 else ""
-        return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}{more}"
+        """Where this is equal, equal inputs with equal surroundings get equal answers."""
+        usual = {"self_ensemble": 1, "context": 0}
+        more = [f"/{name}={value}" for name, none in usual.items() if (value := getattr(self, name)) != none]
+        return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}{''.join(more)}"
 
 
 class ViewInfo(Frozen):

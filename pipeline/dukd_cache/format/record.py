@@ -34,6 +34,7 @@ MAX_SIDE = 1024
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+Margin = Annotated[int, Field(ge=0, le=MAX_SIDE)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")]
 """Of a view, an array, an answer or a column: a part of files' names."""

@@ -4,14 +4,14 @@ So adding an image moves no other crop, and a larger count extends the smaller o
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import ViewInfo
+from dukd_cache.format.manifest import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
 from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.sources import Scene, SourceImage
@@ -62,17 +62,28 @@ class Cut:
 
     crop: Crop
     arrays: dict[str, U8]
+    grown: Mapping[tuple[str, int], U8] = field(default_factory=dict)
+    """Arrays with their surroundings in the image, by their name and the pixels on each side."""
 
     @property
     def input(self) -> U8:
-        """What the teacher is asked about, u8 [p,p,3]."""
+        """What a student is given, u8 [p,p,3]."""
         return self.arrays["input"]
 
+    def question(self, info: AnswerInfo) -> U8:
+        """What the teacher is asked about whose answers `info` describes."""
+        return self.grown[info.of, info.context] if info.context else self.arrays[info.of]
 
-def cut(crop: Crop, scale: int, scene: Scene) -> Cut:
-    """Take `crop` out of its scene."""
-    square = Square(scene, crop.x, crop.y, crop.view.box, scale)
-    return Cut(crop, VIEWS[crop.view.name].cut(square))
+
+def cut(crop: Crop, scale: int, scene: Scene, answers: Iterable[AnswerInfo] = ()) -> Cut:
+    """Take `crop` out of its scene, with what teachers are asked about for `answers`."""
+    view, square = VIEWS[crop.view.name], Square(scene, crop.x, crop.y, crop.view.box, scale)
+    grown = {
+        (info.of, info.context): view.cut(square.grown(view.margin(info.context, scale)))[info.of]
+        for info in answers
+        if info.context
+    }
+    return Cut(crop, view.cut(square), grown)
 
 
 @dataclass(frozen=True)

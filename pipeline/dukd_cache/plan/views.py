@@ -4,12 +4,15 @@ Each is declared once, in `VIEWS`. The manifest repeats what readers need; nothi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from dukd_cache.format.record import U8, Array, Dtype
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from dukd_cache.format.manifest import ViewInfo
     from dukd_cache.pictures.sources import Scene
 
@@ -24,12 +27,28 @@ class Square:
     side: int
     scale: int
 
+    def grown(self, by: int) -> "Square":
+        """The same with `by` pixels of the source on each side, some of which may lie outside of it."""
+        return replace(self, x=self.x - by, y=self.y - by, side=self.side + 2 * by)
+
     def of(self, image: U8, factor: int = 1) -> U8:
-        """Its pixels in `image`, which is `factor` times as large as the source."""
+        """Its pixels in `image`, which is `factor` times as large as the source: mirrored where they lie outside."""
         import numpy as np  # as all that is heavy here: the words of a command need the names alone
 
         x, y, side = self.x * factor, self.y * factor, self.side * factor
-        return np.ascontiguousarray(image[y : y + side, x : x + side])
+        height, width = image.shape[:2]
+        if min(x, y) >= 0 and x + side <= width and y + side <= height:
+            return np.ascontiguousarray(image[y : y + side, x : x + side])
+        return np.ascontiguousarray(image[np.ix_(_mirrored(y, side, height), _mirrored(x, side, width))])
+
+
+def _mirrored(start: int, count: int, length: int) -> "npt.NDArray[np.int64]":
+    """Which of `length` pixels are seen from `start` on: as `numpy.pad` has it with "reflect", the edge not twice."""
+    import numpy as np
+
+    around = max(1, 2 * (length - 1))
+    places = np.arange(start, start + count) % around
+    return np.minimum(places, around - places)
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,10 @@ class View:
     def box(self, side: int, scale: int) -> int:
         """Side of the square that gives an input of `side` pixels."""
         return side * scale if self.smaller else side
+
+    def margin(self, context: int, scale: int) -> int:
+        """Pixels of the source on each side of a square that give `context` pixels on each side of an input."""
+        return self.box(context, scale)
 
     def usual_side(self, patch: int, scale: int) -> int:
         """Of its input, unless another is asked for: as much of the scene as an LR patch shows."""

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from tests.cache.samples import crop_spec, photo
 
-from dukd_cache.format.manifest import ViewInfo
+from dukd_cache.format.manifest import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.crops import Crop, CropSpec, Plan, cut
+from dukd_cache.plan.views import VIEWS, Square
 
 SCALES = (2, 3, 4)
 
@@ -62,6 +63,43 @@ def test_zoom_out_is_a_patch_of_lr_made_smaller_once_more(scale: int) -> None:
     assert np.array_equal(piece.arrays["truth"], lr[8 : 8 + side, 3 : 3 + side])
     assert piece.input.shape == (4, 4, 3)
     assert np.array_equal(piece.input, downscale(lr[8 : 8 + side, 3 : 3 + side], scale))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 30])
+@pytest.mark.parametrize("by", [1, 2, 5, 17])
+def test_beyond_the_edge_a_picture_is_mirrored_as_numpy_does(length: int, by: int) -> None:
+    lr = photo(max(length, 4), length)
+    side = min(lr.shape[:2])
+    square = Square(Scene(lr, lr), 0, 0, side, 2).grown(by)
+    assert (square.x, square.y, square.side) == (-by, -by, side + 2 * by)
+    whole = np.pad(lr, ((by, by), (by, by), (0, 0)), mode="reflect")
+    assert np.array_equal(square.of(lr), whole[: side + 2 * by, : side + 2 * by])
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_teacher_may_see_more(scale: int, name: str) -> None:
+    """In pixels of the view's own input; what is stored stays as it is."""
+    context = 3
+    scene = Scene(photo(60 * scale, 60 * scale, seed=1), photo(60, 60))
+    crop = crop_at(spec_of(scale, 6, 8).view(name), 17, 21)
+    infos = [
+        AnswerInfo(file="", architecture="", settings={}, fingerprint="", precision="fp32", window=1, context=pixels)
+        for pixels in (0, context)
+    ]
+    plain, piece = cut(crop, scale, scene), cut(crop, scale, scene, infos)
+    assert piece.arrays.keys() == plain.arrays.keys()
+    assert all(np.array_equal(piece.arrays[array], plain.arrays[array]) for array in plain.arrays)
+    assert piece.question(infos[0]) is piece.input
+    by = context * (scale if name == "zoom_out" else 1)
+    assert VIEWS[name].margin(context, scale) == by
+    large = VIEWS[name].cut(Square(scene, 17 - by, 21 - by, crop.view.box + 2 * by, scale))["input"]
+    assert np.array_equal(piece.question(infos[1]), large)
+    if name != "zoom_out":
+        assert np.array_equal(piece.question(infos[1])[context:-context, context:-context], piece.input)
+    else:  # which bicubic makes of the square alone, its edges mirrored
+        inner = piece.question(infos[1])[context + 2 : -context - 2, context + 2 : -context - 2]
+        assert np.array_equal(inner, piece.input[2:-2, 2:-2])
 
 
 @pytest.mark.parametrize("scale", SCALES)
