@@ -2,12 +2,14 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.__main__ import ON_CPU, ON_GPU
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.made_images import made_image
+from benchmarks.studies.tables import runs_in, tables
 from benchmarks.timing import Times, in_turns, ratio
 
 
@@ -65,3 +67,31 @@ def test_made_images_are_always_the_same() -> None:
     assert one.shape == (30, 40, 3)
     assert np.array_equal(one, two)
     assert not np.array_equal(one, made_image(40, 30, 2))
+
+
+def test_tables_of_a_study(tmp_path: Path) -> None:
+    """Two draws of scratch, which is best before its end, and of kd; one of the other cache, with no baseline."""
+    for run, scores in {
+        "n8-scratch,seed=0": [(28.0, 25.0), (27.0, 24.0)],
+        "n8.1-scratch,seed=0": [(28.0, 25.5), (27.5, 24.5)],
+        "n8-kd,seed=0": [(28.0, 25.0), (29.0, 25.25)],
+        "n8.1-kd,seed=0": [(28.0, 25.0), (29.0, 25.25)],
+        "n50-kd,seed=0": [(30.0, 26.0)],
+    }.items():
+        (tmp_path / run).mkdir()
+        rows = (
+            f"{100 * step},{name},{score},0.7,whole\n"
+            for step, both in enumerate(scores, 1)
+            for name, score in zip(("A", "B"), both, strict=True)
+        )
+        (tmp_path / run / "validation.csv").write_text("step,set,psnr_y,ssim_y,made\n" + "".join(rows))
+    lines = [*tables(runs_in(tmp_path), "A", ["scratch"])]
+    assert lines[2:] == [
+        "| n8-kd | 2 | 200 | 29.000 ± 0.000 | 25.250 ± 0.000 | 200 | 29.000 ± 0.000 | 25.250 ± 0.000 |",
+        "| n8-scratch | 2 | 200 | 27.250 ± 0.354 | 24.250 ± 0.354 | 100 | 28.000 ± 0.000 | 25.250 ± 0.354 |",
+        "| n50-kd | 1 | 100 | 30.000 | 26.000 | 100 | 30.000 | 26.000 |",
+        "",
+        "| gain, each at its best step by A | runs | A | B |",
+        "|---|---|---|---|",
+        "| n8-kd over n8-scratch | 2 | +1.000 ± 0.000 | +0.000 ± 0.354 |",
+    ]

@@ -2,29 +2,34 @@
 
     python benchmarks/studies/lists.py $DUKD_DATA build/studies && cd build/studies
 
-Each list is the beginning of the next: the first N of the 400 photographs of BSDS400 in an order drawn with seed 0; the
-last one has all of them and SunHays80's.
+Which photographs they are matters more than a training's seed: lists are drawn three times. `N.txt`, `N-1.txt` and
+`N-2.txt` are the first N of the 400 photographs of BSDS400 in orders drawn with seeds 0, 1 and 2, so that each list of
+a draw is the beginning of its next; `480.txt` has all of them and SunHays80's.
 """
 
 import random
 import sys
 from pathlib import Path
 
-COUNTS = (4, 8, 16, 50, 200, 400)
+COUNTS = (4, 8, 16, 50, 200)
+DRAWS = 3
 
 
 def main(data: Path, out: Path) -> None:
-    """Write `lists/N.txt` and the link `data` into `out`."""
+    """Write `lists` and the link `data` into `out`."""
     (out / "lists").mkdir(parents=True, exist_ok=True)
     link = out / "data"
     if not link.is_symlink():
         link.symlink_to(data.resolve())
     photographs = sorted((data / "BSDS400").glob("*.jpg"))
-    more = sorted((data / "SunHays80").glob("*.webp"))
-    random.Random(0).shuffle(photographs)
-    for chosen in [*(photographs[:count] for count in COUNTS), photographs + more]:
+    lists = {"480": photographs + sorted((data / "SunHays80").glob("*.webp"))}
+    for draw in range(DRAWS):
+        order = photographs.copy()
+        random.Random(draw).shuffle(order)
+        lists |= {f"{count}-{draw}" if draw else str(count): order[:count] for count in COUNTS}
+    for name, chosen in lists.items():
         lines = [f"../data/{path.relative_to(data)}\n" for path in chosen]
-        (out / "lists" / f"{len(chosen)}.txt").write_text("".join(lines))
+        (out / "lists" / f"{name}.txt").write_text("".join(lines))
 
 
 if __name__ == "__main__":
