@@ -52,7 +52,7 @@ def test_a_row_of_another_architecture_has_its_own_settings() -> None:
 
 def test_rows_stand_on_a_preset() -> None:
     (first, *_) = _points(config="small", settings={"steps": 7})
-    assert (first.config.steps, first.config.student.settings) == (7, {"channels": 32, "blocks": 4})
+    assert (first.config.steps, first.config.student.settings) == (7, {"num_feat": 32, "num_conv": 12})
 
 
 @pytest.mark.parametrize(
