@@ -2,7 +2,7 @@
 
 Written to be read beside the paper (arXiv 2309.14162, section 3), apart from `dukd_train`, of which it uses nothing:
 tests compare the two, step by step, and benchmarks their speed. It departs from the released code in two things, as
-dukd does: one optimizer step a batch, and F⁻¹ undoes its parts in reverse order (docs/method.md).
+dukd does: one optimizer step a batch (`authors_step` is theirs), and F⁻¹ undoes its parts in reverse (docs/method.md).
 
 Shapes: N pictures, C = 3, p side of an LR patch, q = s·p; all pictures are floating point in [0,1].
 """
@@ -71,8 +71,13 @@ def train_online(
     weights: dict[str, float] | None = None,
     lr: float = 1e-4,
     betas: tuple[float, float] = (0.9, 0.99),
+    authors_step: bool = False,
 ) -> list[dict[str, float]]:
     """Train `student` in place, one optimizer step (Adam) for each of `steps`; the teacher is asked in every one.
+
+    With `authors_step`, as in the released code, two for each: one for `base`, then one for the zoomed views, which the
+    student answers with its new weights. The gradient is cleared before the first alone, so the second adds that of
+    `base` once more. (250 000 of their iterations are 500 000 updates.)
 
     Networks and crops are on one device. `weights` are the λ of `PARTS`, 1 where not given. Returns the parts of the
     loss at each step, without their weights: mean absolute differences in [0,1].
@@ -85,22 +90,26 @@ def train_online(
         with torch.no_grad():  # the teacher sees what is not augmented
             t_base, t_zoom_in, t_zoom_out = teacher(x.lr), teacher(x.zoomed_in), teacher(x.zoomed_out)
 
-        s_base = _consistent(student, x.lr, x.base_turns)
-        s_zoom_in = _consistent(student, x.zoomed_in, x.zoom_in_turns)
-        s_zoom_out = _consistent(student, x.zoomed_out, x.zoom_out_turns)
+        def base(x: Crops = x, t: Tensor = t_base) -> dict[str, Tensor]:
+            s = _consistent(student, x.lr, x.base_turns)
+            return {"rec": (s - x.hr).abs().mean(), "kd": (s - t).abs().mean()}
 
-        losses = {
-            "rec": (s_base - x.hr).abs().mean(),
-            "kd": (s_base - t_base).abs().mean(),
-            "zoom_in": (s_zoom_in - t_zoom_in).abs().mean(),
-            "zoom_out_rec": (s_zoom_out - x.large).abs().mean(),
-            "zoom_out_kd": (s_zoom_out - t_zoom_out).abs().mean(),
-        }
-        total = torch.stack([λ[part] * losses[part] for part in PARTS]).sum()
+        def zoomed(x: Crops = x, t_in: Tensor = t_zoom_in, t_out: Tensor = t_zoom_out) -> dict[str, Tensor]:
+            s_in = _consistent(student, x.zoomed_in, x.zoom_in_turns)
+            s_out = _consistent(student, x.zoomed_out, x.zoom_out_turns)
+            return {
+                "zoom_in": (s_in - t_in).abs().mean(),
+                "zoom_out_rec": (s_out - x.large).abs().mean(),
+                "zoom_out_kd": (s_out - t_out).abs().mean(),
+            }
 
+        losses: dict[str, Tensor] = {}
         optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        for views in ([base], [zoomed]) if authors_step else ([base, zoomed],):
+            found = {part: loss for view in views for part, loss in view().items()}
+            torch.stack([λ[part] * loss for part, loss in found.items()]).sum().backward()
+            optimizer.step()
+            losses |= found
         curve.append({part: loss.detach() for part, loss in losses.items()})
     return [{part: float(loss) for part, loss in losses.items()} for losses in curve]
 

@@ -53,6 +53,8 @@ def test_gradient_is_the_sign_over_the_count() -> None:
         (["method=kd", "loss.rec=0"], {"kd"}),
         (["loss.zoom_out_rec=0", "loss.zoom_out_kd=0"], {"rec", "kd", "zoom_in"}),
         (["loss.zoom_in=0"], {"rec", "kd", "zoom_out_rec", "zoom_out_kd"}),
+        (["loss.kd=0", "loss.zoom_in=0", "loss.zoom_out_kd=0"], {"rec", "zoom_out_rec"}),  # no teacher
+        (["loss.rec=0", "loss.zoom_out_rec=0"], {"kd", "zoom_in", "zoom_out_kd"}),
         (["augment.zoom={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(KNOWN)),
         (["augment.zoom_out={hflip: 0, vflip: 0, transpose: 0, invert: 0}"], set(KNOWN)),
     ],
@@ -68,6 +70,22 @@ def test_ablations_that_the_documents_name(tmp_path: Path, overrides: list[str],
     assert chances["base"] == {0.5, 0.0}
     assert chances["zoom_in"] == ({0.0} if "zoom=" in overrides[0] else {0.3, 0.0})
     assert chances["zoom_out"] == ({0.0} if "augment" in overrides[0] else {0.3, 0.0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        (["augment.zoom.invert=0"], {"hflip", "vflip", "transpose"}),
+        (["augment.zoom.hflip=0", "augment.zoom.vflip=0"], {"transpose", "invert"}),
+        (["augment.zoom.transpose=0"], {"hflip", "vflip", "invert"}),
+    ],
+)
+def test_each_augmentation_can_be_left_out(tmp_path: Path, overrides: list[str], left: set[str]) -> None:
+    assert " ".join(overrides) in (PROJECT / "docs" / "method.md").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("cache: c")
+    found = TrainConfig.load(tmp_path / "config.yaml", None, overrides).augment
+    assert {name for name, chance in found.of("zoom_in").model_dump().items() if chance} == left
+    assert found.base == TrainConfig(cache="c").augment.base
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ The online side cuts its crops out of the source images itself, asks the teacher
 share only which crop of which record comes when, and which F is drawn for it.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ EXACTNESS: dict[Dtype, float] = {"float32": 1e-6, "float16": 2**-12, "uint8": 1 
 """Largest difference of a part of the loss at any step. A rounded answer is off by at most half a step of its type:
 2⁻¹² of the range in float16, half a level of 255 in uint8."""
 LOSS = {"rec": 5.0, "kd": 0.7, "zoom_in": 1.3, "zoom_out_rec": 0.4, "zoom_out_kd": 2.1}
+PLAIN = [Turn(hflip=False, vflip=False, transpose=False, invert=False)] * 3
 OFTEN = {"hflip": 0.5, "vflip": 0.5, "transpose": 0.5, "invert": 0.3}
 
 
@@ -119,6 +122,53 @@ def test_from_a_cache_as_with_the_teacher_in_the_loop(
     assert min(moved.values()) > 20 * EXACTNESS["float16"]  # the curves have something to differ in
     if dtype == "uint8":
         assert max(off.values()) > EXACTNESS["float32"]  # and rounding does show
+
+
+def test_the_authors_step_updates_twice_and_the_second_time_adds_the_first_gradient() -> None:
+    scenes = [(high, downscale(high, 2)) for high in (photo_like(seed, 48, 40) for seed in range(2))]
+    torch.manual_seed(0)
+    teacher, student = (networks.build("EDSR", 2, {"channels": 8, "blocks": 1}) for _ in range(2))
+    by_hand = copy.deepcopy(student)
+    steps = [*random_crops(scenes, scale=2, patch=8, batch=3, steps=4)]
+    steps = [replace(step, base_turns=PLAIN, zoom_in_turns=PLAIN, zoom_out_turns=PLAIN) for step in steps]
+    λ = {"rec": 5.0, "kd": 1.0, "zoom_in": 1.0, "zoom_out_rec": 5.0, "zoom_out_kd": 1.0}
+    online = train_online(teacher, student, steps, weights=λ, lr=1e-3, authors_step=True)
+
+    parameters = [*by_hand.module.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, betas=(0.9, 0.99))
+    by_hand.module.train()
+    rows = []
+    for x in steps:
+
+        def away(inputs: Tensor, target: Tensor) -> Tensor:
+            return (by_hand.forward(inputs) - target).abs().mean()
+
+        with torch.no_grad():
+            told = [teacher(inputs) for inputs in (x.lr, x.zoomed_in, x.zoomed_out)]
+        base = {"rec": away(x.lr, x.hr), "kd": away(x.lr, told[0])}
+        first = torch.autograd.grad(5 * base["rec"] + base["kd"], parameters)
+        apply(optimizer, parameters, first)
+        zoomed = {
+            "zoom_in": away(x.zoomed_in, told[1]),
+            "zoom_out_rec": away(x.zoomed_out, x.large),
+            "zoom_out_kd": away(x.zoomed_out, told[2]),
+        }
+        total = zoomed["zoom_in"] + 5 * zoomed["zoom_out_rec"] + zoomed["zoom_out_kd"]
+        second = torch.autograd.grad(total, parameters)
+        apply(optimizer, parameters, [old + new for old, new in zip(first, second, strict=True)])
+        rows.append({part: float(loss.detach()) for part, loss in (base | zoomed).items()})
+    assert {int(state["step"]) for state in optimizer.state.values()} == {2 * len(steps)}
+    for found, expected in zip(online, rows, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    for one, other in zip(student.module.parameters(), parameters, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def apply(optimizer: torch.optim.Optimizer, parameters: list[Tensor], gradients: Sequence[Tensor]) -> None:
+    """One update with these gradients."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    optimizer.step()
 
 
 def test_turns_are_taken_back() -> None:
