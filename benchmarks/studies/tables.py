@@ -3,7 +3,7 @@
     python benchmarks/studies/tables.py few_images --chosen-on Set5 --over scratch kd
 
 Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls them; caches n8, n8.1 and n8.2 are draws of one kind, n8,
-and count as seeds do. Unfinished runs count with what they have: the steps are told.
+and count as seeds do; n8.context is another cache of the draw n8. Unfinished runs count with what they have: the steps are told.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def runs_in(study: Path) -> dict[str, dict[str, Curve]]:
     """Row → draw and seed → curve, in the order of their names; runs without a score are left out."""
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
     for path in sorted(study.glob("*,seed=*/validation.csv")):
-        parts = re.fullmatch(r"([^-.]+)(\.\d+)?-(.+),(seed=\d+)", path.parent.name)
+        parts = re.fullmatch(r"([^-.]+)(?:(\.\d+)|\.[^-]+)?-(.+),(seed=\d+)", path.parent.name)
         if parts and (curve := curve_of(path.parent)):
             cache, draw, row, seed = parts.groups()
             found[f"{cache}-{row}"][f"{draw or ''},{seed}"] = curve
