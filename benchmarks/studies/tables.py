@@ -3,7 +3,8 @@
     python benchmarks/studies/tables.py few_images --chosen-on Set5 --over scratch kd
 
 Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls them; caches n8, n8.1 and n8.2 are draws of one kind, n8,
-and count as seeds do; n8.context is another cache of the draw n8. Unfinished runs count with what they have: the steps are told.
+and count as seeds do; n8.context is another cache of the draw n8. Unfinished runs count with what they have: the steps
+are told.
 """
 
 import argparse
