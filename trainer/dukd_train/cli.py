@@ -62,7 +62,7 @@ Engine = Annotated[
     EngineName, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
 ]
 RayAddress = Annotated[
-    str | None, typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one of this machine alone, for this.")
+    str | None, typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one that is started on this machine.")
 ]
 RunsPerGpu = Annotated[int | None, typer.Option(min=1, help="Runs that share a GPU of the cluster. Default: 1.")]
 LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
