@@ -79,7 +79,10 @@ def _between_windows(header: Header, window: int, who: str) -> Iterator[str]:
     for view in header.views:
         if (side := view.input_side) % window:
             better = sides_beside(side, window)
-            yield f"views.{view.name}.patch={side}: no multiple of {who}'s window of {window}, answers are worse than at {better}"
+            yield (
+                f"views.{view.name}.patch={side}: no multiple of {who}'s window of {window}, "
+                f"so its answers are worse than at {better}"
+            )
 
 
 def _name(cache: Cache, weights: Path, name: str | None) -> str:
