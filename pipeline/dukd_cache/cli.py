@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dukd_cache.command_line.console import PartOption, address, path, program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
-from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, EngineName
+from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, Dtype, EngineName, Precision
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.tables import show
 
@@ -24,6 +24,7 @@ _CALLED_HERE = {
     **dict.fromkeys(("info", "ls", "show", "stat", "stats"), "inspect"),
     **dict.fromkeys(("progress", "ps", "queue", "watch"), "status"),
     **dict.fromkeys(("check", "fsck", "repair", "test", "validate"), "verify"),
+    **dict.fromkeys(("add", "add-teacher", "ask"), "answer"),
     **dict.fromkeys(("copy", "cp", "export"), "convert"),
     **dict.fromkeys(("config", "options", "settings"), "schema"),
     **dict.fromkeys(("downsample", "downscale", "lr", "resize"), "degrade"),
@@ -225,6 +226,36 @@ def verify(
     for name in other_files(cache):
         print(f"note: {name}: no file of this cache")
     print(f"{cache}: all holds")
+
+
+@app.command(epilog="Example: `dukd-cache answer cache --teacher CRAFT_X4.pt`")
+def answer(
+    cache: CacheAddress,
+    teacher: Annotated[Path, typer.Option(parser=path, help="Weights of the teacher to ask.")],
+    name: Annotated[
+        str | None, typer.Option(help="What its answers are called. Default: after the file; the first: `teacher`.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="It computes in this.")] = "fp32",
+    device: DeviceOption = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records asked at once.")] = 16,
+    self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Mean of so many answers.")] = "1",
+    dtype: Annotated[Dtype | None, typer.Option(help="Of its answers. Default: that of the others.")] = None,
+    mixed_workers: Annotated[
+        bool, typer.Option("--mixed-workers", help="It may compute on something else than the others did.")
+    ] = False,
+) -> None:
+    """Ask another teacher about a finished cache, without its images; its other answers stay.
+
+    Until all shards are written again, the cache is used as before. The same command goes on where it was stopped.
+    """
+    from dukd_cache.build.reuse import Tally
+    from dukd_cache.commands.answer import HowAsked, add
+    from dukd_cache.commands.inspect import summary
+
+    tally = Tally()
+    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers)
+    manifest = add(cache, teacher, name, how, tally)
+    print(f"{cache}: {summary(manifest)} (asked the teacher for {tally.asked}, kept {tally.kept})")
 
 
 @app.command(epilog="Example: `dukd-cache convert cache cache.zarr --store zarr`")

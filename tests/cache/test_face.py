@@ -50,7 +50,11 @@ def test_a_cache_is_planned_built_opened_and_verified(
     assert files_of(asked.out) == files_of(tmp_path / "same")
     opened = dukd_cache.open(str(asked.out))
     assert isinstance(opened["base"][0], dukd_cache.Record)
-    assert dukd_cache.verify(asked.out) == dukd_cache.verify(asked.out, str(asked.config.teacher), 3, "cpu") == []
+    assert (
+        dukd_cache.verify(asked.out)
+        == dukd_cache.verify(asked.out, str(asked.config.teacher["teacher"]), 3, "cpu")
+        == []
+    )
     assert capsys.readouterr().out == ""
 
 

@@ -1,4 +1,4 @@
-"""crops → records with the teacher's answers: cutting runs ahead, a GPU is asked by a thread of its own.
+"""crops, or stored records → records with teachers' answers: cutting runs ahead, a GPU is asked by a thread of its own.
 
 One chain serves all shards of a build, so that the teacher does not wait at the end of one for the next to begin. A
 teacher on a CPU takes all cores while it answers: there, asking and encoding take turns.
@@ -6,14 +6,16 @@ teacher on a CPU takes all cores while it answers: there, asking and encoding ta
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import Header, ViewInfo
-from dukd_cache.format.record import Pixels, Record, RecordInfo, fingerprint, key_of
+from dukd_cache.format.manifest import AnswerInfo, Header, ViewInfo
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import U8, Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError
@@ -37,12 +39,21 @@ Teachers = Mapping[str, Teacher]
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A cut, with the answers that are stored already."""
+class Piece:
+    """A record before teachers are asked about it."""
 
-    cut: Cut
+    crop: object
+    """Where it is cut, for people."""
     info: RecordInfo
+    arrays: dict[str, Pixels]
+    question: Callable[[AnswerInfo], U8]
+    """What the teacher is asked whose answers are described."""
     answers: dict[str, Pixels]
+    """Those that are known; their fingerprints are in `info`."""
+
+
+Pieces = Callable[[Shard], Iterable[Piece]]
+"""What a shard is to hold, in its order."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class _Question:
 class _Group:
     """Pieces of one shard, which have all answers once those that were asked for have come."""
 
-    pieces: list[_Piece]
+    pieces: list[Piece]
     asked: dict[str, _Question]
 
     def records(self) -> list[Record]:
@@ -73,16 +84,16 @@ class _Group:
             try:
                 found = question.wait()
             except AnswerError as error:
-                first = self.pieces[question.indices[error.indices[0] % len(question.indices)]].cut.crop
+                first = self.pieces[question.indices[error.indices[0] % len(question.indices)]].crop
                 raise error.about(first) from error
             for index, answer in zip(question.indices, found, strict=False):
                 answers[index][name] = answer
         both = zip(self.pieces, answers, strict=True)
-        return [Record(piece.info, {**piece.cut.arrays, **given}) for piece, given in both]
+        return [Record(piece.info, {**piece.arrays, **given}) for piece, given in both]
 
 
 def answered(
-    plan: Plan,
+    pieces_of: Pieces,
     header: Header,
     teachers: Teachers,
     shards: Iterable[Shard],
@@ -101,7 +112,7 @@ def answered(
         ImageError: an image cannot be read.
         AnswerError: a teacher answers with numbers that are not finite.
     """
-    cutting = on_one_core(_groups(plan, header, shards, batch_size, answers))
+    cutting = on_one_core(_groups(pieces_of, header, shards, batch_size, answers))
     # Both are closed here, so that no thread is left when the program ends by a signal: one that dies inside torch
     # takes the process with it.
     with (
@@ -121,35 +132,71 @@ def take_all_cores(teachers: Teachers) -> bool:
 
 
 def _asking(
-    teachers: Teachers, groups: Iterable[list[_Piece]], header: Header, batch_size: int
+    teachers: Teachers, groups: Iterable[list[Piece]], header: Header, batch_size: int
 ) -> Generator[_Group, None, None]:
     asked = (_asked(teachers, group, header, batch_size) for group in groups)
     return asked if take_all_cores(teachers) else prefetch(asked, _BATCHES_AHEAD)
 
 
+def cut_from(plan: Plan, header: Header) -> Pieces:
+    """Pieces of images."""
+
+    def pieces(shard: Shard) -> Iterator[Piece]:
+        start = shard.positions.start
+        crops = plan.crops(shard.view, start, shard.positions.stop)
+        for position, piece in enumerate(_cuts(crops, plan, header), start):
+            yield Piece(piece.crop, info_of(piece.crop, position, {}), {**piece.arrays}, piece.question, {})
+
+    return pieces
+
+
+def stored_in(cache: Cache) -> Pieces:
+    """Pieces of the records of a cache, with the answers that it holds."""
+    answers = cache.manifest.answers
+
+    def pieces(shard: Shard) -> Iterator[Piece]:
+        for position in shard.positions:
+            record = cache.read(shard.view.name, position)
+            known = {name: pixels for name, pixels in record.items() if name in answers}
+            arrays = {name: pixels for name, pixels in record.items() if name not in answers}
+            info = record.info.model_copy(update={"columns": {}})
+            where = f"{cache.root}: record {info.key} of {info.view}"
+            yield Piece(where, info, arrays, partial(_stored_question, arrays), known)
+
+    return pieces
+
+
+def _stored_question(arrays: Mapping[str, Pixels], info: AnswerInfo) -> U8:
+    """Without surroundings: these are not stored."""
+    return np.asarray(arrays[info.of], np.uint8)
+
+
 def _groups(
-    plan: Plan, header: Header, shards: Iterable[Shard], batch_size: int, answers: Answers | None
-) -> Iterator[list[_Piece]]:
+    pieces_of: Pieces, header: Header, shards: Iterable[Shard], batch_size: int, answers: Answers | None
+) -> Iterator[list[Piece]]:
     for shard in shards:
-        crops = plan.crops(shard.view, shard.positions.start, shard.positions.stop)
-        pieces = _looked_up(_cuts(crops, plan, header), shard.positions.start, header, answers)
-        yield from _grouped(pieces, len(header.answers), batch_size)
+        yield from _grouped(_looked_up(pieces_of(shard), header, answers), len(header.answers), batch_size)
 
 
-def _looked_up(cuts: Iterable[Cut], start: int, header: Header, answers: Answers | None) -> Iterator[_Piece]:
-    for position, piece in enumerate(cuts, start):
-        keys = {name: fingerprint(info.asked, piece.question(info)) for name, info in header.answers.items()}
+def _looked_up(pieces: Iterable[Piece], header: Header, answers: Answers | None) -> Iterator[Piece]:
+    for piece in pieces:
+        known = piece.info.fingerprints
+        keys = {
+            name: known.get(name) or fingerprint(info.asked, piece.question(info))
+            for name, info in sorted(header.answers.items())
+        }
         found = {
             name: answer
             for name, key in keys.items()
             if answers and (answer := answers.find(name, key, piece.arrays[header.answers[name].of])) is not None
         }
-        yield _Piece(piece, info_of(piece.crop, position, keys), found)
+        info = piece.info.model_copy(update={"fingerprints": keys})
+        yield replace(piece, info=info, answers=found | piece.answers)
 
 
-def _grouped(pieces: Iterable[_Piece], wanted: int, batch_size: int) -> Iterator[list[_Piece]]:
+def _grouped(pieces: Iterable[Piece], wanted: int, batch_size: int) -> Iterator[list[Piece]]:
     """Groups that each hold `batch_size` pieces without all `wanted` answers, the last fewer; any number with them."""
-    group: list[_Piece] = []
+    group: list[Piece] = []
     missing = 0
     for piece in pieces:
         group.append(piece)
@@ -161,7 +208,7 @@ def _grouped(pieces: Iterable[_Piece], wanted: int, batch_size: int) -> Iterator
         yield group
 
 
-def _asked(teachers: Teachers, pieces: list[_Piece], header: Header, batch_size: int) -> _Group:
+def _asked(teachers: Teachers, pieces: list[Piece], header: Header, batch_size: int) -> _Group:
     """The teachers set to work on what has no answer yet.
 
     They are always asked for a whole batch, filled up with repeats: networks round differently in batches of other
@@ -172,7 +219,7 @@ def _asked(teachers: Teachers, pieces: list[_Piece], header: Header, batch_size:
         missing = [index for index, piece in enumerate(pieces) if name not in piece.answers]
         if missing:
             filled = [missing[index % len(missing)] for index in range(batch_size)]
-            inputs = np.stack([pieces[index].cut.question(header.answers[name]) for index in filled])
+            inputs = np.stack([pieces[index].question(header.answers[name]) for index in filled])
             asked[name] = _Question(missing, teacher.ask(inputs, header.dtype_of(name)))
     return _Group(pieces, asked)
 

@@ -123,6 +123,26 @@ def doubts_of(cache: Cache) -> Iterator[str]:
                     yield line
 
 
+def doubts_about(cache: Cache, teacher: Teacher, who: str) -> Iterator[str]:
+    """The same of another teacher, which is asked about a few records of a finished cache.
+
+    Raises:
+        CacheError: what is stored is damaged.
+        AnswerError: the teacher answers with numbers that are not finite.
+    """
+    for view in cache.manifest.views:
+        records = [cache.read(view.name, index) for index in evenly(cache.count(view.name), IMAGES)]
+        try:
+            answers = teacher(np.stack([each.input for each in records]), "uint8")
+        except AnswerError as error:
+            key = records[error.indices[0]].info.key
+            raise error.about(f"{cache.root}: record {key} of {view.name}") from error
+        both = zip(records, answers, strict=True)
+        tried = [Tried(each.input, answer, each["truth"]) for each, answer in both if "truth" in each]
+        if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
+            yield line
+
+
 def tried_of(cuts: Iterable[Cut], answers: Iterable[Pixels]) -> list[Tried]:
     """Those of `cuts` that have a truth."""
     both = zip(cuts, answers, strict=False)

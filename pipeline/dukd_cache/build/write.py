@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Protocol
 
-from dukd_cache.build.answer import Shard, Teachers, answered, take_all_cores
+from dukd_cache.build.answer import Shard, Teachers, answered, cut_from, take_all_cores
 from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Answers, Tally, all_sources
 from dukd_cache.format import manifest
@@ -99,12 +99,23 @@ def written(
 ) -> Generator[ShardInfo, None, None]:
     """Each of `shards` when it is whole, in their order; `answers` are those that exist already."""
     left = partial(place_for_open, work.out, header) if work.teachers else None
-    writer = ShardWriter(work.out, header, left)
-    groups = answered(work.plan, header, work.teachers, shards, work.batch_size, answers, work.tally)
+    pieces = cut_from(work.plan, header)
+    groups = answered(pieces, header, work.teachers, shards, work.batch_size, answers, work.tally)
+    return encoded_into(ShardWriter(work.out, header, left), groups, work.teachers, shards, work.on_records)
+
+
+def encoded_into(
+    writer: ShardWriter,
+    groups: Generator[list[Record], None, None],
+    teachers: Teachers,
+    shards: Sequence[Shard],
+    on_records: Callable[[int], None],
+) -> Generator[ShardInfo, None, None]:
+    """Each of `shards` when it is whole; `groups` are of their records, which `teachers` answer."""
     # Closed here, so that no thread outlives a failure whose traceback still holds the generators.
-    with closing(groups), closing(_encoded(writer, groups, work.teachers)) as encoded:
+    with closing(groups), closing(_encoded(writer, groups, teachers)) as encoded:
         for shard in shards:
-            its_own = told(islice(encoded, len(shard.positions)), work.on_records)
+            its_own = told(islice(encoded, len(shard.positions)), on_records)
             yield writer.write(shard.view.name, shard.number, its_own)
 
 

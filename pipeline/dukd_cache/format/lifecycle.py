@@ -9,18 +9,21 @@
     previous/000/     shards of what the folder held before, with their building.json: sources of answers
                       until the new manifest is there, then removed
 
+Shards of a cache that takes the place of a finished one only when it is whole wait below `previous`, too (`staged`).
+
 When the header changes, the old shards are moved into a new folder below `previous`: first their header goes there,
 then they, then the new header takes the old one's place. So at any moment each shard lies beside its header, or its
 header is the newest one in `previous`, which is how an interrupted move is known, and finished or undone.
 """
 
 import hashlib
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
 from dukd_cache.format import manifest
 from dukd_cache.format.manifest import MANIFEST, Header
-from dukd_cache.format.shards import is_written, whole_shards
+from dukd_cache.format.shards import files_of_shards, is_written, whole_shards
 from dukd_cache.format.workers import WORKERS
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError
@@ -56,6 +59,54 @@ def claim(out: Place, header: Header) -> Header:
         CacheError: it holds a cache none of whose answers could be reused, or files that are no cache.
     """
     check(out, header)
+    return _claimed(out, header)
+
+
+def staged(out: Place, header: Header) -> Place:
+    """Where shards of the cache that `header` describes are put that `out`, which is locked, is to become.
+
+    Until `unstage`, what is finished in `out` stays so, and is of no use to it.
+    """
+    name = _stage_of(out, header)
+    if name is None:
+        name = _new_generation(out)
+        out.write(f"{name}/{HEADER}", manifest.to_json(header))
+    return out.below(name)
+
+
+def unstage(out: Place, header: Header) -> None:
+    """Put what is staged for `header`, all of it whole, in the place of what `out`, which is locked, holds.
+
+    Interrupted, it is to be done again: `interrupted` tells for which header.
+    """
+    _claimed(out, header)
+    if name := _stage_of(out, header):
+        _move(out, header, f"{name}/", "")
+
+
+def interrupted(out: Place, wanted: Callable[[Header], bool]) -> Header | None:
+    """The `wanted` header for which `unstage` was interrupted in `out`; None where it was not."""
+    there, waiting = header_of(out), [out.below(name) for name in reversed(_generations(out))]
+    latest = header_of(waiting[0]) if waiting and out.size(MANIFEST) is None else None
+    for stage in waiting:
+        header = header_of(stage)
+        if header and wanted(header) and latest and there in (header, latest):
+            names = {*stage.names(), *(out.names() if there == header else ())}  # else those are of the old cache
+            if names >= files_of_shards(header):
+                return header
+    return None
+
+
+def _stage_of(out: Place, header: Header) -> str | None:
+    return next((name for name in _generations(out) if header_of(out.below(name)) == header), None)
+
+
+def _new_generation(out: Place) -> str:
+    generations = _generations(out)
+    return f"{PREVIOUS}/{int(generations[-1].rpartition('/')[2]) + 1 if generations else 0:03d}"
+
+
+def _claimed(out: Place, header: Header) -> Header:
     there = header_of(out)
     out.sweep()
     if there is not None and not there.like(header):
@@ -180,7 +231,7 @@ def _retire(out: Place, there: Header) -> None:
     if generations and newest in (None, there):  # made just before a kill
         name = generations[-1]
     else:
-        name = f"{PREVIOUS}/{int(generations[-1].rpartition('/')[2]) + 1 if generations else 0:03d}"
+        name = _new_generation(out)
     out.write(f"{name}/{HEADER}", manifest.to_json(there))
     if out.size(MANIFEST) is not None:
         out.write(HEADER, manifest.to_json(there))

@@ -221,6 +221,25 @@ class Header(Frozen):
         """Whether both describe one cache, whatever its answers are computed on."""
         return self.model_copy(update={"computed": other.computed}) == other
 
+    def with_answer(self, name: str, info: AnswerInfo, dtype: Dtype, computed: str | None) -> "Header":
+        """The same with one more answer in all records, in shards of as many megabytes."""
+        views = [
+            view.model_copy(
+                update={"arrays": view.arrays | {name: Array(side=view.arrays[info.of].side * self.scale, dtype=dtype)}}
+            )
+            for view in self.views
+        ]
+        answers = self.answers | {name: info}
+        update = {"views": tuple(views), "answers": answers, "computed": computed}
+        found = self.model_copy(update=update)
+        return found if self.shard_size is None else found.with_shard_size(self.shard_size)
+
+    @property
+    def shard_size(self) -> int | None:
+        """What `with_shard_size` was given to make shards like these; None where they were not made so."""
+        sizes = {-(-view.shard_records * view.nbytes // 1_000_000) for view in self.views}
+        return next((size for size in sorted(sizes) if self.with_shard_size(size) == self), None)
+
     def with_shard_size(self, megabytes: int) -> "Header":
         """The same with shards of as many records as make `megabytes` of pixels before compression; at least one."""
         views = [

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from dukd_cache.settings.choices import Dtype as Dtype
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 else:  # NumPy waits until there are pixels: the words of a command are made of the declarations below
     U8 = Pixels = Any
 """An array of a record, [H,W,3]: uint8, or floating point in [0,1]."""
-
-Dtype = Literal["uint8", "float16", "float32"]
 
 DTYPES: tuple[Dtype, ...] = ("uint8", "float16", "float32")
 """The coarsest first: an answer may serve those before its own, never those after it."""

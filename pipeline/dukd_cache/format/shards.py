@@ -277,6 +277,16 @@ def is_written(name: str, header: Header) -> bool:
     return name in own and number * view.shard_records < header.total(view)
 
 
+def files_of_shards(header: Header) -> set[str]:
+    """Names below the root of all files that hold records, and of their indices."""
+    found: set[str] = set()
+    for view in header.views:
+        for number in range(-(-header.total(view) // view.shard_records)):
+            name = shard_name(header.encoding.store, view.name, number)
+            found |= {index_name(name), *_files(header, view.name, number)}
+    return found
+
+
 def looks_like_a_shard(name: str, header: Header) -> bool:
     """Whether readers that go by names would take that file for a part of a shard, in one store or the other."""
     return _part_of_a_shard(name, header) is not None

@@ -75,8 +75,10 @@ class Objects:
         return str(self._store.unstrip_protocol(self._root))
 
     def below(self, name: str) -> "Objects":
-        """What lies below `name`, as a place of its own."""
-        return Objects(self.at(name))
+        """What lies below `name`, as a place of its own. It can be written to as long as this one."""
+        found = Objects(self.at(name))
+        found._lock = self._lock
+        return found
 
     def read(self, name: str) -> bytes:
         """The whole object."""

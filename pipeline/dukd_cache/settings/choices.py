@@ -6,6 +6,8 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where a network runs. auto: the GPU where there is one."""
 Precision = Literal["fp32", "bf16", "fp16"]
 """What it computes in."""
+Dtype = Literal["uint8", "float16", "float32"]
+"""How pixels are stored."""
 SelfEnsemble = Literal[1, 8, 16]
 """Over how many flips, turns and inversions of an input a teacher's answer is the mean."""
 Store = Literal["webdataset", "zarr"]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,22 @@ from tests.cache.samples import Asked, build_job, everything, files_of, same, sa
 
 from dukd_cache import cli, networks
 from dukd_cache.build.reuse import Tally
+from dukd_cache.build.worker import Job, Worker
+from dukd_cache.build.write import shards_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.inspect import measured, table
 from dukd_cache.commands.verify import verify_cache
+from dukd_cache.format.lifecycle import claim
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Record
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import read_scene
+from dukd_cache.places.folder import Folder
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, ImageError, SettingError
+from dukd_cache.system.threads import SHARE
 
 CONTEXT = 5
 STORES = {"webdataset": "webp", "zarr": "blosc"}
@@ -152,6 +158,23 @@ def test_parts_write_the_same_bytes_in_both_stores(cache: Cache, asked: Asked, t
     assert whole.manifest.answers["teacher"].asked.endswith("/1/self_ensemble=8/context=5")
     for one, other in zip(records(cache), records(whole), strict=True):
         assert not same(one["teacher"], other["teacher"])
+
+
+def test_a_worker_of_a_cluster_asks_alike(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SHARE, "1")  # which a worker sets, to be as before afterwards
+    here = asked.but(out=tmp_path / "c")
+    made, place = job.prepare(*here), Folder(here.out)
+    claim(place, made.header)
+    worker = Worker("ray-0", torch.get_num_threads(), partial(job.teachers_of, here.config))
+    worker.hello()
+    task = Job(place, made.header, (), here.config.batch_size, None)
+    said = [*worker.write(task, made.plan, shards_of(made.header))]
+    worker.leave()
+    assert len(said) == 3
+    tally = Tally()
+    job.build_cache(*here, tally)
+    assert tally == Tally(kept=26)
+    assert files_of(here.out) == files_of(asked.out)
 
 
 @pytest.mark.parametrize(

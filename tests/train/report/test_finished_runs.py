@@ -105,7 +105,8 @@ def test_unclear_validation_sets_are_refused(tmp_path: Path) -> None:
 def test_curves_leave_out_what_the_method_has_not(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "kd")
     assert load_runs([folder])[0].loss() == {}
-    (folder / "curve.csv").write_text("step,lr,total,rec,zoom_in\n10,1e-4,0.5,0.25,\n20,1e-4,0.25,0.125,\n")
+    rows = ("step,lr,total,rec,zoom_in,rec.weight", "10,1e-4,0.5,0.25,,0.5", "20,1e-4,0.25,0.125,,0.25")
+    (folder / "curve.csv").write_text("".join(f"{row}\n" for row in rows))
     (folder / "validation.csv").write_text("step,set,psnr_y,ssim_y\n10,S,30.5,0.9\n10,T,20,0.8\n20,S,31,0.9\n")
     run = load_runs([folder])[0]
     assert run.loss() == {"total": [(10, 0.5), (20, 0.25)], "rec": [(10, 0.25), (20, 0.125)]}

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,6 @@ from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.settings import presets
-from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_cache.system.files import try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
@@ -24,21 +22,20 @@ from dukd_train.core.checkpoint import Checkpoint
 from dukd_train.core.initial import start_from
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World, joined
-from dukd_train.core.targets import MIXED, arrays_of, with_target
+from dukd_train.core.served import order_of, terms_of
+from dukd_train.core.targets import arrays_of
 from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
 from dukd_train.data.mixing import VIEW, eco_of
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
-from dukd_train.data.rows import targets_in
-from dukd_train.data.sampling import kept_of
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder, spare
 from dukd_train.keeping.best import BestWeights, criterion
 from dukd_train.keeping.curve import CurveFile
 from dukd_train.keeping.run_folder import FACTS, WEIGHTS
 from dukd_train.keeping.validation import ValidationFile, Validator
-from dukd_train.objective import KNOWN, Term
+from dukd_train.objective import Term
 from dukd_train.scoring.provenance import made_with
 from dukd_train.settings import Eco, Logging, TrainConfig, Validation
 from dukd_train.watching.display import Display
@@ -138,8 +135,8 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
-    terms = _terms(config, cache)
-    eco, order = eco_of(config.eco, cache, arrays_of(terms, cache.manifest)), _order(config, cache, terms, world)
+    terms = terms_of(config, cache)
+    eco, order = eco_of(config.eco, cache, arrays_of(terms, cache.manifest)), order_of(config, cache, terms, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
     if not world.leads:
@@ -221,64 +218,6 @@ def _trackers(logging: Logging) -> list[Observer]:
 
         trackers.append(DvcLive())
     return trackers
-
-
-def _terms(config: TrainConfig, cache: Cache) -> dict[str, Term]:
-    """The terms of the loss, all of which the cache can serve."""
-    terms = with_target(config.loss.of(config.method), config.target, cache.manifest)
-    if not terms:
-        raise SettingError("every part of its loss has weight 0", f"method {config.method}")
-    for name, term in terms.items():
-        _refuse_missing(config.method, cache, name, term)
-    if config.scale not in (None, cache.manifest.scale):
-        reason = f"{cache.root} has scale {cache.manifest.scale}"
-        raise SettingError(reason, f"scale {config.scale}", cure=_fitting(config, cache))
-    if config.patch and config.patch > cache.manifest.patch:
-        raise SettingError(f"the cache's patches have {cache.manifest.patch} pixels", f"patch {config.patch}")
-    return terms
-
-
-def _fitting(config: TrainConfig, cache: Cache) -> str:
-    """What to do about a cache of another scale: the preset of the same student, where there is one for that."""
-    preset = f"{config.student.architecture.lower()}_x{cache.manifest.scale}"
-    is_there = preset in presets.names(config.presets)
-    return f"take the preset {preset}" if is_there else "set scale=null, it follows from the cache"
-
-
-def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
-    """Refuse a term whose view or target the cache has not."""
-    targets = targets_in(cache.manifest)
-    everywhere = {array for of_view in targets.values() for array in of_view}
-    if term.to in MIXED and cache.manifest.answers:
-        everywhere |= {*MIXED}
-        targets = {view: [*of_view, *MIXED] for view, of_view in targets.items()}
-    off = f"loss.{name}=0"
-    if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
-        raise SettingError(f"{cache.root} holds pairs without a teacher", f"method {method}", cure="use method scratch")
-    if term.to not in everywhere:
-        raise SettingError(f"{cache.root}: {unknown_name('array', term.to, everywhere)}", f"loss.{name}")
-    if term.view not in targets and term.view not in {each.view for each in KNOWN.values()}:
-        raise SettingError(f"{cache.root}: {unknown_name('view', term.view, targets)}", f"loss.{name}")
-    if term.view not in targets:
-        cure = f"build it with `views.{term.view}=N`, or set {off}"
-        raise SettingError(f"{cache.root} has no view {term.view}", f"method {method}", cure=cure)
-    if term.to not in targets[term.view]:
-        there = " and ".join(targets[term.view])
-        raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
-
-
-def _order(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
-    window = config.data.shuffle_window if config.data.shuffle == "shards" else None
-    views = arrays_of(terms, cache.manifest)
-    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
-    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window, kept)
-    order.check_patch(views)
-    for name, term in terms.items():
-        side = order.side(term.view) * cache.manifest.scale
-        if 2 * term.border >= side:
-            reason = f"leaves nothing of the answers to {term.view}, which have {side}×{side} pixels"
-            raise SettingError(reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - 1) // 2}")
-    return order
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World, for_steps: int) -> Batches:

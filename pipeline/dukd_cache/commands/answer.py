@@ -1,0 +1,121 @@
+"""What a user asks of `dukd-cache answer`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from dukd_cache.build import teacher
+from dukd_cache.build.add_answer import WORK, add_answer, finish_addition
+from dukd_cache.build.costs import costs
+from dukd_cache.build.reuse import Tally
+from dukd_cache.build.teacher import Teacher
+from dukd_cache.build.trial import doubts_about, sides_beside, spoken
+from dukd_cache.build.write import LOCAL
+from dukd_cache.commands.answer_names import ALONE, named_after, refuse_no_name
+from dukd_cache.format.lifecycle import finish
+from dukd_cache.format.manifest import MANIFEST, Header, Manifest
+from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import Dtype
+from dukd_cache.format.shards import software
+from dukd_cache.networks.devices import choose_device
+from dukd_cache.places import Address
+from dukd_cache.places.choice import place_at
+from dukd_cache.settings.choices import Precision, SelfEnsemble
+from dukd_cache.system.errors import CacheError, SettingError
+from dukd_cache.system.terminal import progress, say
+
+
+@dataclass(frozen=True)
+class HowAsked:
+    """How a teacher is asked about a cache that is there."""
+
+    precision: Precision = "fp32"
+    device: str = "auto"
+    batch_size: int = 16
+    self_ensemble: int = 1
+    dtype: Dtype | None = None
+    """Of its answers; None: that of the others, uint8 where there are none."""
+    mixed_workers: bool = False
+    """They may be computed on something else than the others."""
+
+
+def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Tally) -> Manifest:
+    """Ask the teacher in `weights` about all records at `root`, and keep its answers there as `name`.
+
+    Where they are there, nothing is done.
+
+    Args:
+        name: None: made of the file's; `teacher` in a cache of pairs.
+        tally: counts what becomes of the records.
+
+    Raises:
+        DukdError: anything the user can mend. The cache stays as it is.
+    """
+    place, mean_of = place_at(root), {size: size for size in get_args(SelfEnsemble)}.get(how.self_ensemble)
+    if mean_of is None:
+        raise SettingError("expected 1, 8 or 16", f"`self_ensemble={how.self_ensemble}`")
+    asked = teacher.load(weights, choose_device(how.device), how.precision, self_ensemble=mean_of)
+    if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
+        tally.kept += sum(map(finished.total, finished.views))
+        return finished
+    cache = Cache(root, reading="in order")
+    there = [each for each, info in cache.manifest.answers.items() if info.asked == asked.info.asked]
+    if there and name in (None, *there):
+        with place.locked(WORK):  # what an attempt may have left that was killed at its very end
+            finish(place)
+        tally.kept += sum(map(cache.count, cache.views))
+        return cache.manifest
+    found = _name(cache, weights, name)
+    header = _header(cache, asked, found, how)
+    who = spoken(found, header.answers)
+    for line in (*costs(header), *_between_windows(header, asked.info.window, who), *doubts_about(cache, asked, who)):
+        say(line)
+    with progress("asking the teacher", sum(map(cache.count, cache.views)), "records") as advance:
+        return add_answer(cache, header, {found: asked}, how.batch_size, tally, advance)
+
+
+def _between_windows(header: Header, window: int, who: str) -> Iterator[str]:
+    for view in header.views:
+        if (side := view.input_side) % window:
+            better = sides_beside(side, window)
+            yield (
+                f"views.{view.name}.patch={side}: no multiple of {who}'s window of {window}, "
+                f"so its answers are worse than at {better}"
+            )
+
+
+def _name(cache: Cache, weights: Path, name: str | None) -> str:
+    answers = cache.manifest.answers
+    if name is None:
+        return named_after([weights.name], answers)[0] if answers else ALONE
+    try:
+        refuse_no_name(name)
+    except ValueError as error:
+        raise SettingError(str(error), f"`name={name}`") from error
+    if name in answers:
+        raise CacheError(f"has answers called {name} already, of {answers[name].file}", cache.root)
+    return name
+
+
+def _header(cache: Cache, asked: Teacher, name: str, how: HowAsked) -> Header:
+    there = cache.manifest.header
+    if asked.network.scale != there.scale:
+        others = ", ".join(dict.fromkeys(info.file for info in there.answers.values()))
+        of = f"{cache.root} is of scale {there.scale}{f' ({others})' if others else ''}"
+        raise SettingError(f"{asked.info.file} is a teacher of scale {asked.network.scale}, {of}")
+    if around := max((info.context for info in there.answers.values()), default=0):
+        reason = f"its answers are of inputs with {around} pixels around, which only the images have"
+        raise CacheError(reason, cache.root, cure="build it anew with all teachers")
+    computed: str | None = f"{LOCAL.computes_on({name: asked})}, batches of {how.batch_size}"
+    if how.mixed_workers or (there.answers and there.computed is None):
+        computed = None
+    elif there.answers and there.computed != computed:
+        raise CacheError(
+            f"holds answers computed on {there.computed}, here it is {computed}",
+            cache.root,
+            cure="compute alike, or give `mixed_workers=true`: answers may then differ by a level",
+        )
+    dtype = how.dtype or (there.dtype_of(next(iter(there.answers))) if there.answers else "uint8")
+    versions = {"software": teacher.software() | software(there.encoding.store)}
+    return there.with_answer(name, asked.info, dtype, computed).model_copy(update=versions)

@@ -1,0 +1,82 @@
+"""What a training asks of its cache: terms and order of the batches, refused in one line where it cannot be served."""
+
+from collections.abc import Mapping
+
+from dukd_cache.format.reader import Cache
+from dukd_cache.settings import presets
+from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_train.core.parallel import World
+from dukd_train.core.targets import MIXED, arrays_of, with_target
+from dukd_train.data.order import Order
+from dukd_train.data.rows import targets_in
+from dukd_train.data.sampling import kept_of
+from dukd_train.objective import KNOWN, Term
+from dukd_train.settings import TrainConfig
+
+
+def terms_of(config: TrainConfig, cache: Cache) -> dict[str, Term]:
+    """The terms of the loss, all of which the cache can serve.
+
+    Raises:
+        SettingError: it cannot.
+    """
+    terms = with_target(config.loss.of(config.method), config.target, cache.manifest)
+    if not terms:
+        raise SettingError("every part of its loss has weight 0", f"method {config.method}")
+    for name, term in terms.items():
+        _refuse_missing(config.method, cache, name, term)
+    if config.scale not in (None, cache.manifest.scale):
+        reason = f"{cache.root} has scale {cache.manifest.scale}"
+        raise SettingError(reason, f"scale {config.scale}", cure=_fitting(config, cache))
+    if config.patch and config.patch > cache.manifest.patch:
+        raise SettingError(f"the cache's patches have {cache.manifest.patch} pixels", f"patch {config.patch}")
+    return terms
+
+
+def _fitting(config: TrainConfig, cache: Cache) -> str:
+    """What to do about a cache of another scale: the preset of the same student, where there is one for that."""
+    preset = f"{config.student.architecture.lower()}_x{cache.manifest.scale}"
+    is_there = preset in presets.names(config.presets)
+    return f"take the preset {preset}" if is_there else "set scale=null, it follows from the cache"
+
+
+def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
+    """Refuse a term whose view or target the cache has not."""
+    targets = targets_in(cache.manifest)
+    everywhere = {array for of_view in targets.values() for array in of_view}
+    if term.to in MIXED and cache.manifest.answers:
+        everywhere |= {*MIXED}
+        targets = {view: [*of_view, *MIXED] for view, of_view in targets.items()}
+    off = f"loss.{name}=0"
+    if everywhere == {"truth"} and name in KNOWN and term.to not in everywhere:
+        raise SettingError(f"{cache.root} holds pairs without a teacher", f"method {method}", cure="use method scratch")
+    if term.to not in everywhere:
+        raise SettingError(f"{cache.root}: {unknown_name('array', term.to, everywhere)}", f"loss.{name}")
+    if term.view not in targets and term.view not in {each.view for each in KNOWN.values()}:
+        raise SettingError(f"{cache.root}: {unknown_name('view', term.view, targets)}", f"loss.{name}")
+    if term.view not in targets:
+        cure = f"build it with `views.{term.view}=N`, or set {off}"
+        raise SettingError(f"{cache.root} has no view {term.view}", f"method {method}", cure=cure)
+    if term.to not in targets[term.view]:
+        there = " and ".join(targets[term.view])
+        raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
+
+
+def order_of(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
+    """What the batches of a run are, and which records they are of.
+
+    Raises:
+        SettingError: `patch`, `sampling` or a border leaves nothing, or the batch cannot be shared.
+        CacheError: an index is damaged or cannot be read.
+    """
+    window = config.data.shuffle_window if config.data.shuffle == "shards" else None
+    views = arrays_of(terms, cache.manifest)
+    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
+    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window, kept)
+    order.check_patch(views)
+    for name, term in terms.items():
+        side = order.side(term.view) * cache.manifest.scale
+        if 2 * term.border >= side:
+            reason = f"leaves nothing of the answers to {term.view}, which have {side}×{side} pixels"
+            raise SettingError(reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - 1) // 2}")
+    return order
