@@ -58,7 +58,7 @@ def test_a_run(command: Command, config_file: Path, tmp_path: Path) -> None:
     words = ("run", "--config", config_file, "--section", "students", "--set", "method=dukd", "--out", out)
     code, printed, told = command(*words, "--set", "student.settings.channels=6")
     parameters = networks.load(out / "student.safetensors").parameters_count
-    assert (code, printed) == (0, f"{out}: dukd, EDSR of {parameters} parameters, 2 steps\n")
+    assert (code, printed) == (0, f"{out}: dukd, EDSR of {parameters:,} parameters, 2 steps\n")
     assert told.splitlines()[-3:] == [
         f"weights   {out}/student.safetensors",
         f"next      dukd-train upscale {out} IN OUT",

@@ -110,7 +110,7 @@ def run(
 
     facts = train(asked, out, allow_changes=allow_changes)
     if speaks():
-        student = f"{facts['student']} of {facts['parameters']} parameters"
+        student = f"{facts['student']} of {facts['parameters']:,} parameters"
         print(f"{out}: {facts['method']}, {student}, {facts['steps']} steps", flush=True)
         for line in closing(out, asked, facts["steps"], facts["scale"]):
             say(line)

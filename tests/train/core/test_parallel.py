@@ -75,7 +75,7 @@ def test_torchrun_trains_what_one_process_trains(settings_of: Settings, tmp_path
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "two: dukd, EDSR of 4531 parameters, 20 steps\n"  # once
+    assert done.stdout == "two: dukd, EDSR of 4,531 parameters, 20 steps\n"  # once
     assert done.stderr.count("data: ") == 1
     assert "Warning" not in done.stderr
     assert files(tmp_path / "two") == files(tmp_path / "one")
