@@ -81,11 +81,12 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
 
     def tell(left: bool = False) -> None:
         found = worker.model_copy(update={"seen": time.time(), "records": records, "left": left})
-        out.write(f"{WORKERS}/{name}.json", found.model_dump_json().encode())
+        # What is wrong with the place the work itself will meet; and who commits removes the folder under our hands.
+        with suppress(DukdError, OSError):
+            out.write(f"{WORKERS}/{name}.json", found.model_dump_json().encode())
 
     def beat() -> bool:
-        with suppress(DukdError, OSError):  # the work itself will meet what is wrong
-            tell()
+        tell()
         return True
 
     def count(done: int) -> None:
@@ -93,19 +94,13 @@ def reporting(out: Place, name: str, on_records: Callable[[int], None]) -> Itera
         records += done
         on_records(done)
 
-    def leave() -> None:
-        end()
-        tell(left=True)
-
     tell()
     end = repeating(beat, _BEAT_S)
     try:
         yield count
-    except BaseException:
-        with suppress(DukdError, OSError):  # what ends the work is more important
-            leave()
-        raise
-    leave()
+    finally:
+        end()
+        tell(left=True)
 
 
 def workers_in(place: Place) -> list[WorkerReport]:

@@ -29,6 +29,7 @@ from dukd_cache.format.lifecycle import IMAGES, claim, header_of
 from dukd_cache.format.manifest import MANIFEST, Header, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
+from dukd_cache.format.workers import reporting
 from dukd_cache.pictures.known_files import KnownImages
 from dukd_cache.pictures.sources import FileFacts, read_facts
 from dukd_cache.places.choice import place_at
@@ -148,6 +149,19 @@ def test_killed_parts_end_with_the_same_bytes(whole: Whole, tmp_path: Path) -> N
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_killed_at_20_moments(whole: Whole, tmp_path: Path, seed: int) -> None:
     check_killed(whole, tmp_path / "cache", seed)
+
+
+def test_who_commits_removes_the_signs_of_life_of_those_that_end(tmp_path: Path) -> None:
+    """While they write them: it must end no worker."""
+
+    class Committed(Folder):
+        def write(self, name: str, content: bytes) -> None:  # noqa: ARG002
+            raise FileNotFoundError(2, "No such file or directory", name)
+
+    counted: list[int] = []
+    with reporting(Committed(tmp_path), "2-of-2", counted.append) as count:
+        count(3)
+    assert counted == [3]
 
 
 def test_a_whole_build_and_parts_keep_apart(whole: Whole, tmp_path: Path) -> None:
