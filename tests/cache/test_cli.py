@@ -331,7 +331,7 @@ class TestMistakes:
         refused(dukd_cache("build", "--hr", hr), "--out")
         refused(dukd_cache("build", "--hr", hr, "--out", tmp_path / "c"), "--teacher", "--scale")
         refused(dukd_cache("degrade", "--hr", hr, "--out", tmp_path / "c", "--scale", 5), "--scale")
-        refused(dukd_cache("bild"), "unknown command 'bild': did you mean 'build'? (valid: build, convert, degrade,")
+        refused(dukd_cache("bild"), "unknown command 'bild': did you mean 'build'? (valid: answer, build, convert,")
         refused(dukd_cache("check"), "unknown command 'check': did you mean 'verify'?")
         refused(dukd_cache("build", "--bse", 3), "unknown option '--bse': did you mean '--base'? (valid: --base, ")
 
