@@ -99,7 +99,7 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     command(file, out, jobs=2)
     assert len(Cache(out / "caches" / "few")["base"]) == 2 * len([*hr_folder.iterdir()])
     told = capfd.readouterr()
-    assert "| few-kd,seed=0 |" in told.out
+    assert "| few-kd,seed=0 " in told.out
     weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(weights) >= 2
     command(file, out, jobs=2)
