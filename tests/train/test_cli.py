@@ -78,7 +78,7 @@ def test_a_run_without_a_file_is_that_of_a_small_student(command: Command, cache
         "no --config, so the preset small: " + summary("dukd_train.presets", "small"),
     )
     assert "schedule.warmup: all 1 steps of the run, not 100" in told.splitlines()
-    assert ": kd, EDSR of " in printed
+    assert ": kd, Compact of " in printed
     code, _, told = command("run", "--config", "edsr_x4", *sets, "--out", tmp_path / "other")
     scale = f"scale 4: {cache_folder} has scale 2; take the preset edsr_x2\n"
     assert (code, told) == (2, f"dukd-train: {scale}")
@@ -179,7 +179,7 @@ def test_a_damaged_cache_says_what_mends_it(command: Command, config_file: Path,
 
 
 def test_unknown_command(command: Command) -> None:
-    valid = "(valid: compare, eval, export, presets, run, schema, sweep, upscale)"
+    valid = "(valid: compare, eval, export, presets, run, schema, study, sweep, upscale)"
     assert command("trian") == (2, "", f"dukd-train: unknown command 'trian': did you mean 'run'? {valid}\n")
     for theirs, here in {
         "train": "run",
