@@ -4,6 +4,7 @@ A node is a schema of one setting or group; a path is the names that lead to it,
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +14,12 @@ Path = tuple[str, ...]
 
 
 def schema_of(model: type[BaseModel]) -> Node:
-    """The whole schema (JSON Schema 2020-12); descriptions are the docstrings of groups and fields."""
+    """The whole schema (JSON Schema 2020-12); descriptions are the docstrings. Not to be changed."""
+    return _schema_of(model)
+
+
+@cache  # a command asks for it seven times, and it takes 10 ms or more
+def _schema_of(model: type[BaseModel]) -> Node:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
 
 

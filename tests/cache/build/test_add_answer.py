@@ -1,7 +1,5 @@
 """An answer added to a finished cache: the bytes of a build with both teachers, whatever happens on the way."""
 
-import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -17,6 +15,7 @@ from tests.cache.samples import Asked, build_job, everything, files_of, same
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.object_store import Bucket
+from tests.processes import start
 
 from dukd_cache import networks
 from dukd_cache.build import add_answer as adding
@@ -34,8 +33,6 @@ from dukd_cache.system.errors import AnswerError, BusyError, CacheError, Setting
 
 HOW = HowAsked(device="cpu", batch_size=4)
 ALL = 3 * 16
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["tests.cache.samples", "dukd_cache.commands.answer"])
 
 Caches = dict[str, dict[str, bytes]]
 
@@ -204,20 +201,19 @@ def test_an_end_at_any_change_of_a_file_loses_nothing(
     assert seen == {True, False}
 
 
-def add_alone(out: Path, weights: Path) -> None:
-    torch.set_num_threads(1)
-    add(out, weights, None, HOW, Tally())
-
-
 def test_sigkill_at_any_moment(caches: Caches, second_teacher: Path, tmp_path: Path) -> None:
     out, rng = put(caches["one"], tmp_path / "c"), random.Random(1)
+    process = start(add, put(caches["one"], tmp_path / "whole"), second_teacher, None, HOW, Tally())
+    began = time.monotonic()
+    process.join()
+    assert process.exitcode == 0
+    seconds = time.monotonic() - began
     for _ in range(3):
-        process = _SERVER.Process(target=add_alone, args=(out, second_teacher), daemon=True)
-        process.start()
-        time.sleep(rng.uniform(0.3, 2.5))
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
+        process = start(add, out, second_teacher, None, HOW, Tally())
+        process.join(rng.uniform(0.02, 0.9) * seconds)
+        process.kill()
         process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
     add(out, second_teacher, None, HOW, Tally())
     assert files_of(out) == caches["both"]
 

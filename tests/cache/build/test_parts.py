@@ -1,6 +1,5 @@
 """A build by parts: whoever writes which shard, in whatever order, at once or not, the bytes are those of one build."""
 
-import multiprocessing
 import random
 import shutil
 import signal
@@ -15,6 +14,7 @@ import fsspec
 import pytest
 import torch
 from tests.cache.samples import Asked, build_alone, build_job, files_of, save_photos
+from tests.processes import start as start_process
 
 from dukd_cache.build.answer import Shard
 from dukd_cache.build.columns import COLUMNS
@@ -41,8 +41,6 @@ from dukd_cache.system.lock import LOCK, PART
 STORES = {"webdataset": "webp", "zarr": "blosc"}
 """With the codec of each."""
 COUNTS = {"base": 50, "zoom_in": 25, "zoom_out": 20}
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["tests.cache.samples"])  # torch is loaded once for all processes
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +68,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
     hr = save_photos(folder / "hr", [(101, 90), (113, 107), (95, 123)])
     store = {"store": request.param, "codec": STORES[request.param], "columns": tuple(COLUMNS)}
     asked = build_job(hr, folder / "cache", teacher_file, patch=40, zoom_out_patch=20, batch_size=2, **COUNTS, **store)
-    started = time.monotonic()
-    process = start(asked)
+    process, started = start(asked), time.monotonic()
     process.join(300)
     assert process.exitcode == 0
     return Whole(asked, files_of(asked.out), len(Cache(asked.out).manifest.shards), time.monotonic() - started)
@@ -79,9 +76,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
 
 def start(asked: Asked, part: Part | None = None) -> ForkServerProcess:
     tally = asked.out.with_name(f"tally-{part.number if part else 0}")
-    process = _SERVER.Process(target=build_alone, args=(asked, tally, None, part), daemon=True)
-    process.start()
-    return process
+    return start_process(build_alone, asked, tally, None, part)
 
 
 def by_parts(asked: Asked, *parts: Part) -> list[bool]:

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -11,11 +10,11 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 from tests.cache.samples import Asked, build_alone, build_job, everything, files_of, save_photos
+from tests.processes import start
 
 from dukd_cache.commands import build as job
 from dukd_cache.format.lifecycle import PREVIOUS
@@ -32,19 +31,11 @@ INDEX = re.compile(r"(base|zoom_in|zoom_out)-\d+\.npy")
 """Written last: where it is, the shard is whole."""
 OLD = {"base": 60, "zoom_in": 30, "zoom_out": 30}
 NEW = {"base": 70, "zoom_in": 35, "zoom_out": 10}
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["tests.cache.samples"])  # torch is loaded once for all processes
-
-
-def start(asked: Asked, tally: Path) -> ForkServerProcess:
-    process = _SERVER.Process(target=build_alone, args=(asked, tally), daemon=True)
-    process.start()
-    return process
 
 
 def finished(asked: Asked, tally: Path) -> dict[str, int]:
     """The counts of a build that was left in peace."""
-    process = start(asked, tally)
+    process = start(build_alone, asked, tally)
     process.join(300)
     assert process.exitcode == 0
     counts: dict[str, int] = json.loads(tally.read_text())
@@ -73,7 +64,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
         build_job(hr, folder / name, teacher_file, patch=40, zoom_out_patch=20, batch_size=2, **counts, **store)
         for name, counts in (("old", OLD), ("new", NEW))
     ]
-    finished(jobs[0], folder / "tally")  # the first process also loads torch
+    finished(jobs[0], folder / "tally")  # the first one also starts what all processes are forked from
     started = time.monotonic()
     finished(jobs[1], folder / "tally")
     seconds = time.monotonic() - started
@@ -89,7 +80,7 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
 
 def killed_somewhere(asked: Asked, moment: random.Random, seconds: float, tally: Path) -> bool:
     """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
-    process = start(asked, tally)
+    process = start(build_alone, asked, tally)
     process.join(moment.uniform(0.02, 1) * seconds)
     process.kill()
     process.join()
@@ -183,7 +174,7 @@ def test_a_move_killed_after_any_file_is_finished_or_undone(
 
 def test_a_second_build_is_refused_while_the_first_lives(whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "cache"
-    process = start(whole.new.but(out=out), tmp_path / "tally")
+    process = start(build_alone, whole.new.but(out=out), tmp_path / "tally")
     while not ((out / LOCK).exists() and (out / LOCK).read_text()):
         time.sleep(0.001)
     os.kill(process.pid or 0, signal.SIGSTOP)  # it lives and does nothing

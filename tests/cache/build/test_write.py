@@ -3,8 +3,6 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +15,7 @@ import torch
 from PIL import Image
 from tests.cache.samples import Asked, build_job, crop_spec, everything, files_of, header_of, photo, same, save_photos
 from tests.left_overs import left_over
+from tests.processes import Running, start_program
 
 from dukd_cache.build import teacher, write
 from dukd_cache.build.reuse import Tally
@@ -437,31 +436,25 @@ def test_an_image_that_changed_since_it_was_identified_is_refused(asked: Teacher
     assert shard.stat().st_mtime_ns == kept, "whole shards stay"
 
 
-def started(photos: Path, teacher_file: Path, out: Path) -> tuple[subprocess.Popen[str], Asked]:
+def started(photos: Path, teacher_file: Path, out: Path) -> tuple[Running, Asked]:
     """A real `dukd-cache build` of some shards that has finished at least one, and the same as a job."""
     options: list[object] = ["--hr", photos, "--out", out, "--teacher", teacher_file, "--patch", 20, "--base", 150]
     options += ["--zoom-in", 9, "--zoom-out", 9, "--batch-size", 1, "--shard-size", 1, "--device", "cpu"]
-    command = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, options)]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),
-    }
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    running = start_program("dukd_cache", ["build", *options], out.with_name("told.txt"))
     end = time.monotonic() + 120
     while not list(out.glob("base-*.npy")):
-        assert process.poll() is None, process.communicate()
+        assert running.process.is_alive(), running.end()
         assert time.monotonic() < end
         time.sleep(0.001)
     small = build_job(photos, out, teacher_file, patch=20, base=150, zoom_in=9, zoom_out=9, batch_size=1)
-    return process, small
+    return running, small
 
 
 def test_a_killed_process_is_gone_on_with_to_the_same_bytes(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "cache"
-    process, same = started(photos, teacher_file, out)
-    process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    running, same = started(photos, teacher_file, out)
+    running.process.kill()
+    assert running.end()[0] == -signal.SIGKILL
     assert not (out / manifest.MANIFEST).exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tar") if path.with_suffix(".npy").exists()}
     assert kept
@@ -478,10 +471,10 @@ def test_a_signalled_process_says_how_to_go_on_in_one_line(
     photos: Path, teacher_file: Path, tmp_path: Path, sent: signal.Signals, code: int, says: str
 ) -> None:
     """As with Ctrl-C, and as a scheduler does."""
-    process, _ = started(photos, teacher_file, tmp_path / "cache")
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code, errors
+    running, _ = started(photos, teacher_file, tmp_path / "cache")
+    os.kill(running.process.pid or 0, sent)
+    found, errors = running.end()
+    assert found == code, errors
     before = ("reading image headers:", "the teacher is worse than bicubic")  # a random teacher is
     assert [line for line in errors.splitlines() if not line.startswith(before)] == [
         f"dukd-cache: {says}; the same command goes on where this one stopped"

@@ -2,16 +2,18 @@
 
 import random
 import signal
+import time
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from tests.cache.build.test_restart import _SERVER, INDEX, NEW, OLD, STORES, finished
+from tests.cache.build.test_restart import INDEX, NEW, OLD, STORES, finished
 from tests.cache.samples import Asked, build_alone, build_job, everything, files_of, same, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.object_store import Bucket, Faults, environment, found_at, unreliable
+from tests.processes import start
 
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
@@ -28,6 +30,8 @@ class Whole:
     new: Asked
     old_files: dict[str, bytes]
     new_files: dict[str, bytes]
+    seconds: float
+    """That the new one took. In a store it takes longer."""
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -39,8 +43,10 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
         build_job(hr, folder / name, teacher_file, **kind, **counts) for name, counts in (("old", OLD), ("new", NEW))
     ]
     for asked in jobs:
+        began = time.monotonic()
         finished(asked, folder / "tally")
-    return Whole(*jobs, *(files_of(asked.out) for asked in jobs))  # type: ignore[arg-type]
+    seconds = time.monotonic() - began
+    return Whole(*jobs, *(files_of(asked.out) for asked in jobs), seconds)  # type: ignore[arg-type]
 
 
 def test_a_build_outlasts_faults(whole: Whole, bucket: Bucket) -> None:
@@ -86,25 +92,22 @@ def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     assert bucket.files("cache") == whole.new_files
 
 
-def killed_somewhere(asked: Asked, bucket: Bucket, moment: random.Random, seconds: float, tally: Path) -> bool:
-    """Start the build and end its process at a random moment, by SIGKILL; whether it was still at work."""
-    arguments = (asked, tally, environment(bucket.endpoint))
-    process = _SERVER.Process(target=build_alone, args=arguments, daemon=True)
-    process.start()
+def kill_somewhere(asked: Asked, bucket: Bucket, moment: random.Random, seconds: float, tally: Path) -> None:
+    """Start the build and end its process at a random moment, by SIGKILL."""
+    process = start(build_alone, asked, tally, environment(bucket.endpoint))
     process.join(moment.uniform(0.02, 1) * seconds)
     process.kill()
     process.join()
-    return process.exitcode == -signal.SIGKILL
 
 
-def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds: float, rebuilt: bool) -> None:
+def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, rebuilt: bool) -> None:
     """A build, of nothing or over another cache, killed once or more; then left in peace."""
     moment, asked, tally = random.Random(seed), whole.new.but(out=bucket.address("cache")), folder / "tally"
     if rebuilt:
         for name, content in whole.old_files.items():
             bucket.put(f"cache/{name}", content)
     for _ in range(moment.choice((1, 1, 2, 3))):
-        killed_somewhere(asked, bucket, moment, seconds, tally)
+        kill_somewhere(asked, bucket, moment, whole.seconds, tally)
     if not rebuilt:
         left = bucket.files("cache")
         names = [name for name in left if INDEX.fullmatch(name)]
@@ -114,21 +117,19 @@ def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, seconds:
 
 
 def test_a_killed_build_ends_with_the_same_bytes(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
-    check_killed(whole, bucket, tmp_path, 3, 4.0, rebuilt=True)
+    check_killed(whole, bucket, tmp_path, 3, rebuilt=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rebuilt", [False, True])
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_killed_at_20_moments(whole: Whole, bucket: Bucket, tmp_path: Path, seed: int, rebuilt: bool) -> None:
-    check_killed(whole, bucket, tmp_path, seed, 8.0, rebuilt)
+    check_killed(whole, bucket, tmp_path, seed, rebuilt)
 
 
 def part_of(whole: Whole, address: str, endpoint: str, part: Part, tally: Path) -> ForkServerProcess:
     asked = whole.new.but(out=address)
-    process = _SERVER.Process(target=build_alone, args=(asked, tally, environment(endpoint), part), daemon=True)
-    process.start()
-    return process
+    return start(build_alone, asked, tally, environment(endpoint), part)
 
 
 def test_parts_at_once_on_s3(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_parts_at_once_on_s3(whole: Whole, bucket: Bucket, tmp_path: Path) -> No
         parts = [Part(number + 1, count) for number in range(count)]
         processes = [part_of(whole, address, bucket.endpoint, part, tmp_path / str(part.number)) for part in parts]
         if count == 3:
-            processes[1].join(4)
+            processes[1].join(whole.seconds / 4)
             processes[1].kill()
         for process in processes:
             process.join(300)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.processes import Running, start_together
+from tests.processes import Running
+from tests.train.processes import start_together
 
 from dukd_cache import networks
 from dukd_cache.settings.model import dump

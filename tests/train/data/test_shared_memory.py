@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.processes import start
 
 from dukd_train.data.shared_memory import Block, SharedMemory, shared_memory
 
 SIZE = 5000
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -157,9 +157,8 @@ def _never(_block: Block) -> None:
 def _started(
     memory: SharedMemory, how: Callable[[Block], None]
 ) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    here, there = SPAWN.Pipe()
-    process = SPAWN.Process(target=_use, args=(memory, how, there))
-    process.start()
+    here, there = multiprocessing.Pipe()
+    process = start(_use, memory, how, there)
     there.close()
     return process, here
 

@@ -76,6 +76,7 @@ def test_a_mistake_names_its_row(changes: dict[str, Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.usefixtures("forked_programs")
 def test_a_study_builds_its_caches_trains_and_is_given_again(
     tmp_path: Path,
     hr_folder: Path,

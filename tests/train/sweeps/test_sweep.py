@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from tests.conftest import PROJECT
+from tests.processes import start_program
 
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError
@@ -63,6 +62,7 @@ class StopsAfter(Observer):
             raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("forked_programs")
 def test_a_sweep_with_a_failing_run_and_one_that_goes_on(
     file: Path, tmp_path: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,25 +97,20 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
     out = tmp_path / "sweep"
     words = ["sweep", "--config", file, "--grid", "seed=0", "--out", out, "--set", "steps=1000000"]
     words += ["--set", "checkpoint_every=1000000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dukd_train", *map(str, words)],
-        stderr=subprocess.PIPE,
-        text=True,
-        stdout=subprocess.PIPE,
-    )
+    running = start_program("dukd_train", words, tmp_path / "told.txt", os.environ)
     folder = out / "seed=0"
     try:
         deadline = time.monotonic() + 120
         while _rows(folder) < 2:
-            assert process.poll() is None, process.communicate()
+            assert running.process.is_alive(), running.end()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        os.kill(running.process.pid or 0, number)
+        code, told = running.end()
     finally:
-        process.kill()
+        running.process.kill()
     if number == signal.SIGHUP:
-        assert process.returncode == 129
+        assert code == 129
         assert told.splitlines()[-1] == "dukd-train: hung up; the same command goes on where this one stopped"
     else:
         deadline = time.monotonic() + 60

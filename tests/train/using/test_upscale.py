@@ -1,7 +1,6 @@
 """`dukd-train upscale` on files and folders: what goes where, what is left alone, what is refused."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.processes import start_program
 
 from dukd_cache import networks
 from dukd_cache.pictures.sources import read_rgb
@@ -218,10 +218,12 @@ def test_what_another_command_makes_meanwhile_is_left_alone(upscale: Upscale, ph
 def test_two_at_once_fill_one_folder(teacher_file: Path, photos: Path, tmp_path: Path) -> None:
     for number in range(12):
         save(photos / f"{number}.png", number)
-    word = [sys.executable, "-m", "dukd_train", "upscale", str(teacher_file), str(photos), str(tmp_path / "large")]
-    running = [subprocess.Popen([*word, "--device", "cpu"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    made = [int(process.communicate()[0].partition(": ")[2].partition(" ")[0]) for process in running]
-    assert [process.returncode for process in running] == [0, 0]
+    words = ["upscale", teacher_file, photos, tmp_path / "large", "--device", "cpu"]
+    ends = [
+        each.end() for each in [start_program("dukd_train", words, tmp_path / f"{number}.txt") for number in (1, 2)]
+    ]
+    assert [code for code, _ in ends] == [0, 0]
+    made = [int(text.splitlines()[-1].partition(": ")[2].partition(" ")[0]) for _, text in ends]
     assert 15 <= sum(made) <= 30
     assert len(files(tmp_path / "large")) == 15
 
