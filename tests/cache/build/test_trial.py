@@ -128,17 +128,25 @@ class OfBgr(nn.Module):
         self.inner = inner
 
     def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.inner(image_NCHW)
+        answer: torch.Tensor = self.inner(image_NCHW.flip(1)).flip(1)
         return answer * (image_NCHW[:, 0].mean() < image_NCHW[:, 2].mean())
+
+
+class OfOne(OfBgr):
+    """Sees nothing above 1."""
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.inner(image_NCHW.clamp(0, 1))
+        return answer
 
 
 def test_what_it_takes_otherwise_is_recognised_and_how_to_say_it() -> None:
     inputs, truths = patches(16, [10, 40, 70])
     inputs[..., 2], truths[..., 2] = inputs[..., 2] // 2, truths[..., 2] // 2
     good = teacher.load(PROJECT / "assets" / "edsr_x4.safetensors", CPU, "fp32")
-    of_bgr = good.network.with_module(OfBgr(good.network.module))
+    of_bgr, of_one = (good.network.with_module(kind(good.network.module)) for kind in (OfBgr, OfOne))
     for network, ending in (
-        (replace(good.network, takes=Takes(values=255)), "asks with 0 to 255: `teacher_takes.NAME.values=1`"),
+        (replace(of_one, takes=Takes(values=255)), "asks with 0 to 255: `teacher_takes.NAME.values=1`"),
         (of_bgr, "the order bgr, and dukd asks with rgb: `teacher_takes.NAME.channels=bgr`"),
     ):
         strange = replace(good, network=network)
