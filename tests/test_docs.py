@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cache.networks.test_programs import Enlarge, as_onnx, as_program, as_script
 from tests.cache.samples import save_photos
 from tests.conftest import PROJECT
 from tests.test_imports import HALVES, ROOMS
@@ -53,6 +54,25 @@ def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.Monk
             {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
         assert ended.value.code == 0, line
     assert len([*tmp_path.glob("enlarged/*.png")]) == 2
+
+
+def test_the_commands_of_the_page_on_weights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a network that nobody knows."""
+    page = (PROJECT / "docs/weights.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    save_photos(tmp_path / "photos", [(200, 210)])
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    for name, written in {"net.pt": as_script, "net.pt2": as_program, "net.onnx": as_onnx}.items():
+        written(Enlarge().requires_grad_(False), tmp_path / name)
+    lines = re.findall(r"dukd-cache build --hr photos --teacher [^`\n]+", page)
+    assert len(lines) == 5
+    for number, line in enumerate(lines):
+        monkeypatch.setattr(sys, "argv", [*line.split()[:-1], f"cache-{number}"])
+        with pytest.raises(SystemExit) as ended:
+            dukd_cache.cli.main()
+        assert ended.value.code == 0, line
+    assert networks.load_any(Path("python:mine.py:network")).scale == 2
 
 
 def test_the_page_on_python_names_all_that_is_public() -> None:

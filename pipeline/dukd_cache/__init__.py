@@ -160,9 +160,9 @@ def verify(
         DukdError: there is no finished cache, or `teacher` is not the one of the cache.
     """
     from dukd_cache.commands.verify import verify_cache
-    from dukd_cache.settings.addresses import local_path
+    from dukd_cache.settings.addresses import network_file
 
-    return verify_cache(root, None if teacher is None else local_path(str(teacher)), sample, device, hr, lr)
+    return verify_cache(root, None if teacher is None else network_file(str(teacher)), sample, device, hr, lr)
 
 
 def convert(

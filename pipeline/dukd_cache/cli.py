@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dukd_cache.command_line.console import PartOption, address, path, program, run_app
+from dukd_cache.command_line.console import PartOption, address, network, path, program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
 from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, Dtype, EngineName, Precision
 from dukd_cache.system.errors import SettingError
@@ -165,7 +165,7 @@ def inspect(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            parser=path, help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."
+            parser=network, help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = "auto",
@@ -192,7 +192,7 @@ def verify(
     cache: CacheAddress,
     teacher: Annotated[
         Path | None,
-        typer.Option(parser=path, help="Ask these weights again about some records and compare the answers."),
+        typer.Option(parser=network, help="Ask these weights again about some records and compare the answers."),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
     device: DeviceOption = "auto",
@@ -231,7 +231,7 @@ def verify(
 @app.command(epilog="Example: `dukd-cache answer cache --teacher CRAFT_X4.pt`")
 def answer(
     cache: CacheAddress,
-    teacher: Annotated[Path, typer.Option(parser=path, help="Weights of the teacher to ask.")],
+    teacher: Annotated[Path, typer.Option(parser=network, help="Weights of the teacher to ask.")],
     name: Annotated[
         str | None, typer.Option(help="What its answers are called. Default: after the file; the first: `teacher`.")
     ] = None,
@@ -239,6 +239,11 @@ def answer(
     device: DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records asked at once.")] = 16,
     self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Mean of so many answers.")] = "1",
+    values: Annotated[Literal["1", "255"], typer.Option(help="It takes colours from 0 to this.")] = "1",
+    channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Their order.")] = "rgb",
+    window: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Multiple that its inputs must be of. Default: found.")
+    ] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of its answers. Default: that of the others.")] = None,
     mixed_workers: Annotated[
         bool, typer.Option("--mixed-workers", help="It may compute on something else than the others did.")
@@ -253,7 +258,8 @@ def answer(
     from dukd_cache.commands.inspect import summary
 
     tally = Tally()
-    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers)
+    takes = {"values": int(values), "channels": channels, "window": window}
+    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers, takes)
     manifest = add(cache, teacher, name, how, tally)
     print(f"{cache}: {summary(manifest)} (asked the teacher for {tally.asked}, kept {tally.kept})")
 

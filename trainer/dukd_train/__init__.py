@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dukd_cache.settings.addresses import local_path
+from dukd_cache.settings.addresses import local_path, network_file
 from dukd_cache.system.later import loaded_later
 from dukd_train.errors import DivergedError, LostError, RunError
 
@@ -123,6 +123,7 @@ def evaluate(
         ImageError: an image cannot be used, or there is none.
         SettingError: a metric that is unknown or cannot be had, tiles too small for their overlap.
     """
+    from dukd_cache.networks import load_any
     from dukd_cache.networks.devices import choose_device
     from dukd_cache.pictures.sources import LrFolder
     from dukd_train.scoring.inference import Inference
@@ -131,7 +132,7 @@ def evaluate(
     from dukd_train.scoring.super_resolver import device_of
 
     if isinstance(network, str | Path):
-        network = load_student(network).to(choose_device("auto"))
+        network = load_any(network_file(str(network))).to(choose_device("auto"))
     how = Inference(tile, tile_overlap, self_ensemble)
     folders = {} if lr is None else {"": LrFolder(local_path(str(lr)), lr_template)}
     score = scorer(metrics, device_of(network))

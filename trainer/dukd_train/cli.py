@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, path, program, run_app
+from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, network, path, program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema
 from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
@@ -35,7 +35,7 @@ _UNASKED = "small"
 
 _NETWORK = "A student, a teacher, any SR network that spandrel knows."
 
-WeightsFile = Annotated[Path, typer.Argument(parser=path, help=_NETWORK)]
+WeightsFile = Annotated[Path, typer.Argument(parser=network, help=_NETWORK)]
 Metrics = Annotated[
     str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
 ]
@@ -52,7 +52,7 @@ ComparedImages = Annotated[
     list[str] | None,
     typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
 ]
-ComparedTeacher = Annotated[Path | None, typer.Option(parser=path, help="Weights to score beside the students.")]
+ComparedTeacher = Annotated[Path | None, typer.Option(parser=network, help="Weights to score beside the students.")]
 DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
 SweepFolder = Annotated[Path, typer.Option(parser=path, help="Folder of all; each run gets a folder in it.")]
 Jobs = Annotated[
@@ -124,7 +124,7 @@ def run(
     epilog="Example: `dukd-train eval --weights runs/kd/student.safetensors --hr Set5/HR --json kd.json`",
 )
 def evaluate(
-    weights: Annotated[Path, typer.Option(parser=path, help=_NETWORK)],
+    weights: Annotated[Path, typer.Option(parser=network, help=_NETWORK)],
     hr: Annotated[
         list[str], typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
     ],

@@ -20,7 +20,13 @@ from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, check_precision, compile_in_place, kind_of
 from dukd_cache.networks.self_ensemble import mean_answer
+from dukd_cache.settings.addresses import code_of
 from dukd_cache.settings.choices import Precision, SelfEnsemble
+from dukd_cache.settings.takes import USUAL, Takes
+from dukd_cache.system.errors import SettingError
+
+TAKES = "takes"
+"""Among a network's settings in a manifest: what it takes otherwise than others do."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,9 @@ def load(
     compiled: bool = False,
     self_ensemble: SelfEnsemble = 1,
     context: int = 0,
+    takes: Takes = USUAL,
 ) -> Teacher:
-    """The network in `weights`, frozen, on `device`.
+    """What answers in `weights` (see `networks.load_any`), frozen, on `device`.
 
     Each of its answers is the mean of `self_ensemble`, to an input with `context` pixels around.
 
@@ -130,15 +137,17 @@ def load(
         SettingError: the device cannot compute in `precision`, or nothing can be compiled here.
     """
     check_precision(device, precision)
-    network = networks.load(weights)
+    network = networks.load_any(weights, takes)
+    if compiled and network.is_program:
+        raise SettingError(f"only networks of weights are compiled, not {network.architecture}", "`compile=true`")
     network.module.requires_grad_(False).eval()
-    window = network.window
+    window, name = network.window, f"python:{weights.name}" if code_of(weights) else weights.name
     # Inputs come with their channels last, and so the weights should lie.
     network.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     info = AnswerInfo(
-        file=f"{weights.name} ({taken})" if (taken := network.metadata.get(networks.TAKEN)) else weights.name,
+        file=f"{name} ({taken})" if (taken := network.metadata.get(networks.TAKEN)) else name,
         architecture=network.architecture,
-        settings=dict(network.settings),
+        settings=dict(network.settings) | ({TAKES: unusual} if (unusual := network.takes.unusual) else {}),
         fingerprint=networks.fingerprint(network),
         precision=precision,
         window=window,

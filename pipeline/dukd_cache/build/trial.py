@@ -8,7 +8,7 @@ Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.pictures.levels import levels, psnr
 from dukd_cache.pictures.sources import Scene, scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
-from dukd_cache.system.errors import AnswerError
+from dukd_cache.system.errors import AnswerError, WeightsError
 
 IMAGES = 8
 """From how many images records are taken, evenly spread over all of them."""
@@ -165,8 +165,8 @@ def doubt(
     reached, usual = psnr(answers, truth), psnr(bicubic, truth)
     if reached >= usual:
         return None
-    if teacher and _as_255(teacher, tried, truth) > max(reached, usual):
-        cause = "its values seem to run from 0 to 255, and dukd asks with 0 to 1"
+    if teacher and (other := _taking_otherwise(teacher, tried, truth, max(reached, usual))):
+        cause = other
     elif (side + 2 * info.context) % info.window:
         better, around = sides_beside(side, info.window, info.context), with_context(info.context)
         cause = f"inputs of {side}×{side}{around} are no multiple of its window of {info.window}: take {better}"
@@ -201,12 +201,28 @@ def _first(plan: Plan, view: ViewInfo, number: int, most: int) -> Iterable[Crop]
     return plan.crops(view, start, start + most)
 
 
-def _as_255(teacher: Teacher, tried: Sequence[Tried], truth: Levels) -> float:
-    """PSNR of what the bare network makes of the inputs in 0…255, as if its answers were in 0…255, too."""
+def _taking_otherwise(teacher: Teacher, tried: Sequence[Tried], truth: Levels, reached: float) -> str | None:
+    """What the teacher seems to take, if it then comes nearer to the truth than `reached`."""
+    takes = teacher.network.takes
+    values = 256 - takes.values
     inputs = torch.from_numpy(np.stack([each.input for each in tried])).to(teacher.device)
-    answers_NCqq = teacher.network.unclamped(inputs.permute(0, 3, 1, 2).float())
-    answers: Levels = answers_NCqq.clamp(0, 255).permute(0, 2, 3, 1).double().cpu().numpy()
-    return psnr(answers, truth)
+    inputs_NCpp = inputs.permute(0, 3, 1, 2).float().div(255)
+    of_values = f"its values seem to run from 0 to {values}, and dukd asks with 0 to {takes.values}"
+    order = "bgr" if takes.channels == "rgb" else "rgb"
+    of_order = f"its channels seem to be in the order {order}, and dukd asks with {takes.channels}"
+    both = {"values": values, "channels": order}
+    for other, said in ((["values"], of_values), (["channels"], of_order), ([*both], f"{of_values}; {of_order}")):
+        update = {name: both[name] for name in other}
+        network = replace(teacher.network, takes=takes.model_copy(update=update))
+        try:
+            answers_NCqq = network.unclamped(inputs_NCpp).float().clamp(0, 1).mul(255)
+        except WeightsError:  # it does not take that
+            continue
+        answers: Levels = answers_NCqq.permute(0, 2, 3, 1).double().cpu().numpy()
+        if psnr(answers, truth) > reached:
+            settings = " ".join(f"`teacher_takes.NAME.{name}={value}`" for name, value in update.items())
+            return f"{said}: {settings}"
+    return None
 
 
 def _detail(pictures: Levels) -> float:

@@ -8,6 +8,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.manifest import Header
 from dukd_cache.networks.devices import check_precision, choose_device
 from dukd_cache.places import Address
+from dukd_cache.settings.takes import Takes
 from dukd_cache.system.errors import CacheError
 
 
@@ -21,8 +22,12 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
     """
     if not cache.answers:
         raise CacheError("a cache of pairs, no teacher was asked", root)
-    found = teacher.load(weights, choose_device(device), "fp32")
+    loaded: dict[Takes, Teacher] = {}
     for answer, known in cache.answers.items():
+        takes = Takes(**known.settings.get(teacher.TAKES, {}), window=known.window)
+        if takes not in loaded:
+            loaded[takes] = teacher.load(weights, choose_device(device), "fp32", takes=takes)
+        found = loaded[takes]
         if known.fingerprint == found.info.fingerprint:
             check_precision(found.device, known.precision)
             alike = {name: getattr(known, name) for name in ("precision", "self_ensemble", "context")}

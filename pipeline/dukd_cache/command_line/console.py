@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from dukd_cache import __version__
 from dukd_cache.command_line.words import explain, in_options, named
-from dukd_cache.settings.addresses import local_path, parsed
+from dukd_cache.settings.addresses import local_path, network_file, parsed
 from dukd_cache.settings.part import Part, part_of
 from dukd_cache.system.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.system.terminal import say, speaks
@@ -59,6 +59,11 @@ class _Terminated(BaseException):
 def path(text: str) -> Path:
     """Reads an option or argument that names a file or folder of this machine."""
     return _read(local_path, text)
+
+
+def network(text: str) -> Path:
+    """Reads one that names weights, a program, or the user's own code."""
+    return _read(network_file, text)
 
 
 def source(text: str) -> str:

@@ -58,6 +58,8 @@ def options_of(model: type[Settings]) -> list[Option]:
     """One for each setting: `views.zoom_out.patch` is `--zoom-out-patch`, that group's short one `--zoom-out`."""
     schema, found = schema_of(model), []
     for names, node in settings(schema):
+        if "*" in names:  # a name of the user's: only a file and `set` can say it
+            continue
         is_short = names[-1] == short_of(schema, names[:-1])
         group = (node_at(schema, names[:1]) or {}).get("group") or _UNGROUPED
         found.append(Option(names, "_".join(names[-2:-1] if is_short else names[-2:]), node, group))

@@ -79,6 +79,6 @@ def _meant(word: str, options: Collection[str], model: Callable[[], type[Any]]) 
 
     name = word.strip("-").replace("-", "_").lower()
     other = called_here(schema_of(model())).get(name)
-    paths = {".".join(option.path): option for option in options_of(model()) if "*" not in option.path}
+    paths = {".".join(option.path): option for option in options_of(model())}
     found = {path: each for path, each in paths.items() if path in (name, other) or name in (each.name, each.path[-1])}
     return [each.word if each.word in options else f"--set {path}=…" for path, each in found.items()]

@@ -1,9 +1,9 @@
 """What a user asks of `dukd-cache answer`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from dukd_cache.build import teacher
 from dukd_cache.build.add_answer import WORK, add_answer, finish_addition
@@ -22,6 +22,7 @@ from dukd_cache.networks.devices import choose_device
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.settings.choices import Precision, SelfEnsemble
+from dukd_cache.settings.takes import Takes
 from dukd_cache.system.errors import CacheError, SettingError
 from dukd_cache.system.terminal import progress, say
 
@@ -38,6 +39,8 @@ class HowAsked:
     """Of its answers; None: that of the others, uint8 where there are none."""
     mixed_workers: bool = False
     """They may be computed on something else than the others."""
+    takes: Mapping[str, Any] = field(default_factory=dict)
+    """See `Takes`."""
 
 
 def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Tally) -> Manifest:
@@ -55,7 +58,8 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     place, mean_of = place_at(root), {size: size for size in get_args(SelfEnsemble)}.get(how.self_ensemble)
     if mean_of is None:
         raise SettingError("expected 1, 8 or 16", f"`self_ensemble={how.self_ensemble}`")
-    asked = teacher.load(weights, choose_device(how.device), how.precision, self_ensemble=mean_of)
+    device, takes = choose_device(how.device), Takes(**how.takes)
+    asked = teacher.load(weights, device, how.precision, self_ensemble=mean_of, takes=takes)
     if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
         tally.kept += sum(map(finished.total, finished.views))
         return finished

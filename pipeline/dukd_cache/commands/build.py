@@ -46,6 +46,7 @@ from dukd_cache.plan.screening import screen
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import EngineName
 from dukd_cache.settings.part import Part
+from dukd_cache.settings.takes import USUAL
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import Advance, progress, say
@@ -240,6 +241,7 @@ def teachers_of(config: CacheConfig) -> Teachers:
             compiled=config.compile,
             self_ensemble=config.self_ensemble,
             context=config.context,
+            takes=config.teacher_takes.get(name, USUAL),
         )
         for name, file in config.teacher.items()
     }

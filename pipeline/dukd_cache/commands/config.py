@@ -4,9 +4,9 @@ The options and their help, docs/settings.md and the JSON schema are made from t
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.commands.answer_names import by_name, refuse_no_names
@@ -15,8 +15,10 @@ from dukd_cache.format.record import Count, Dtype, Margin, Side
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
-from dukd_cache.settings.model import CacheAddress, Location, Number, Settings, WholeNumber, one_of
+from dukd_cache.settings.model import ByName, CacheAddress, Location, NetworkFile, Number, Settings, WholeNumber, one_of
 from dukd_cache.settings.roles import Marked
+from dukd_cache.settings.takes import Takes
+from dukd_cache.system.errors import unknown_name
 
 IMAGES, TEACHER, STORE = (Marked(group=name) for name in ("Images and views", "Teacher", "Store"))
 
@@ -35,7 +37,7 @@ Locations = Annotated[tuple[Location, ...], BeforeValidator(_as_list), _PATHS]
 Addresses = Annotated[tuple[CacheAddress, ...], BeforeValidator(_as_list), _PATHS]
 _BY_NAME = {"type": "object", "additionalProperties": _A_PATH}
 _TEACHERS = WithJsonSchema({"anyOf": [_A_PATH, _BY_NAME, {"type": "array", "items": _A_PATH}, {"type": "null"}]})
-TeacherFiles = Annotated[dict[str, Location], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS]
+TeacherFiles = Annotated[dict[str, NetworkFile], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS]
 
 
 class ViewConfig(Settings):
@@ -80,10 +82,14 @@ class CacheConfig(Settings):
     teacher: Annotated[TeacherFiles, TEACHER.named("weights", "model_path", "pretrain_network_g")] = Field(default={})
     """Its weights. Without: LR/HR pairs.
 
-    A network that spandrel knows, or EDSR. Can be several, also by the names of their answers: `{a: A.pth, b: B.pth}`;
-    without names they are called after their files, those of an only one `teacher`.
+    A network that spandrel knows, or EDSR; TorchScript, a `.pt2` program, an ONNX model; `python:FILE.py:FUNCTION`,
+    your own code ([all of them](weights.md#any-other-teacher)).
+    Can be several, also by the names of their answers: `{a: A.pth, b: B.pth}`; without names they are called after
+    their files, those of an only one `teacher`.
     From pairs, students are trained from scratch.
     """
+    teacher_takes: ByName[Takes] = Field(default={})
+    """What a teacher takes otherwise than others do, by the name of its answers: `teacher_takes.teacher.values=255`."""
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
     """SR factor; that of the teacher.
 
@@ -161,6 +167,12 @@ class CacheConfig(Settings):
     @classmethod
     def _can_be_filled_in(cls, template: str) -> str:
         return LrFolder(Path(), template).template
+
+    @model_validator(mode="after")
+    def _takes_are_teachers(self) -> Self:
+        for name in self.teacher_takes.keys() - self.teacher.keys():
+            raise ValueError(f"`teacher_takes`: {unknown_name('teacher', name, self.teacher)}")
+        return self
 
     @property
     def lr_folders(self) -> tuple[LrFolder, ...]:

@@ -1,37 +1,40 @@
-"""What a file is, by its first bytes: weights in one of three containers, or what was taken for weights.
+"""What a file is, by its first bytes: weights in one of three containers, a program, or what was taken for weights.
 
 Names say little: safetensors are called .pth, a page of a web site keeps the name of the file it is about, and git-LFS
 leaves a pointer under the file's own name.
 """
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Literal
 
 from dukd_cache.system.errors import WeightsError
 
-Container = Literal["safetensors", "pickle", "torchscript"]
-"""pickle: what `torch.save` writes, as a zip file or, before torch 1.6, without one."""
+Container = Literal["safetensors", "pickle", "torchscript", "pt2", "onnx"]
+"""pickle: what `torch.save` writes, as a zip file or, before torch 1.6, without one. pt2: what `torch.export` writes.
+pt2 and onnx are programs, from which no tensors are read; torchscript is both."""
 
 _HEAD = 512
 """Bytes that tell one kind from another."""
 
 _WEIGHTS = "give the weights (.pth or .safetensors)"
+_FROM = f"{_WEIGHTS} that it was made from"
 _FETCH = "fetch it again"
 _UNPACK = "unpack it and give the weights file in it"
 
 _OTHERS: dict[bytes, str] = {
     b"version https://git-lfs.github.com": "a git-LFS pointer, not the file itself: `git lfs pull` fetches that",
-    b"7767517\n": f"an ncnn model's .param: {_WEIGHTS} that it was made from",
-    b"\xdd\x85\x76\x00": f"an ncnn model's .param.bin: {_WEIGHTS} that it was made from",
-    b"\x47\x6b\x30\x01": f"an ncnn model's .bin: {_WEIGHTS} that it was made from",
-    b"ftrt": f"a TensorRT engine: {_WEIGHTS} that it was made from",
-    b"ptrt": f"a TensorRT engine: {_WEIGHTS} that it was made from",
+    b"7767517\n": f"an ncnn model's .param: {_FROM}",
+    b"\xdd\x85\x76\x00": f"an ncnn model's .param.bin: {_FROM}",
+    b"\x47\x6b\x30\x01": f"an ncnn model's .bin: {_FROM}",
+    b"ftrt": f"a TensorRT engine: {_FROM}",
+    b"ptrt": f"a TensorRT engine: {_FROM}",
     b"\x89HDF": "an HDF5 file (of Keras or MATLAB): only PyTorch's weights are read",
     b"MATLAB 5.0": "a MATLAB file: only PyTorch's weights are read",
     b"\x93NUMPY": "a NumPy array: only PyTorch's weights are read",
-    b"GGUF": f"a GGUF file: {_WEIGHTS} that it was made from",
+    b"GGUF": f"a GGUF file: {_FROM}",
     b"\x1f\x8b": f"a gzip archive: {_UNPACK}",
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive: {_UNPACK}",
     b"Rar!": f"a RAR archive: {_UNPACK}",
@@ -42,12 +45,15 @@ _OTHERS: dict[bytes, str] = {
 }
 """By how they begin: what they are, and what to do."""
 
+_ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x3a]")
+"""The version of its format, then who wrote it, or the model."""
+
 _LEGACY = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 """The number that torch.save wrote first before torch 1.6."""
 
 
 def container(path: Path) -> Container:
-    """How the weights in `path`, an existing file, are kept.
+    """How the weights in `path`, an existing file, are kept, or which program it is.
 
     Raises:
         WeightsError: they are cut short, or it is something else, which is named with what to do.
@@ -65,7 +71,15 @@ def container(path: Path) -> Container:
         return _in_zip(path, size)
     if head[:1] == b"\x80" and _LEGACY in head[:32]:
         return "pickle"
+    if _ONNX.match(head):
+        return "onnx"
     raise WeightsError(_other(path, head))
+
+
+def refusal(kind: Literal["pt2", "onnx"]) -> str:
+    """Of a program, where only weights will do."""
+    what = {"pt2": "a program that torch.export wrote", "onnx": "an ONNX file"}[kind]
+    return f"{what}: {_FROM}"
 
 
 def _refuse_cut_safetensors(path: Path, size: int) -> None:
@@ -98,7 +112,7 @@ def _in_zip(path: Path, size: int) -> Container:
     if "data.pkl" in files:
         return "pickle"
     if "archive_format" in files or "serialized_exported_program.json" in names:
-        raise WeightsError(f"a program that torch.export wrote: {_WEIGHTS} that it was made from")
+        return "pt2"
     if all(name.endswith(".npy") for name in names):
         raise WeightsError("NumPy arrays (.npz): only PyTorch's weights are read")
     raise WeightsError(f"a zip archive of other files ({_few(names)}): {_UNPACK}")
@@ -114,9 +128,7 @@ def _other(path: Path, head: bytes) -> str:
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model: only PyTorch's weights are read"
     if path.suffix.lower() == ".bin" and path.with_suffix(".param").is_file():
-        return f"an ncnn model's .bin: {_WEIGHTS} that it was made from"
-    if path.suffix.lower() == ".onnx" or (head[0] == 8 and 0 < head[1] < 32 and head[2] in (0x12, 0x1A, 0x22, 0x3A)):
-        return f"an ONNX file: {_WEIGHTS} that it was made from"
+        return f"an ncnn model's .bin: {_FROM}"
     if head[0] == 0x80 and head[1] in range(2, 6):
         return "a pickle that torch.save did not write: save the network's state_dict with torch.save"
     return _text(head) or "not the weights of a network: neither safetensors nor written by torch.save"

@@ -146,9 +146,12 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
 def fingerprint(network: Network) -> str:
     """SHA-256 (hex) over architecture, scale, settings and every tensor: name, dtype, shape, bytes.
 
+    Of a program the settings hold that of its file. What it takes counts, less its window.
+
     One set of weights has one fingerprint: from .pth as from .safetensors, on any device, also after calls.
     """
     identity = [network.architecture, network.scale, _plain_numbers(network.settings)]
+    identity += [network.takes.unusual] if network.takes.unusual else []
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
     for name, tensor in sorted(network.module.state_dict().items()):
         if _DERIVED not in name:

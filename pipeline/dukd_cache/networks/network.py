@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from dukd_cache.settings.choices import Precision
+from dukd_cache.settings.takes import USUAL, Takes
 from dukd_cache.system.errors import AnswerError
 
 SCALES = (2, 3, 4)
 """The SR factors that dukd knows."""
+
+PROGRAMS = ("TorchScript", "pt2", "ONNX", "python")
+"""What stands for the architecture of a network that can only be asked (see `programs`)."""
 
 _ONE_BY_ONE = ("SeemoRe",)
 """Architectures that in eval mode take only one image at a time."""
@@ -42,6 +46,8 @@ class Network:
     """Complete constructor settings, JSON-able; the scale is not among them."""
     metadata: Mapping[str, str]
     """What the weights file says of itself beside the settings; {} if nothing."""
+    takes: Takes = USUAL
+    """What its inputs and answers are, where that is not RGB in [0,1]."""
 
     @property
     def scale(self) -> int:
@@ -53,6 +59,11 @@ class Network:
         """The bare network, which may refuse inputs of sides that `forward` pads."""
         module: nn.Module = self.descriptor.model
         return module
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it can only be asked: there is no class of it that could be trained, or written as weights."""
+        return self.architecture in PROGRAMS
 
     @property
     def parameters_count(self) -> int:
@@ -83,7 +94,7 @@ class Network:
         Any H and W: padded right and below to the network's size requirements, the answer cropped back.
         """
         height, width = image_NCHW.shape[-2:]
-        padded_NCHW = _pad(image_NCHW, *self.descriptor.size_requirements.get_padding(width, height))
+        padded_NCHW = self.taken(_pad(image_NCHW, *self.descriptor.size_requirements.get_padding(width, height)))
         # Private, but the only way to call any network with gradients: some return more than the image.
         call = self.descriptor._call_fn
         if self.architecture in _ONE_BY_ONE and not self.module.training:
@@ -91,15 +102,29 @@ class Network:
             answer_NCHW = torch.cat(answers)
         else:
             answer_NCHW = call(self.module, padded_NCHW)
-        return answer_NCHW[..., : self.scale * height, : self.scale * width]
+        return self.given(answer_NCHW[..., : self.scale * height, : self.scale * width])
+
+    def taken(self, image_NCHW: Tensor) -> Tensor:
+        """RGB in [0,1] as the network takes it."""
+        turned_NCHW = image_NCHW.flip(1) if self.takes.channels == "bgr" else image_NCHW
+        return turned_NCHW if self.takes.values == 1 else turned_NCHW * self.takes.values
+
+    def given(self, answer_NCHW: Tensor) -> Tensor:
+        """What it answers as RGB in [0,1]."""
+        turned_NCHW = answer_NCHW.flip(1) if self.takes.channels == "bgr" else answer_NCHW
+        return turned_NCHW if self.takes.values == 1 else turned_NCHW / self.takes.values
 
     @property
     def window(self) -> int:
         """LR pixels after which the network's windows repeat; 1 where it has none that settings or modules name.
 
+        What it is said to take counts most.
+
         Of DCTLSA, whose windows no setting tells, as of SwinIR, HAT, OmniSR, …; of DAT and CRAFT, whose windows are
         rectangles, the side that holds all of them.
         """
+        if self.takes.window is not None:
+            return self.takes.window
         named = [self.settings, *map(vars, self.module.modules())]
         sizes = {
             size

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from dukd_cache.networks.file_kind import container
+from dukd_cache.networks.file_kind import container, refusal
+from dukd_cache.settings.addresses import code_of
 from dukd_cache.system.errors import WeightsError, one_line
 from dukd_cache.system.files import write_atomically
 
@@ -65,6 +66,8 @@ def located(path: Path) -> Path:
     Raises:
         WeightsError: there is no such file, or it is another kind of folder.
     """
+    if code_of(path):
+        raise WeightsError("code of one's own can only be asked: give weights")
     if not path.is_dir():
         if not path.is_file():
             raise WeightsError("no such file")
@@ -91,7 +94,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         WeightsError: another kind of file, a cut one, or one that holds more than tensors.
         Exception: whatever a damaged file causes.
     """
-    match container(path):
+    match kind := container(path):
         case "safetensors":
             with safe_open(path, framework="pt") as file:
                 metadata: dict[str, str] = file.metadata() or {}
@@ -104,6 +107,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
                 return dict(module.state_dict()), {}
         case "pickle":
             return _unpickled(path), {}
+        case _:
+            raise WeightsError(refusal(kind))
 
 
 def candidates(content: Mapping[str, Any], known: Callable[[State], bool]) -> list[Candidate]:

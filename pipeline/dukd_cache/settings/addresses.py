@@ -18,6 +18,8 @@ _OF_THIS_MACHINE = ("file", "local")
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 """`s3:…`; one letter is no kind but a drive of Windows."""
 
+_CODE = re.compile(r"python:(.+):(\w+)", re.DOTALL)
+
 _KINDS = ("abfs", "abfss", "az", "ftp", "gcs", "gs", "hdfs", "http", "https", "memory", "s3", "s3a", "sftp", "ssh")
 """After these a colon begins an address, however many slashes were lost."""
 
@@ -55,6 +57,35 @@ def local_path(text: str) -> Path:
     if isinstance(found, str):
         raise PlaceError("expected a file or folder of this machine: copy it here, and give its path", text)
     return found
+
+
+def network_file(text: str) -> Path:
+    """A file of this machine, or the user's own code: `python:FILE.py:FUNCTION`, a path for those who only pass it on.
+
+    Raises:
+        PlaceError: as `local_path`; or code that names no function.
+    """
+    if not text.startswith("python:"):
+        return local_path(text)
+    if (found := code_of(Path(text))) is None:
+        raise PlaceError("expected python:FILE.py:FUNCTION", text)
+    return _code(local_path(str(found[0])), found[1])
+
+
+def code_of(path: Path) -> tuple[Path, str] | None:
+    """File and function of `python:FILE.py:FUNCTION`; None for a file of weights."""
+    found = _CODE.fullmatch(str(path))
+    return (Path(found[1]), found[2]) if found else None
+
+
+def absolute(path: Path) -> Path:
+    """Also of the user's own code."""
+    code = code_of(path)
+    return path.absolute() if code is None else _code(code[0].absolute(), code[1])
+
+
+def _code(file: Path, function: str) -> Path:
+    return Path(f"python:{file}:{function}")
 
 
 def refuse_squeezed(path: Path) -> None:

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from dukd_cache.settings import mistakes, presets, yaml_file
-from dukd_cache.settings.addresses import Address, local_path, parsed
+from dukd_cache.settings.addresses import Address, absolute, local_path, network_file, parsed
 from dukd_cache.settings.schema import schema_of
 from dukd_cache.system.errors import PlaceError, SettingError
 
@@ -49,13 +49,15 @@ def _absolute(given: object, parse: Callable[[str], Address]) -> object:
         found = parse(str(given))
     except PlaceError as error:
         raise ValueError(str(error)) from error
-    return found if isinstance(found, str) else str(found.absolute())
+    return found if isinstance(found, str) else str(absolute(found))
 
 
 Value = TypeVar("Value")
 ByName = Annotated[dict[str, Value], BeforeValidator(_nothing_is_empty)]
 Location = Annotated[Path, BeforeValidator(partial(_absolute, parse=local_path))]
 """Relative to the working folder, `~` is the home folder; kept absolute, so that a run can be read from anywhere."""
+NetworkFile = Annotated[Path, BeforeValidator(partial(_absolute, parse=network_file))]
+"""The same of weights, of a program, or of the user's own code: `python:FILE.py:FUNCTION`."""
 CacheAddress = Annotated[
     str, BeforeValidator(partial(_absolute, parse=parsed)), Field(json_schema_extra={"format": "path"})
 ]

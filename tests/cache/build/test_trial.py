@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import data
 from tests.cache.samples import build_job, photo, save_photos
 from tests.conftest import PROJECT
+from torch import nn
 
 from dukd_cache import networks
 from dukd_cache.build import teacher
@@ -28,6 +29,7 @@ from dukd_cache.networks import Network
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import Scene
 from dukd_cache.plan.crops import Crop, Cut
+from dukd_cache.settings.takes import Takes
 from dukd_cache.system.errors import AnswerError, WeightsError
 
 U8 = npt.NDArray[np.uint8]
@@ -116,6 +118,40 @@ def test_a_network_of_values_to_255_is_recognised() -> None:
     strange = replace(good, network=made_for_255(good.network))
     bad = [Tried(i, a, t) for i, a, t in zip(inputs, strange(inputs, "uint8"), truths, strict=True)]
     assert "values seem to run from 0 to 255" in str(doubt("base", bad, strange.info, strange))
+
+
+class OfBgr(nn.Module):
+    """Answers only what is not red, as the pictures of the test are not in BGR."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.inner(image_NCHW.flip(1)).flip(1)
+        return answer * (image_NCHW[:, 0].mean() < image_NCHW[:, 2].mean())
+
+
+class OfOne(OfBgr):
+    """Sees nothing above 1."""
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.inner(image_NCHW.clamp(0, 1))
+        return answer
+
+
+def test_what_it_takes_otherwise_is_recognised_and_how_to_say_it() -> None:
+    inputs, truths = patches(16, [10, 40, 70])
+    inputs[..., 2], truths[..., 2] = inputs[..., 2] // 2, truths[..., 2] // 2
+    good = teacher.load(PROJECT / "assets" / "edsr_x4.safetensors", CPU, "fp32")
+    of_bgr, of_one = (good.network.with_module(kind(good.network.module)) for kind in (OfBgr, OfOne))
+    for network, ending in (
+        (replace(of_one, takes=Takes(values=255)), "asks with 0 to 255: `teacher_takes.NAME.values=1`"),
+        (of_bgr, "the order bgr, and dukd asks with rgb: `teacher_takes.NAME.channels=bgr`"),
+    ):
+        strange = replace(good, network=network)
+        bad = [Tried(i, a, t) for i, a, t in zip(inputs, strange(inputs, "uint8"), truths, strict=True)]
+        assert str(doubt("base", bad, strange.info, strange)).endswith(ending)
 
 
 def test_records_without_a_truth_are_left_out() -> None:

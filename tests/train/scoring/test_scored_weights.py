@@ -126,3 +126,13 @@ def test_the_command_scores_what_it_can_and_ends_with_2(
 def test_a_set_without_a_usable_image_has_no_table() -> None:
     assert Evaluation(()).to_json() == {"mean": None, "left_out": {}, "images": {}, "skipped": {}}
     assert tables(Scored({"A": Evaluation(())}, {}, Inference())) == ""
+
+
+def test_the_users_own_code_is_scored_as_networks_are(hr_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def larger(image):\n    return image.repeat_interleave(2, 2).repeat_interleave(2, 3)\n"
+    )
+    found = score_weights(Path(f"python:{tmp_path}/own.py:larger"), {"a": hr_folder}, {}, 2, "cpu")
+    assert found.made["weights"]["architecture"] == "python"
+    scores = found.sets["a"].means
+    assert 10 < float(scores.network["psnr_y"]) < float(scores.bicubic["psnr_y"])

@@ -64,6 +64,13 @@ def assert_answers_alike(weights: Path, format: FormatName, path: Path) -> None:
         image_NCHW = torch.rand(shape)
         with torch.no_grad():
             torch.testing.assert_close(answer(image_NCHW), network(image_NCHW), rtol=0, atol=TOLERANCE)
+    teacher = networks.load_any(path).in_whole_windows()  # what was exported can be asked as its origin was
+    assert (teacher.scale, teacher.window) == (network.scale, network.window)
+    for shape in OTHER_SHAPES:
+        image_NCHW = torch.rand(shape)
+        expected_NCHW = network.in_whole_windows()(image_NCHW)
+        allowed = 0 if format == "torchscript" else TOLERANCE
+        torch.testing.assert_close(teacher(image_NCHW), expected_NCHW, rtol=0, atol=allowed)
 
 
 def facts_in(format: FormatName, path: Path) -> Mapping[str, str]:

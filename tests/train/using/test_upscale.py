@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.cache.networks.test_programs import Enlarge, as_onnx
 from tests.processes import start_program
 
 from dukd_cache import networks
 from dukd_cache.pictures.sources import read_rgb
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train import cli
-from dukd_train.scoring.inference import super_resolve
+from dukd_train.scoring.inference import Inference, super_resolve
 from dukd_train.using import pictures
-from dukd_train.using.upscale import targets_of
+from dukd_train.using.upscale import targets_of, upscale_files
 
 
 def save(path: Path, seed: int = 0) -> Path:
@@ -237,3 +238,9 @@ def test_a_name_that_the_system_refuses_does_not_cost_the_others(
     assert code == 2
     assert error.splitlines()[-2].startswith(f"{tmp_path}/large/sub")
     assert {"a.png", "b.png"} <= {*files(tmp_path / "large")}
+
+
+def test_a_program_enlarges_as_networks_do(photos: Path, tmp_path: Path) -> None:
+    weights = as_onnx(Enlarge().requires_grad_(False), tmp_path / "net.onnx")
+    upscale_files(weights, photos, tmp_path / "out", None, Inference(), "cpu", overwrite=False)
+    assert {*files(tmp_path / "out")} == {"a.png", "b.png", "sub/deep/c.png"}

@@ -183,7 +183,7 @@ def _pairs(images: ImageSet, scale: int, skipped: Skipped) -> list[ImagePair]:
 def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device) -> dict[str, Network]:
     """All networks by name, the students first."""
     files = {run.name: run.weights for run in runs} | ({TEACHER: teacher} if teacher else {})
-    loaded = {name: networks.load(path).to(device) for name, path in files.items()}
+    loaded = {name: networks.load_any(path).to(device) for name, path in files.items()}
     for name, network in loaded.items():
         if network.scale != scale:
             raise WeightsError(f"expected a network of scale {scale}, found scale {network.scale}", files[name])

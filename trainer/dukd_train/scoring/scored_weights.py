@@ -69,7 +69,7 @@ def score_weights(
     """
     where = choose_device(device)
     score = scorer(metrics, where)
-    network = networks.load(weights).to(where)
+    network = networks.load_any(weights).to(where)
     if scale not in (None, network.scale):
         raise WeightsError(f"expected a network of scale {scale}, found one of scale {network.scale}", weights)
     found = score_network(network, sets, lr, score, how, skip=True)

@@ -98,7 +98,7 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
     check_out(out / REPORT)
     for folder in (wanted.hr or {}).values():
         check_pairs(pair_images(folder, scale))
-    if wanted.teacher and (found := networks.load(wanted.teacher).scale) != scale:
+    if wanted.teacher and (found := networks.load_any(wanted.teacher).scale) != scale:
         raise WeightsError(f"expected a network of scale {scale}, found scale {found}", wanted.teacher)
     return bool(wanted.hr) or any(point.config.validation.sets for point in points)
 

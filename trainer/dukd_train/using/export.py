@@ -103,6 +103,7 @@ def facts_of(network: Network) -> dict[str, str]:
         **network.metadata,
         "architecture": network.architecture,
         "scale": str(network.scale),
+        "window": str(network.window),
         "fingerprint": networks.fingerprint(network),
         "exported_by": f"dukd {__version__}",
     }

@@ -56,7 +56,7 @@ def upscale_files(
         raise SettingError("exists already", out, cure="`overwrite` makes it anew")
     if wanted:  # a subfolder that cannot be made costs its own images only
         try_folder(out.parent if out in wanted.values() else out)
-    network = networks.load(weights).to(choose_device(device))
+    network = networks.load_any(weights).to(choose_device(device))
     made, failed = _enlarge(network, how, wanted, overwrite) if wanted else (0, [])
     conclude(failed, len(wanted), "enlarged")
     return Upscaled(made, len(targets) - made)

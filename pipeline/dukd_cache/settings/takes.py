@@ -1,0 +1,34 @@
+"""What a network takes its inputs for, where neither its file nor its architecture tells."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dukd_cache.settings.model import Number, Settings, WholeNumber
+
+
+class Takes(Settings):
+    """How a teacher takes its inputs and gives its answers, by the name of its answers: the only one's is `teacher`."""
+
+    values: Annotated[Literal[1, 255], WholeNumber, Number] = 1
+    """255: colours run from 0 to 255 instead of 0 to 1."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """Their order."""
+    window: Annotated[int | None, Field(gt=0, le=1024), Number] = None
+    """Pixels that the sides of its inputs must be a multiple of.
+
+    By default what its file, its settings, or answers to a few sizes tell.
+    """
+
+    def __str__(self) -> str:
+        """What is not usual, for people and programs: `values=255, channels=bgr`; the window is told elsewhere."""
+        return ", ".join(f"{name}={value}" for name, value in self.unusual.items())
+
+    @property
+    def unusual(self) -> dict[str, int | str]:
+        """What answers depend on, less the window, where it is not the default."""
+        return self.model_dump(exclude_defaults=True, exclude={"window"})
+
+
+USUAL = Takes()
+"""RGB from 0 to 1."""
