@@ -8,7 +8,7 @@ import typer
 
 from dukd_cache.command_line.console import PartOption, address, network, path, program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
-from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, Device, Dtype, EngineName, Precision
+from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, DegradationName, Device, Dtype, EngineName, Precision
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.tables import show
 
@@ -308,11 +308,16 @@ def degrade(
     hr: HrFolder,
     out: OutFolder,
     scale: Annotated[int, typer.Option(min=2, max=4, help="SR factor.")],
+    degradation: Annotated[
+        DegradationName, typer.Option(help="bicubic: as benchmarks have it. light, real: drawn for each image.")
+    ] = "bicubic",
+    seed: Annotated[int, typer.Option(help="Moves what is drawn.")] = 0,
 ) -> None:
-    """Make benchmark-exact LR images: NAME.png becomes NAMEx4.png, a quarter of its size."""
+    """Make LR images: NAME.png becomes NAMEx4.png, a quarter of its size."""
     from dukd_cache.commands.degrade import degrade_folder
+    from dukd_cache.pictures.degradation.presets import preset
 
-    count = degrade_folder(hr, out, scale)
+    count = degrade_folder(hr, out, scale, preset(degradation), seed)
     print(f"{out}: {count} LR images, scale {scale}")
 
 

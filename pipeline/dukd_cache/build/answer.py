@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -145,7 +146,8 @@ def cut_from(plan: Plan, header: Header) -> Pieces:
         start = shard.positions.start
         crops = plan.crops(shard.view, start, shard.positions.stop)
         for position, piece in enumerate(_cuts(crops, plan, header), start):
-            yield Piece(piece.crop, info_of(piece.crop, position, {}), {**piece.arrays}, piece.question, {})
+            info = info_of(piece.crop, position, {}, piece.drawn)
+            yield Piece(piece.crop, info, {**piece.arrays}, piece.question, {})
 
     return pieces
 
@@ -159,9 +161,8 @@ def stored_in(cache: Cache) -> Pieces:
             record = cache.read(shard.view.name, position)
             known = {name: pixels for name, pixels in record.items() if name in answers}
             arrays = {name: pixels for name, pixels in record.items() if name not in answers}
-            info = record.info.model_copy(update={"columns": {}})
-            where = f"{cache.root}: record {info.key} of {info.view}"
-            yield Piece(where, info, arrays, partial(_stored_question, arrays), known)
+            where = f"{cache.root}: record {record.info.key} of {record.info.view}"
+            yield Piece(where, record.info, arrays, partial(_stored_question, arrays), known)
 
     return pieces
 
@@ -230,10 +231,12 @@ def _cuts(crops: Iterable[Crop], plan: Plan, header: Header) -> Iterator[Cut]:
     for crop in crops:
         if scene is None or crop.image.name != name:
             name, scene = crop.image.name, scene_of(crop.image, plan.spec.scale)
-        yield cut(crop, plan.spec.scale, scene, header.answers.values())
+        yield cut(crop, plan.spec, scene, [*header.answers.values()])
 
 
-def info_of(crop: Crop, position: int, fingerprints: dict[str, str]) -> RecordInfo:
+def info_of(
+    crop: Crop, position: int, fingerprints: dict[str, str], columns: Mapping[str, float] = MappingProxyType({})
+) -> RecordInfo:
     """The `RecordInfo` of the record at `position` in its view's stream."""
     return RecordInfo(
         key=key_of(position, crop.image.sha256, crop.index),
@@ -244,4 +247,5 @@ def info_of(crop: Crop, position: int, fingerprints: dict[str, str]) -> RecordIn
         x=crop.x,
         y=crop.y,
         fingerprints=fingerprints,
+        columns={**columns},
     )

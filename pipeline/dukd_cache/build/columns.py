@@ -77,10 +77,11 @@ COLUMNS: dict[str, Column] = {
 
 
 def with_columns(record: Record, names: Mapping[str, ColumnType]) -> Record:
-    """The same record with its numbers of these names."""
+    """The same record with its numbers of these names: those it came with, and those that are told from its arrays."""
     if not names:
         return record
-    numbers = {name: round(COLUMNS[name].of(record.arrays), 4) for name in sorted(names)}
+    told = {name: round(COLUMNS[name].of(record.arrays), 4) for name in sorted(names) if name in COLUMNS}
+    numbers = {name: number for name, number in record.info.columns.items() if name in names} | told
     return Record(record.info.model_copy(update={"columns": numbers}), record.arrays)
 
 

@@ -153,7 +153,7 @@ def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, 
     records = []
     for index, piece in enumerate(cuts):
         arrays = {**piece.arrays, **{name: found[index] for name, found in answers.items()}}
-        records.append(Record(info_of(piece.crop, index, keys), arrays))
+        records.append(Record(info_of(piece.crop, index, keys, piece.drawn), arrays))
     with tempfile.TemporaryDirectory(prefix="dukd-plan-") as folder:
         writer = ShardWriter(Folder(Path(folder)), header)
         started = time.perf_counter()

@@ -10,6 +10,7 @@ tells the same, except that LR files of the user's own may have changed unseen: 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -205,7 +206,8 @@ class Existing:
     def _keys(self, view: ViewInfo, first: int, last: int) -> U64:
         hashes = _first_8(self.plan.columns[first:last].hr.rows, "sha256")
         corners = self.plan.corners(view, first, last).astype(np.uint64)
-        return _mixed(hashes[:, None], corners[..., 0], corners[..., 1]).reshape(-1)
+        x = corners[..., 0] + _apart(np.arange(view.crops), self.header)
+        return _mixed(hashes[:, None], x, corners[..., 1]).reshape(-1)
 
 
 def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) -> Existing:
@@ -232,7 +234,7 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     for source, rows in useful(places if same else [out, *places], header):
         if source.shard.view in keys and _cut_alike(source.header, header, source.shard.view):
             x, y = rows["x"].astype(np.uint64), rows["y"].astype(np.uint64)
-            cut = _mixed(_first_8(rows, "image_sha256"), x, y)
+            cut = _mixed(_first_8(rows, "image_sha256"), x + _apart(rows["crop"], header), y)
             for name in _served_by(source.header, source.name, header):
                 keys[source.shard.view][name].append(cut)
     known = {
@@ -250,6 +252,7 @@ def _cut_alike(there: Header, asked: Header, name: str) -> bool:
         there.scale == asked.scale
         and squares[0] == squares[1]
         and (one.source == "hr" or there.degradation == asked.degradation)
+        and (not asked.degradation.steps or there.seed == asked.seed)
     )
 
 
@@ -257,6 +260,11 @@ def _first_8(rows: Rows, column: str) -> U64:
     """The first 8 bytes of each hash of a column, u64 [records]."""
     digests = np.ascontiguousarray(rows[column][:, :8])
     return digests.view(">u8").reshape(-1).astype(np.uint64)
+
+
+def _apart(crop: npt.NDArray[np.integer[Any]], asked: Header) -> U64:
+    """What tells crops at one place apart: nothing, but where each is degraded by itself."""
+    return crop.astype(np.uint64) << np.uint64(32) if asked.degradation.steps else np.zeros_like(crop, np.uint64)
 
 
 def _mixed(image: U64, x: U64, y: U64) -> U64:

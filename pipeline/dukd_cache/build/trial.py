@@ -70,7 +70,7 @@ def cuts_of(
     """Up to `most` records of `view`, spread over the images of `scenes`, to be asked about for `answers`."""
     each = min(max(1, most // len(scenes)), view.crops)
     return [
-        cut(crop, plan.spec.scale, scenes[number], answers)
+        cut(crop, plan.spec, scenes[number], answers)
         for number in list(scenes)[:most]
         for crop in _first(plan, view, number, each)
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dukd_cache.format.manifest import Header
 from dukd_cache.format.record import U8, Record, fingerprint
 from dukd_cache.pictures.sources import identify, scene_of
-from dukd_cache.plan.crops import Crop, cut
+from dukd_cache.plan.crops import Crop, CropSpec, cut
 from dukd_cache.plan.screened import HrSet
 from dukd_cache.system.errors import ImageError
 
@@ -32,7 +32,8 @@ class Surroundings:
         path, of = self._found[info.image]
         image = identify(of.files.root, path, header.scale, of.lr)
         crop = Crop(header.view(info.view), image, info.crop, info.x, info.y)
-        found = cut(crop, header.scale, scene_of(image, header.scale), [asked]).question(asked)
+        spec = CropSpec(header.scale, header.patch, header.seed, header.views, header.degradation.steps)
+        found = cut(crop, spec, scene_of(image, header.scale), [*header.answers.values()]).question(asked)
         if fingerprint(asked.asked, found) != info.fingerprints[answer]:
             raise ImageError(f"record {info.key} was cut from an image, or an LR image, of other pixels", path)
         return found

@@ -48,8 +48,8 @@ class Option:
             metavar="PATH" if "path" in (node.get("format"), node.get("items", {}).get("format")) else _SHOWN.get(kind),
             help=_help(self.node),
             rich_help_panel=self.group,
-            hidden=len(self.path) > 2
-            and self.name.endswith(self.path[-1]),  # beside a group's short one: a page is short
+            # A page is short; so the others of a group that has a short one.
+            hidden=self.node.get("hidden", len(self.path) > 2 and self.name.endswith(self.path[-1])),
         )
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 

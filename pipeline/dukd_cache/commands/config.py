@@ -3,6 +3,7 @@
 The options and their help, docs/settings.md and the JSON schema are made from these fields.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -12,6 +13,7 @@ from dukd_cache.build.columns import COLUMNS
 from dukd_cache.commands.answer_names import by_name, refuse_no_names
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Count, Dtype, Margin, Side
+from dukd_cache.pictures.degradation.presets import Steps
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
@@ -48,7 +50,7 @@ class ViewConfig(Settings):
     crops: Annotated[Count, Number] | None = None
     """Records an image; 0: none. Default: 8.
 
-    Of zoom views as many as of base, and none without a teacher.
+    Of zoom views as many as of base, and none without a teacher or with another degradation than bicubic.
     """
     patch: Annotated[Side, Number] | None = None
     """Side of an input, in pixels.
@@ -74,6 +76,12 @@ class CacheConfig(Settings):
     """
     lr_template: Annotated[str, IMAGES] = "{stem}x{scale}"
     """LR file's name."""
+    degradation: Annotated[Steps, replace(IMAGES, hidden=True)] = Field(default="bicubic", validate_default=True)
+    """How LR is made of HR.
+
+    bicubic: MATLAB's. light, real: blur, noise and compression, drawn for each crop of base (docs/method.md); or
+    a list of steps. What was drawn is kept as columns.
+    """
     on_bad_image: Annotated[Literal["fail", "skip"], IMAGES] = "fail"
     """skip: leave them out.
 
@@ -174,6 +182,15 @@ class CacheConfig(Settings):
             raise ValueError(f"`teacher_takes`: {unknown_name('teacher', name, self.teacher)}")
         return self
 
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        if self.degradation and self.lr:
+            raise ValueError("`lr` names LR images that are made: leave it out, or `degradation`")
+        for name, view in VIEWS.items():
+            if self.degradation and view.upcycled and self.crops(name):
+                raise ValueError(f"`views.{name}` is of clean images: leave it out, or `degradation`")
+        return self
+
     @property
     def lr_folders(self) -> tuple[LrFolder, ...]:
         """Where LR images lie; empty where they are made."""
@@ -189,5 +206,5 @@ class CacheConfig(Settings):
         if asked is not None:
             return asked
         if VIEWS[name].upcycled:
-            return self.crops("base") if self.teacher else 0
+            return self.crops("base") if self.teacher and not self.degradation else 0
         return VIEWS[name].crops

@@ -1,17 +1,29 @@
 """A folder of HR images → a folder of LR images."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from dukd_cache.pictures.sources import find, read_scene
-from dukd_cache.system.errors import SettingError
+from dukd_cache.pictures.bicubic import crop_to_scale, downscale
+from dukd_cache.pictures.decode import read_rgb
+from dukd_cache.pictures.degradation.steps import Step
+from dukd_cache.pictures.sources import U8, find, read_facts
+from dukd_cache.plan.degraded import recipe_of
+from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import finished_file, try_folder
 from dukd_cache.system.terminal import progress
 
 
-def degrade_folder(hr: Path, out: Path, scale: int) -> int:
+def degrade_folder(hr: Path, out: Path, scale: int, steps: Sequence[Step] = (), seed: int = 0) -> int:
     """Write `<stem>x<scale>.png` below `out` for every image of the folder or list `hr`; return how many.
+
+    Args:
+        steps: what is done to each image, drawn anew for it; none: bicubic. What was drawn is in the file's text
+            `degradation`.
+        seed: moves all that is drawn.
 
     Raises:
         ImageError: an image cannot be read, or none is there.
@@ -28,8 +40,22 @@ def degrade_folder(hr: Path, out: Path, scale: int) -> int:
         targets[target] = path
     with progress("making LR images", len(targets), "images") as advance:
         for target, path in targets.items():
-            made = Image.fromarray(read_scene(path, None, scale).lr)
+            lr, text = _degraded(path, scale, steps, seed)
             with finished_file(target) as partial, partial.open("wb") as stream:
-                made.save(stream, "PNG")
+                Image.fromarray(lr).save(stream, "PNG", pnginfo=text)
             advance(1)
     return len(targets)
+
+
+def _degraded(path: Path, scale: int, steps: Sequence[Step], seed: int) -> tuple[U8, PngInfo | None]:
+    pixels = read_rgb(path)
+    try:
+        hr = crop_to_scale(pixels, scale)
+    except ImageError as error:
+        raise error.about(path) from None
+    if not steps:
+        return downscale(hr, scale), None
+    recipe = recipe_of(steps, f"{seed}/whole/{read_facts(path).sha256}")
+    text = PngInfo()
+    text.add_text("degradation", json.dumps({"seed": seed, **recipe.columns}))
+    return recipe.applied(hr, scale), text

@@ -20,6 +20,7 @@ from pydantic import (
 
 from dukd_cache.format.codecs import CODECS, Codec
 from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Margin, Name, Sha256, Side
+from dukd_cache.pictures.degradation.steps import Step
 from dukd_cache.places import Place
 from dukd_cache.settings.choices import Precision, SelfEnsemble, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
@@ -131,14 +132,24 @@ class ImagesInfo(Frozen):
 class Degradation(Frozen):
     """How LR images came to be."""
 
-    kind: Literal["bicubic", "files"]
-    """bicubic: MATLAB's, made from HR. files: read."""
+    kind: Literal["bicubic", "files", "drawn"]
+    """bicubic: MATLAB's, made from HR. files: read. drawn: by `steps`, anew for each crop."""
     template: str | None = None
     """Of the names of the files that were read."""
+    steps: tuple[Step, ...] = ()
+    """What was drawn from. Not written where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        if not self.steps:
+            content.pop("steps", None)
+        return content
 
     def __str__(self) -> str:
         """For people."""
-        return self.template or self.kind
+        drawn = ", ".join(step.kind for step in self.steps)
+        return f"drawn ({drawn})" if drawn else self.template or self.kind
 
 
 class Encoding(Frozen):

@@ -3,8 +3,7 @@
 So adding an image moves no other crop, and a larger count extends the smaller one.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,9 +12,11 @@ import numpy.typing as npt
 
 from dukd_cache.format.manifest import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
+from dukd_cache.pictures.degradation.steps import Step
 from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.sources import Scene, SourceImage
-from dukd_cache.plan.philox import uniform
+from dukd_cache.plan.degraded import recipe_of
+from dukd_cache.plan.philox import key_of, uniform
 from dukd_cache.plan.views import VIEWS, Square
 from dukd_cache.system.errors import ImageError
 
@@ -33,6 +34,8 @@ class CropSpec:
     seed: int
     """Moves every crop."""
     views: tuple[ViewInfo, ...]
+    degradation: tuple[Step, ...] = ()
+    """What LR is made by; none: bicubic, or LR files."""
 
     def view(self, name: str) -> ViewInfo:
         """The view of that name; KeyError where there is none."""
@@ -64,6 +67,8 @@ class Cut:
     arrays: dict[str, U8]
     grown: Mapping[tuple[str, int], U8] = field(default_factory=dict)
     """Arrays with their surroundings in the image, by their name and the pixels on each side."""
+    drawn: Mapping[str, float] = field(default_factory=dict)
+    """What was drawn for a degraded input, by the names of columns."""
 
     @property
     def input(self) -> U8:
@@ -75,15 +80,34 @@ class Cut:
         return self.grown[info.of, info.context] if info.context else self.arrays[info.of]
 
 
-def cut(crop: Crop, scale: int, scene: Scene, answers: Iterable[AnswerInfo] = ()) -> Cut:
+def cut(crop: Crop, spec: CropSpec, scene: Scene, answers: Collection[AnswerInfo] = ()) -> Cut:
     """Take `crop` out of its scene, with what teachers are asked about for `answers`."""
+    scale = spec.scale
     view, square = VIEWS[crop.view.name], Square(scene, crop.x, crop.y, crop.view.box, scale)
+    if spec.degradation:
+        return _degraded(crop, spec, square, answers)
     grown = {
         (info.of, info.context): view.cut(square.grown(view.margin(info.context, scale)))[info.of]
         for info in answers
         if info.context
     }
     return Cut(crop, view.cut(square), grown)
+
+
+def _degraded(crop: Crop, spec: CropSpec, square: Square, answers: Collection[AnswerInfo]) -> Cut:
+    """The same of an LR patch: degraded together with all that is seen around it, and with what reaches into that."""
+    context = max((info.context for info in answers), default=0)
+    recipe = recipe_of(spec.degradation, f"{spec.seed}/{crop.view.name}/{crop.image.sha256}/{crop.index}")
+    margin = context + recipe.margin(spec.scale)
+    lr = recipe.applied(square.grown(margin).of(square.scene.hr, spec.scale), spec.scale)
+
+    def middle(around: int) -> U8:
+        inner = slice(margin - around, margin + square.side + around)
+        return np.ascontiguousarray(lr[inner, inner])
+
+    grown = {(info.of, info.context): middle(info.context) for info in answers if info.context}
+    arrays = VIEWS[crop.view.name].cut(square) | {"input": middle(0)}
+    return Cut(crop, arrays, grown, recipe.columns)
 
 
 @dataclass(frozen=True)
@@ -139,7 +163,7 @@ class Plan:
     def corners(self, view: ViewInfo, first: int, last: int) -> npt.NDArray[np.int64]:
         """x and y of every crop of images `first` to `last`: [images, crops an image, 2]. For whole sets at once."""
         images, spec = self.columns[first - self.first : last - self.first], self.spec
-        digests = [_key(f"{spec.seed}/{view.name}/{sha256}") for sha256 in images.hr.all_sha256()]
+        digests = [key_of(f"{spec.seed}/{view.name}/{sha256}") for sha256 in images.hr.all_sha256()]
         drawn = uniform(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), 0, 2 * view.crops)
         free = images.sides.astype(np.int64) // spec.scale * _unit(view, spec.scale) - view.box
         corners: npt.NDArray[np.int64] = (drawn.reshape(-1, view.crops, 2) * (free[:, None] + 1)).astype(np.int64)
@@ -166,11 +190,6 @@ def _unit(view: ViewInfo, scale: int) -> int:
 def smallest_image(view: ViewInfo, scale: int) -> int:
     """Shortest side that an HR image needs for `view`, in pixels."""
     return -(-view.box // _unit(view, scale)) * scale
-
-
-def _key(name: str) -> bytes:
-    """The key of the stream of random numbers called `name`."""
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def too_small_for(width: int, height: int, spec: CropSpec) -> ViewInfo | None:

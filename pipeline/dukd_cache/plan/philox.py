@@ -4,6 +4,8 @@ Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 
 image and view takes most of the time of a plan of a million images; the streams themselves are cheap.
 """
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,11 @@ _WORDS = 4
 """Numbers a block."""
 
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+def key_of(name: str) -> bytes:
+    """The key of the stream of random numbers called `name`."""
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def uniform(key_N2: U64, start: int, stop: int) -> F64:

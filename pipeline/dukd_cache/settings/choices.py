@@ -14,6 +14,8 @@ Store = Literal["webdataset", "zarr"]
 """How a cache lies in its folder."""
 Converted = Literal[Store, "folder"]
 """What a cache can be made into: another store, or PNG pairs, which are no cache."""
+DegradationName = Literal["bicubic", "light", "real"]
+"""How LR is made of HR: a preset."""
 EngineName = Literal["local", "ray"]
 """Where work is done: on this machine, or on those of a Ray cluster."""
 MAX_SHARD_MB = 100_000

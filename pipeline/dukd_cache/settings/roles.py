@@ -23,6 +23,8 @@ class Marked:
     """Settings of its group that mean nothing beside another value of it: where that is overridden, a file's go."""
     group: str = ""
     """Heading that it stands under where options are listed."""
+    hidden: bool = False
+    """Its option is not listed: a page is short."""
 
     def named(self, *called: str) -> Self:
         """The same mark, of a setting that users of other programs call so."""
@@ -30,7 +32,7 @@ class Marked:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         marks = {"roles": [*self.roles], "called": [*self.called], "decides": [*self.decides], "group": self.group}
-        return handler(core) | marks
+        return handler(core) | marks | ({"hidden": True} if self.hidden else {})
 
 
 def settings_with(schema: Node, role: str) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ def spec_of(scale: int, patch: int, zoom_out_patch: int, count: int = 1) -> Crop
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_base_is_a_patch_of_lr_and_the_hr_patch_it_shows(scale: int) -> None:
-    piece = cut(crop_at(spec_of(scale, 6, 2).view("base"), 5, 7), scale, scene_of(scale))
+    spec = spec_of(scale, 6, 2)
+    piece = cut(crop_at(spec.view("base"), 5, 7), spec, scene_of(scale))
     assert piece.input.shape == (6, 6, 3)
     assert piece.input[0, 0].tolist() == [5, 7, 2]
     assert piece.input[-1, -1].tolist() == [10, 12, 2]
@@ -47,7 +48,8 @@ def test_base_is_a_patch_of_lr_and_the_hr_patch_it_shows(scale: int) -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_zoom_in_is_a_patch_of_hr_without_truth(scale: int) -> None:
-    piece = cut(crop_at(spec_of(scale, 6, 2).view("zoom_in"), 9, 4), scale, scene_of(scale))
+    spec = spec_of(scale, 6, 2)
+    piece = cut(crop_at(spec.view("zoom_in"), 9, 4), spec, scene_of(scale))
     assert "truth" not in piece.arrays
     assert piece.input.shape == (6, 6, 3)
     assert piece.input[0, 0].tolist() == [9, 4, 1]
@@ -58,7 +60,8 @@ def test_zoom_in_is_a_patch_of_hr_without_truth(scale: int) -> None:
 def test_zoom_out_is_a_patch_of_lr_made_smaller_once_more(scale: int) -> None:
     lr = photo(40, 30)
     scene = Scene(photo(40 * scale, 30 * scale, seed=1), lr)
-    piece = cut(crop_at(spec_of(scale, 6, 4).view("zoom_out"), 3, 8), scale, scene)
+    spec = spec_of(scale, 6, 4)
+    piece = cut(crop_at(spec.view("zoom_out"), 3, 8), spec, scene)
     side = 4 * scale
     assert np.array_equal(piece.arrays["truth"], lr[8 : 8 + side, 3 : 3 + side])
     assert piece.input.shape == (4, 4, 3)
@@ -82,12 +85,13 @@ def test_a_teacher_may_see_more(scale: int, name: str) -> None:
     """In pixels of the view's own input; what is stored stays as it is."""
     context = 3
     scene = Scene(photo(60 * scale, 60 * scale, seed=1), photo(60, 60))
-    crop = crop_at(spec_of(scale, 6, 8).view(name), 17, 21)
+    spec = spec_of(scale, 6, 8)
+    crop = crop_at(spec.view(name), 17, 21)
     infos = [
         AnswerInfo(file="", architecture="", settings={}, fingerprint="", precision="fp32", window=1, context=pixels)
         for pixels in (0, context)
     ]
-    plain, piece = cut(crop, scale, scene), cut(crop, scale, scene, infos)
+    plain, piece = cut(crop, spec, scene), cut(crop, spec, scene, infos)
     assert piece.arrays.keys() == plain.arrays.keys()
     assert all(np.array_equal(piece.arrays[array], plain.arrays[array]) for array in plain.arrays)
     assert piece.question(infos[0]) is piece.input
@@ -112,7 +116,7 @@ def test_last_places_of_a_plan_still_give_whole_patches(scale: int) -> None:
     for view in spec.views:
         p, q = view.input_side, view.input_side * scale
         for crop in plan.crops(view, 0, plan.total(view)):
-            piece = cut(crop, scale, scene)
+            piece = cut(crop, spec, scene)
             assert piece.crop is crop
             assert piece.input.shape == (p, p, 3)
             assert "truth" not in piece.arrays or piece.arrays["truth"].shape == (q, q, 3)
