@@ -118,7 +118,7 @@ TAKEN = (
     ("*", "--*", "blanks around", "they say nothing else"),
     ("dukd-cache build|plan", "--zoom-in --zoom-out", "zero", "leaves the view out"),
     ("dukd-cache build|plan", "--context", "zero", "none"),
-    ("dukd-cache build|plan|answer", "--self-ensemble", "in capitals", "its words are numbers"),
+    ("dukd-cache build|plan|answer", "--self-ensemble --values", "in capitals", "its words are numbers"),
     ("dukd-cache build|plan|degrade", "--seed", "negative|zero|huge", "all seeds are as good"),
     ("dukd-cache inspect|verify", "--sample", "huge", "as many as there are"),
     ("dukd-cache answer", "--name", "misspelt|nan|inf|dangling|folder|file", "a name like any other"),

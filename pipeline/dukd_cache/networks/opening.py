@@ -54,12 +54,12 @@ def torchscript(path: Path) -> Opened:
         warnings.simplefilter("ignore")
         try:
             module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
-            optimized = torch.jit.optimized_execution
+            optimized = torch.jit.optimized_execution  # type: ignore[attr-defined]
         except RuntimeError as error:
             raise WeightsError(f"TorchScript that cannot be opened ({words(error)})") from error
 
     def ask(image_NCHW: Tensor) -> Any:
-        with optimized(False):  # type: ignore[no-untyped-call]  # what is fused later would answer otherwise
+        with optimized(False):  # what is fused later would answer otherwise
             return module(image_NCHW)
 
     return Opened("TorchScript", ask, {"sha256": _sha256(path)}, module, _facts(extra))

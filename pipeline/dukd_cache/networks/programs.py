@@ -153,23 +153,22 @@ def _script_or_weights(path: Path, takes: Takes) -> Network:
 
     Not every setting can be seen from tensors.
     """
-    program: Network | WeightsError
+    weights: Network | None
+    try:
+        weights = replace(loading.load(path), takes=takes)
+    except WeightsError:
+        weights = None
     try:
         program = _network(opening.torchscript(path), path, takes)
-    except WeightsError as error:
-        program = error
-    try:
-        weights = loading.load(path)
     except WeightsError:
-        if isinstance(program, WeightsError):
-            raise program from None
-        return program
-    is_weights = isinstance(program, WeightsError) or _alike(program, weights)
-    return replace(weights, takes=takes) if is_weights else program
+        if weights is None:
+            raise
+        return weights
+    return weights if weights is not None and _alike(program, weights) else program
 
 
 def _alike(program: Network, weights: Network) -> bool:
     side = program.window * -(-24 // program.window)
     image_NCHW = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    answers = [replace(each, takes=USUAL).unclamped(image_NCHW).clamp(0, 1) for each in (program, weights)]
-    return answers[0].shape == answers[1].shape and torch.allclose(*answers, rtol=0, atol=_ALIKE)
+    one, other = (replace(each, takes=USUAL).unclamped(image_NCHW).clamp(0, 1) for each in (program, weights))
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=_ALIKE)
