@@ -122,7 +122,7 @@ def at_work(out: Address, wanted: Callable[[list[WorkerReport]], bool], process:
 @contextmanager
 def command(asked: Asked, cluster: Any) -> Iterator["subprocess.Popen[str]"]:
     """The build as a process of its own, with one worker."""
-    words = ["--hr", *asked.config.hr, "--teacher", asked.config.teacher, "--out", "cache", "--codec", "webp"]
+    words = ["--hr", *asked.config.hr, "--teacher", *asked.config.teacher.values(), "--out", "cache", "--codec", "webp"]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
     words += ["--base", 50, "--zoom-in", 25, "--zoom-out", 20, "--engine", "ray", "--ray-address", cluster.address]
     words += ["--workers", 1, "--shards-per-task", 2]

@@ -134,6 +134,9 @@ class FakeCache:
     def count(self, view: str) -> int:
         return {"base": 12, "zoom_in": 5}.get(view, 0)
 
+    def columns(self, view: str) -> dict[str, np.ndarray]:  # noqa: ARG002
+        return {}
+
     def read(self, view: str, index: int) -> Record:
         self.asked.append((view, index))
         info = RecordInfo(key="0", view=view, image="a.png", image_sha256="0" * 64, crop=index, x=3, y=8)

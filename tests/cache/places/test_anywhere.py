@@ -158,7 +158,7 @@ def test_inspect_says_the_same(local: Path, remote: str, dukd_cache: Command) ->
 
 
 def test_plan_writes_nothing(asked: Asked, bucket: Bucket, dukd_cache: Command) -> None:
-    words = ("--hr", *asked.config.hr, "--teacher", asked.config.teacher, "--patch", 12, "--device", "cpu")
+    words = ("--hr", *asked.config.hr, "--teacher", *asked.config.teacher.values(), "--patch", 12, "--device", "cpu")
     ended = dukd_cache("plan", *words, "--out", asked.out)
     assert ended.code == 0
     assert "writing it not measured" in ended.output

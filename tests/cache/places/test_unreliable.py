@@ -81,7 +81,7 @@ def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     whole: Whole, bucket: Bucket, dukd_cache: Command, requests: int
 ) -> None:
     address, asked = bucket.address("cache"), whole.new.config
-    words = ["--hr", *asked.hr, "--teacher", asked.teacher, "--out", address, "--store", asked.store]
+    words = ["--hr", *asked.hr, "--teacher", *asked.teacher.values(), "--out", address, "--store", asked.store]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
     words += ["--base", 70, "--zoom-in", 35, "--zoom-out", 10]
     faults = Faults(0, 0, dies_after=requests)
