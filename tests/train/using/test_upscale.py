@@ -128,7 +128,7 @@ def test_an_answer_that_is_not_finite_is_no_picture(
     for name in ("a.png", "white.png"):
         Image.new("RGB", (8, 8), "white" if name == "white.png" else "grey").save(photos / name)
     network = networks.load(teacher_file).with_module(OverflowsOnWhite())
-    monkeypatch.setattr(networks, "load", lambda _path: network)
+    monkeypatch.setattr(networks, "load_any", lambda _path: network)
     shutil.rmtree(photos / "sub")
     (photos / "b.jpg").unlink()
     code, _, errors = upscale(photos, tmp_path / "out")
