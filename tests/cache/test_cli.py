@@ -352,7 +352,9 @@ class TestMistakes:
         refused(dukd_cache("build", word, "x"), f"unknown option '{word}': did you mean {meant}? (valid: --base, ")
 
     def test_names_of_other_programs_are_for_commands_that_take_settings(self, dukd_cache: Command) -> None:
-        refused(dukd_cache("degrade", "--images", "x"), "unknown option '--images': (valid: --degradation, --help, --hr, ")
+        refused(
+            dukd_cache("degrade", "--images", "x"), "unknown option '--images': (valid: --degradation, --help, --hr, "
+        )
 
     @pytest.mark.parametrize(
         ("words", "line"),

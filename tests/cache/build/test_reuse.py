@@ -23,7 +23,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
 from dukd_cache.format.codecs import CODECS
-from dukd_cache.format.lifecycle import PREVIOUS, header_of
+from dukd_cache.format.lifecycle import OPEN, PREVIOUS, header_of, sources
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Dtype
 from dukd_cache.format.shards import ShardReader, whole_shards
@@ -122,12 +122,17 @@ class Bench:
         return heard, replace(self.teacher, network=self.teacher.network.with_module(heard))
 
     def inputs(self, name: str) -> list[bytes]:
-        """The inputs of all records in whole shards of folder `name`."""
+        """The inputs of all records in whole shards of folder `name`, then of those of a shard that was interrupted."""
+        found: list[bytes] = []
         folder = Folder(self.folder / name)
-        header = header_of(folder)
-        assert header is not None
-        reader, shards = ShardReader(folder, header), whole_shards(folder, header)
-        return [reader.read(shard, index).input.tobytes() for shard, _ in shards for index in range(shard.records)]
+        for place in (folder, *(each for each in sources(folder) if OPEN in str(each))):
+            header = header_of(place)
+            assert header is not None
+            reader, shards = ShardReader(place, header), whole_shards(place, header)
+            found += [
+                reader.read(shard, index).input.tobytes() for shard, _ in shards for index in range(shard.records)
+            ]
+        return found
 
     def files(self, name: str) -> dict[str, bytes]:
         return files_of(self.folder / name)
