@@ -110,7 +110,16 @@ class SkippedImage(Frozen):
     reason: str
 
 
-class ImagesInfo(Frozen):
+class _WithoutNothing(Frozen):
+    """Tuples that are empty are not written."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        return {name: value for name, value in content.items() if getattr(self, name) != ()}
+
+
+class ImagesInfo(_WithoutNothing):
     """Which images the crops come from."""
 
     count: Count
@@ -121,15 +130,8 @@ class ImagesInfo(Frozen):
     skipped: tuple[SkippedImage, ...] = ()
     """What `on_bad_image=skip` left out. Not in `count`, and not written where there is none."""
 
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = plain(self)
-        if not self.skipped:
-            content.pop("skipped", None)
-        return content
 
-
-class Degradation(Frozen):
+class Degradation(_WithoutNothing):
     """How LR images came to be."""
 
     kind: Literal["bicubic", "files", "drawn"]
@@ -138,13 +140,6 @@ class Degradation(Frozen):
     """Of the names of the files that were read."""
     steps: tuple[Step, ...] = ()
     """What was drawn from. Not written where there is none."""
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = plain(self)
-        if not self.steps:
-            content.pop("steps", None)
-        return content
 
     def __str__(self) -> str:
         """For people."""

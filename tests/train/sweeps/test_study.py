@@ -9,7 +9,7 @@ import yaml
 from tests.conftest import PROJECT
 
 from dukd_cache.format.reader import Cache
-from dukd_cache.system.errors import CacheError, SettingError
+from dukd_cache.system.errors import CacheError, ImageError, SettingError, WeightsError
 from dukd_train.cli import study as command
 from dukd_train.errors import RunError
 from dukd_train.sweeps.study import Study, build_caches
@@ -106,6 +106,24 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     command(file, out, jobs=2)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == weights
     build_caches(asked, out, alone=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"settings": {"validation": {"sets": {"V": {"hr": "nowhere"}}}}}, ImageError),
+        ({"hr": {"V": "nowhere"}}, ImageError),
+        ({"teacher": "nowhere.pt"}, WeightsError),
+    ],
+)
+def test_what_is_missing_at_the_end_is_told_before_anything_is_built(
+    changes: dict[str, Any], error: type[Exception], tmp_path: Path
+) -> None:
+    file, out = tmp_path / "study.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(ROWS | changes))
+    with pytest.raises(error, match="nowhere"):
+        command(file, out)
+    assert not out.exists()
 
 
 def test_a_build_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,17 +17,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
 from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.sources import find_images
 from dukd_cache.settings import yaml_file
 from dukd_cache.settings.model import ByName, CacheAddress, Location, Seed, Settings, changed, content, validated
 from dukd_cache.settings.schema import is_free, schema_of
-from dukd_cache.system.errors import CacheError, SettingError, unknown_name
+from dukd_cache.system.errors import CacheError, SettingError, WeightsError, unknown_name
 from dukd_cache.system.files import make_folder, write_atomically
 from dukd_cache.system.terminal import say
 from dukd_train.errors import RunError
@@ -90,8 +91,9 @@ class Study(Settings):
         Raises:
             SettingError: a row names a cache that there is not, or its settings are not valid; the row is named.
         """
+        of_all = content(TrainConfig, self.config, None, _said(self.settings))
         runs = (
-            Point(f"{cache}-{name},seed={seed}", self._config(name, row, cache, seed, out))
+            Point(f"{cache}-{name},seed={seed}", _config(of_all, name, row, self.place(cache, out), seed))
             for name, row in self.rows.items()
             for cache in self._caches_of(name, row)
             for seed in (self.seeds if row.seeds is None else row.seeds)
@@ -111,13 +113,27 @@ class Study(Settings):
                 raise SettingError(unknown_name("cache", cache, self.caches), f"rows.{name}.caches")
         return row.caches
 
-    def _config(self, name: str, row: Row, cache: str, seed: int, out: Path) -> TrainConfig:
-        of_all = content(TrainConfig, self.config, None, _said(self.settings))
-        own = {"cache": self.place(cache, out), "seed": seed}
-        try:
-            return validated(TrainConfig, changed(TrainConfig, of_all, _said(row.settings | own)))
-        except SettingError as error:
-            raise error.about(f"rows.{name}") from error
+
+def _config(of_all: Mapping[str, Any], name: str, row: Row, cache: str, seed: int) -> TrainConfig:
+    own = {"cache": cache, "seed": seed}
+    try:
+        return validated(TrainConfig, changed(TrainConfig, of_all, _said(row.settings | own)))
+    except SettingError as error:
+        raise error.about(f"rows.{name}") from error
+
+
+def check_images(study: Study, points: Iterable[Point]) -> None:
+    """Look, before caches are built for hours, for the images that students are scored on, and for the teacher's file.
+
+    Raises:
+        ImageError: there are no images in a folder, or no folder.
+        WeightsError: the teacher is not there.
+    """
+    scored = {images.hr for point in points for images in point.config.validation.sets.values()}
+    for folder in sorted(scored | {*study.hr.values()}):
+        find_images(folder)
+    if study.teacher is not None and not study.teacher.exists():  # a run folder stands for its student
+        raise WeightsError("no such file", study.teacher)
 
 
 def build_caches(study: Study, out: Path, alone: bool) -> None:
