@@ -7,7 +7,7 @@ makes 10 dB, counts for no more than its error.
 Shapes: N records, C = 3, p input side, q = s·p output side.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -189,6 +189,17 @@ def sides_beside(side: int, window: int, context: int = 0) -> str:
     """The sides below and above `side` that make a multiple of `window` with their context, for people."""
     above = whole_windows(side, window, context)
     return f"{above - window} or {above}" if above > window else f"{above}"
+
+
+def no_whole_windows(sides: Mapping[str, int], window: int, context: int, who: str) -> Iterator[str]:
+    """A line for each of `sides`, by the settings that say them, that makes no whole windows of the teacher `who`."""
+    for said, side in sides.items():
+        if (side + 2 * context) % window:
+            whole, better = whole_windows(side, window, context) + 2 * context, sides_beside(side, window, context)
+            yield (
+                f"{said}={side}:{with_context(context)} no multiple of {who}'s window of {window}, so its inputs "
+                f"are mirrored to {whole} pixels and its answers are worse than at {better}"
+            )
 
 
 def with_context(context: int) -> str:

@@ -1,6 +1,6 @@
 """What a user asks of `dukd-cache answer`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -10,10 +10,10 @@ from dukd_cache.build.add_answer import WORK, add_answer, finish_addition
 from dukd_cache.build.costs import costs
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.trial import doubts_about, sides_beside, spoken
+from dukd_cache.build.trial import doubts_about, no_whole_windows, spoken
 from dukd_cache.build.write import LOCAL
 from dukd_cache.commands.answer_names import ALONE, named_after, refuse_no_name
-from dukd_cache.format.lifecycle import finish
+from dukd_cache.format.lifecycle import finish, refuse_other_kind
 from dukd_cache.format.manifest import MANIFEST, Header, Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
@@ -73,20 +73,11 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     found = _name(cache, weights, name)
     header = _header(cache, asked, found, how)
     who = spoken(found, header.answers)
-    for line in (*costs(header), *_between_windows(header, asked.info.window, who), *doubts_about(cache, asked, who)):
+    sides = {f"views.{view.name}.patch": view.input_side for view in header.views}
+    for line in (*costs(header), *no_whole_windows(sides, asked.info.window, 0, who), *doubts_about(cache, asked, who)):
         say(line)
     with progress("asking the teacher", sum(map(cache.count, cache.views)), "records") as advance:
         return add_answer(cache, header, {found: asked}, how.batch_size, tally, advance)
-
-
-def _between_windows(header: Header, window: int, who: str) -> Iterator[str]:
-    for view in header.views:
-        if (side := view.input_side) % window:
-            better = sides_beside(side, window)
-            yield (
-                f"views.{view.name}.patch={side}: no multiple of {who}'s window of {window}, "
-                f"so its answers are worse than at {better}"
-            )
 
 
 def _name(cache: Cache, weights: Path, name: str | None) -> str:
@@ -114,12 +105,8 @@ def _header(cache: Cache, asked: Teacher, name: str, how: HowAsked) -> Header:
     computed: str | None = f"{LOCAL.computes_on({name: asked})}, batches of {how.batch_size}"
     if how.mixed_workers or (there.answers and there.computed is None):
         computed = None
-    elif there.answers and there.computed != computed:
-        raise CacheError(
-            f"holds answers computed on {there.computed}, here it is {computed}",
-            cache.root,
-            cure="compute alike, or give `mixed_workers=true`: answers may then differ by a level",
-        )
     dtype = how.dtype or (there.dtype_of(next(iter(there.answers))) if there.answers else "uint8")
     versions = {"software": teacher.software() | software(there.encoding.store)}
-    return there.with_answer(name, asked.info, dtype, computed).model_copy(update=versions)
+    made = there.with_answer(name, asked.info, dtype, computed).model_copy(update=versions)
+    refuse_other_kind(cache.place, there, made)
+    return made

@@ -18,7 +18,7 @@ from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
-from dukd_cache.build.trial import ONLY, doubts, sides_beside, spoken, whole_windows, with_context
+from dukd_cache.build.trial import ONLY, doubts, no_whole_windows, spoken, whole_windows
 from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
@@ -300,14 +300,8 @@ def _beside_windows(config: CacheConfig, teachers: Teachers) -> Iterator[str]:
 def between_windows(config: CacheConfig, window: int, who: str = ONLY) -> Iterator[str]:
     """One line for each side that was asked for and is no multiple of the window of the teacher `who`."""
     asked = {"patch": config.patch} | {f"views.{view}.patch": config.view(view).patch for view in VIEWS}
-    around = config.context
-    for said, side in asked.items():
-        if side is not None and (side + 2 * around) % window:
-            whole = whole_windows(side, window, around) + 2 * around
-            yield (
-                f"{said}={side}:{with_context(around)} no multiple of {who}'s window of {window}, so its inputs "
-                f"are mirrored to {whole} pixels and its answers are worse than at {sides_beside(side, window, around)}"
-            )
+    sides = {said: side for said, side in asked.items() if side is not None}
+    return no_whole_windows(sides, window, config.context, who)
 
 
 def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: Teachers) -> Header:
