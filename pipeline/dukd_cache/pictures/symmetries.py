@@ -9,7 +9,7 @@ Shapes: N records, C = 3 channels, H = W sides.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import permutations, product
 from typing import NamedTuple
 
@@ -79,51 +79,70 @@ def repeated(element: Element, count: int) -> Augmentation:
 
 def apply(how: Augmentation, images_NCHH: Tensor) -> Tensor:
     """F(x). uint8 in 0…255, or float in [0,1]."""
-    return _changed([*_turns(how), *_reorderings(how, CHANNEL_ORDERS)], images_NCHH)
+    return _changed(how, images_NCHH, back=False)
 
 
 def undo(how: Augmentation, images_NCHH: Tensor) -> Tensor:
     """F⁻¹(x): the same steps in reverse order."""
-    return _changed([*_reorderings(how, _ORDERS_BACK), *reversed(_turns(how))], images_NCHH)
+    return _changed(how, images_NCHH, back=True)
 
 
-_ORDERS_BACK = tuple(tuple(order.index(channel) for channel in range(3)) for order in CHANNEL_ORDERS)
+_ORDERS = (CHANNEL_ORDERS, tuple(tuple(order.index(channel) for channel in range(3)) for order in CHANNEL_ORDERS))
+"""There and back."""
 
 _Step = tuple[Tensor, Callable[[Tensor], Tensor]]
 """bool [N], which records are changed, and how; a change takes [N,C,H,H] and [C,H,H]."""
 
 
-def _turns(how: Augmentation) -> list[_Step]:
-    """All but the channels' order."""
-    return [(how.hflip, _hflip), (how.vflip, _vflip), (how.transpose, _transpose), (how.invert, _negative)]
-
-
-def _reorderings(how: Augmentation, orders: Sequence[Sequence[int]]) -> list[_Step]:
-    numbers = sorted(set(how.channels.tolist()) - {0})
-    return [(how.channels == number, partial(_reordered, order=orders[number])) for number in numbers]
-
-
-def _changed(steps: Sequence[_Step], x_NCHH: Tensor) -> Tensor:
+def _changed(how: Augmentation, x_NCHH: Tensor, back: bool) -> Tensor:
     """`x` after all steps; channels lie last in it, as networks want them."""
-    if x_NCHH.is_cuda:
-        for chosen_N, change in steps:
-            x_NCHH = _select_in_kernel(chosen_N, change, x_NCHH)
-        return x_NCHH
-    return _one_by_one([(chosen_N.tolist(), change) for chosen_N, change in steps], x_NCHH)
+    if x_NCHH.is_cuda and x_NCHH.shape[-2] == x_NCHH.shape[-1]:
+        return _in_one_go(how, x_NCHH, back)
+    steps = _turns(how.hflip, how.vflip, how.transpose, back)
+    numbers = sorted(set(how.channels.tolist()) - {0})
+    values = [(how.invert, _negative)]
+    values += [(how.channels == number, partial(_reordered, order=_ORDERS[back][number])) for number in numbers]
+    return _one_by_one([(chosen_N.tolist(), change) for chosen_N, change in (*steps, *values)], x_NCHH)
 
 
-def _select_in_kernel(chosen_N: Tensor, change: Callable[[Tensor], Tensor], x_NCHH: Tensor) -> Tensor:
-    """Change all, keep what was chosen: few launches, for a GPU."""
-    if not chosen_N.any():
-        return x_NCHH
-    changed = change(x_NCHH)
-    if not chosen_N.all():  # else images may have any sides, even where the change is to transpose them
-        changed = torch.where(chosen_N.to(x_NCHH.device)[:, None, None, None], changed, x_NCHH)
-    return changed.contiguous(memory_format=torch.channels_last)
+def _turns(hflip_N: Tensor, vflip_N: Tensor, transpose_N: Tensor, back: bool) -> list[_Step]:
+    """Flips and transpose, which do not commute with each other; with what changes values and channels they do."""
+    steps: list[_Step] = [(hflip_N, _hflip), (vflip_N, _vflip), (transpose_N, _transpose)]
+    return steps[::-1] if back else steps
+
+
+def _in_one_go(how: Augmentation, x_NCHH: Tensor, back: bool) -> Tensor:
+    """All steps of all records in a few launches, for a GPU, which is never waited for.
+
+    Each value of the result is looked up where it comes from.
+    """
+    count, channels, side, _ = x_NCHH.shape
+    turn_N = how.hflip * 1 + how.vflip * 2 + how.transpose * 4
+    channel_NC = torch.tensor(_ORDERS[back])[how.channels]
+    chosen = torch.cat([turn_N.unsqueeze(1), how.invert.unsqueeze(1), channel_NC], 1)
+    chosen = chosen.to(x_NCHH.device, non_blocking=True)
+    pixel_NP1 = _sources(side, back, x_NCHH.device)[chosen[:, 0]].unsqueeze(2)
+    index_NV = (pixel_NP1 * channels + chosen[:, None, 2:]).reshape(count, -1)
+    found_NV = x_NCHH.permute(0, 2, 3, 1).reshape(count, -1).gather(1, index_NV)
+    found_NV = torch.where(chosen[:, 1:2].bool(), _negative(found_NV), found_NV)
+    return found_NV.view(count, side, side, channels).permute(0, 3, 1, 2)
+
+
+@lru_cache
+def _sources(side: int, back: bool, device: torch.device) -> Tensor:
+    """Where each of P = H² pixels comes from, by the number of its turn: int64 [8,P]."""
+    numbers = torch.arange(8)
+    places_81HH = torch.arange(side * side).reshape(1, 1, side, side).expand(8, -1, -1, -1)
+    turns = _turns(numbers & 1 > 0, numbers & 2 > 0, numbers & 4 > 0, back)
+    turned_81HH = _one_by_one([(chosen.tolist(), change) for chosen, change in turns], places_81HH)
+    return turned_81HH.reshape(8, -1).to(device)
 
 
 def _one_by_one(steps: Sequence[tuple[list[bool], Callable[[Tensor], Tensor]]], x_NCHH: Tensor) -> Tensor:
-    """Only what is chosen is computed, one record at a time while it is in the processor's cache: best on a CPU."""
+    """Only what is chosen is computed, one record at a time while it is in the processor's cache: best on a CPU.
+
+    Images may have any sides, even where the change is to transpose all of them.
+    """
     changed: list[Tensor] = []
     for index, x_CHH in enumerate(x_NCHH):
         for chosen, change in steps:

@@ -48,15 +48,17 @@ def test_each_record_takes_its_own_steps() -> None:
 
 
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_a_gpu_and_a_cpu_choose_records_alike(memory: torch.memory_format) -> None:
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_gpu_and_a_cpu_change_records_alike(memory: torch.memory_format, dtype: torch.dtype, back: bool) -> None:
     """In different ways, of which the GPU's works here too."""
-    chosen = torch.from_numpy(np.random.default_rng(2).random(96) < 0.4)
-    x = torch.rand(96, 3, 5, 5).contiguous(memory_format=memory)
+    x = images(dtype).contiguous(memory_format=memory)
     kept = x.clone()
-    for change in (symmetries._hflip, symmetries._vflip, symmetries._transpose, symmetries._negative):
-        expected = symmetries._select_in_kernel(chosen, change, x)
-        assert torch.equal(symmetries._one_by_one([(chosen.tolist(), change)], x), expected)
-        assert torch.equal(x, kept)
+    expected = (symmetries.undo if back else symmetries.apply)(everything(), x)
+    found = symmetries._in_one_go(everything(), x, back)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, kept)
 
 
 @given(

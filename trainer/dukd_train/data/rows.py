@@ -42,7 +42,8 @@ class ResidentRows:
 
     def _picked(self, rows_NHWC: Tensor, picks: Picks) -> Tensor:
         if picks.corners is None:
-            return rows_NHWC.index_select(0, torch.from_numpy(picks.indices).to(rows_NHWC.device))
+            indices = torch.from_numpy(picks.indices)
+            return rows_NHWC.index_select(0, indices.to(rows_NHWC.device, non_blocking=True))
         factor = rows_NHWC.shape[1] // self.arrays["input"].shape[1]
         corners = zip(picks.indices.tolist(), (picks.corners * factor).tolist(), strict=True)
         side = picks.side * factor
