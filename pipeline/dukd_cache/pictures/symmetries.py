@@ -8,8 +8,8 @@ Shapes: N records, C = 3 channels, H = W sides.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache, partial
 from itertools import permutations, product
 from typing import NamedTuple
 
@@ -49,9 +49,17 @@ class Augmentation:
     channels: Tensor
     """int64 [N]: numbers of `CHANNEL_ORDERS`."""
 
+    @cached_property
+    def numbers(self) -> Tensor:
+        """int64 [N,8]: that of the turn, hflip + 2 vflip + 4 transpose; whether to invert; the channels' order, and
+        the one that takes it back."""
+        turn_N = self.hflip * 1 + self.vflip * 2 + self.transpose * 4
+        orders = torch.tensor(_ORDERS)[:, self.channels]
+        return torch.cat([turn_N.unsqueeze(1), self.invert.unsqueeze(1), *orders], 1)
+
     def __getitem__(self, records: slice) -> "Augmentation":
         """Of some of the records."""
-        return Augmentation(*(step[records] for step in vars(self).values()))
+        return Augmentation(*(getattr(self, step.name)[records] for step in fields(self)))
 
 
 def elements() -> dict[str, Element]:
@@ -117,12 +125,10 @@ def _in_one_go(how: Augmentation, x_NCHH: Tensor, back: bool) -> Tensor:
     Each value of the result is looked up where it comes from.
     """
     count, channels, side, _ = x_NCHH.shape
-    turn_N = how.hflip * 1 + how.vflip * 2 + how.transpose * 4
-    channel_NC = torch.tensor(_ORDERS[back])[how.channels]
-    chosen = torch.cat([turn_N.unsqueeze(1), how.invert.unsqueeze(1), channel_NC], 1)
-    chosen = chosen.to(x_NCHH.device, non_blocking=True)
+    chosen = how.numbers.to(x_NCHH.device, non_blocking=True)
+    channel_NC = chosen[:, 5:8] if back else chosen[:, 2:5]
     pixel_NP1 = _sources(side, back, x_NCHH.device)[chosen[:, 0]].unsqueeze(2)
-    index_NV = (pixel_NP1 * channels + chosen[:, None, 2:]).reshape(count, -1)
+    index_NV = (pixel_NP1 * channels + channel_NC.unsqueeze(1)).reshape(count, -1)
     found_NV = x_NCHH.permute(0, 2, 3, 1).reshape(count, -1).gather(1, index_NV)
     found_NV = torch.where(chosen[:, 1:2].bool(), _negative(found_NV), found_NV)
     return found_NV.view(count, side, side, channels).permute(0, 3, 1, 2)

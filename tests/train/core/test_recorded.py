@@ -1,0 +1,104 @@
+"""Steps that are recorded for a GPU are those that are not: these tests need one, but for the first."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.train.conftest import SWINIR
+from torch import Tensor
+
+from dukd_cache import networks
+from dukd_cache.networks import Network
+from dukd_train.core.learner import Learner
+from dukd_train.core.parallel import World
+from dukd_train.core.run import run
+from dukd_train.settings import TrainConfig
+
+Settings = Callable[..., TrainConfig]
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+RAMP = {"loss": {"kd": {"start": 1, "end": 0, "steps": 8}}}
+"""A weight that changes from step to step."""
+
+
+def rows(out: Path, name: str = "curve.csv") -> list[dict[str, str]]:
+    with (out / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = load_file(out / "student.safetensors")
+    return found
+
+
+def test_numbers_may_lie_on_the_device(settings_of: Settings) -> None:
+    """Rate, share of the averages and weights as tensors do what they do as numbers."""
+    config = settings_of(method="kd")
+    terms = config.loss.of(config.method)
+    torch.manual_seed(1)
+    images = {"input": torch.rand(2, 3, 6, 6).mul(255).byte()}
+    images |= {name: torch.rand(2, 3, 24, 24).mul(255).byte() for name in ("truth", "teacher")}
+    found: list[list[Tensor]] = []
+    for kind in (float, torch.tensor):
+        torch.manual_seed(0)
+        student = networks.build("EDSR", 4, {"channels": 8, "blocks": 1})
+        learner = Learner(config, student, terms, World(torch.device("cpu")))
+        for _ in range(3):
+            learner._advance({"base": images}, [kind(number) for number in (1e-3, 0.1, *[0.5] * len(terms))])
+        found.append([*student.module.parameters(), *learner.averaged.module.parameters()])
+    for number, tensor in zip(*found, strict=True):
+        torch.testing.assert_close(tensor, number, rtol=0, atol=1e-6)
+
+
+@GPU
+@pytest.mark.parametrize("changes", [{}, RAMP, {"precision": "bf16"}, {"optimizer": {"lr": 1e-3, "clip": 0.1}}])
+@pytest.mark.parametrize("student", [None, {"architecture": "Compact", "settings": {"num_feat": 8, "num_conv": 2}}])
+def test_a_recorded_step_is_the_step(
+    changes: dict[str, object], student: dict[str, object] | None, settings_of: Settings, tmp_path: Path
+) -> None:
+    given = changes | ({"student": student} if student else {})
+    for name, recorded in (("plain", False), ("recorded", True)):
+        run(settings_of(device="cuda", cuda_graph=recorded, **given), tmp_path / name)
+    for row, expected in zip(rows(tmp_path / "recorded"), rows(tmp_path / "plain"), strict=True):
+        for column, value in expected.items():
+            assert float(row[column]) == pytest.approx(float(value), abs=2e-6, rel=1e-4), column
+    expected_weights = weights(tmp_path / "plain")
+    for name, tensor in weights(tmp_path / "recorded").items():
+        torch.testing.assert_close(tensor, expected_weights[name], rtol=1e-3, atol=1e-5)
+
+
+@GPU
+def test_it_is_recorded(settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replays: list[int] = []
+    replay = torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(1), replay(graph))[1])
+    run(settings_of(device="cuda"), tmp_path / "run")
+    assert len(replays) == 7  # of ten steps
+
+
+@GPU
+def test_a_student_that_waits_goes_on_as_it_did(
+    settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = Network.forward
+
+    def waits(network: Network, image_NCHW: Tensor) -> Tensor:
+        assert image_NCHW.sum().item() > 0
+        return plain(network, image_NCHW)
+
+    monkeypatch.setattr(Network, "forward", waits)
+    run(settings_of(device="cuda"), tmp_path / "recorded")
+    assert capsys.readouterr().err.count("steps are not recorded as a CUDA graph") == 1
+    run(settings_of(device="cuda", cuda_graph=False), tmp_path / "plain")
+    assert rows(tmp_path / "recorded") == rows(tmp_path / "plain")
+
+
+@GPU
+def test_a_student_that_draws_random_numbers(settings_of: Settings, tmp_path: Path) -> None:
+    """SwinIR drops paths: other ones in each step, the same ones recorded or not."""
+    for name, recorded in (("plain", False), ("recorded", True)):
+        run(settings_of(device="cuda", cuda_graph=recorded, student=SWINIR), tmp_path / name)
+    for row, expected in zip(rows(tmp_path / "recorded"), rows(tmp_path / "plain"), strict=True):
+        assert float(row["total"]) == pytest.approx(float(expected["total"]), abs=2e-5)
