@@ -19,7 +19,8 @@ from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Element, apply, repea
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.core.targets import MIXED, arrays_of, compared, with_target
-from dukd_train.objective import METHODS, Term, l1
+from dukd_train.measures import l1
+from dukd_train.objective import METHODS, Term
 from dukd_train.settings import TrainConfig
 
 Settings = Callable[..., TrainConfig]
