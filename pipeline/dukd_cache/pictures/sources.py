@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,14 @@ class Scene:
     """One scene at both resolutions: `hr` u8 [s·h,s·w,3] and `lr` u8 [h,w,3]."""
 
     hr: U8
-    lr: U8
+    read: U8 | None
+    """The LR image, or none where it is made of `hr`, `scale` times smaller, when it is looked at."""
+    scale: int = 1
+
+    @cached_property
+    def lr(self) -> U8:
+        """The LR image."""
+        return downscale(self.hr, self.scale) if self.read is None else self.read
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ def read_scene(hr: Path, lr: Path | None, scale: int, sha256: str = "", lr_sha25
     except ImageError as error:
         raise error.about(hr) from None
     if lr is None:
-        return Scene(hr_pixels, downscale(hr_pixels, scale))
+        return Scene(hr_pixels, None, scale)
     lr_pixels = read_rgb(lr, lr_sha256)
     _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
     if reason := mismatch(lr_pixels, hr_pixels):

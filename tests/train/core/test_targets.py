@@ -178,6 +178,20 @@ def test_mixed_targets_are_trained_with(settings_of: Settings, both: Path, tmp_p
         assert all(0 < float(row["kd"]) < 1 for row in csv.DictReader(stream))
 
 
+def test_answers_to_degraded_and_clean_inputs_are_trained_with(
+    settings_of: Settings, build_cache: Callable[..., Path], tmp_path: Path
+) -> None:
+    cache = build_cache(degradation="light", answers_of=("input", "clean"))
+    facts, chosen = trained(settings_of(cache=cache), tmp_path / "input")
+    assert facts["loss"]["kd"]["to"] == "teacher"
+    _, clean = trained(settings_of(cache=cache, target="teacher_clean"), tmp_path / "clean")
+    assert not all(torch.equal(clean[name], chosen[name]) for name in chosen)
+    trained(settings_of(cache=cache, target="mean"), tmp_path / "both")
+    own = {"x": {"view": "base", "to": "clean"}}
+    with pytest.raises(SettingError, match="unknown array 'clean': "):
+        run(settings_of(cache=cache, loss=own), tmp_path / "run")
+
+
 def test_a_choice_that_is_missing_is_one_line(settings_of: Settings, both: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError) as caught:
         run(settings_of(cache=both), tmp_path / "run")
