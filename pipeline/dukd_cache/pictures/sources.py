@@ -4,9 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,16 @@ class Scene:
     """The LR image, or none where it is made of `hr`, `scale` times smaller, when it is looked at."""
     scale: int = 1
 
-    @cached_property
+    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
     def lr(self) -> U8:
         """The LR image."""
+        with self._making:  # of many threads that cut crops of it, one makes it
+            return self._lr
+
+    @cached_property
+    def _lr(self) -> U8:
         return downscale(self.hr, self.scale) if self.read is None else self.read
 
 

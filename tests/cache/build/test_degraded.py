@@ -26,6 +26,7 @@ from dukd_cache.settings.choices import Store
 from dukd_cache.settings.model import validated
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, SettingError
+from dukd_cache.system.threads import SHARE
 
 LIGHT = [{"blur": {"side": [3, 7]}}, "shrink", {"noise": {}}, {"jpeg": [40, 90]}]
 
@@ -190,6 +191,13 @@ def test_what_cannot_be_asked_for_is_one_line(given: dict[str, Any], says: str) 
     with pytest.raises(SettingError, match=re.escape(says)) as refused:
         validated(CacheConfig, {"hr": "x", **given})
     assert "\n" not in str(refused.value)
+
+
+def test_bytes_are_equal_on_any_number_of_cores(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores in ("1", "2"):
+        monkeypatch.setenv(SHARE, cores)
+        built(job(photos, tmp_path / cores, None, degradation="real", answers_of=["input", "clean"]))
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
 
 
 def test_a_plan_says_what_it_costs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
