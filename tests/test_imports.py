@@ -42,6 +42,7 @@ ROOMS = {
         "presets",
         "settings",
         "objective",
+        "measures",
         "scoring",
         "errors",
     ),

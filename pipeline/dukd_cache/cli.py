@@ -238,6 +238,7 @@ def answer(
     precision: Annotated[Precision, typer.Option(help="It computes in this.")] = "fp32",
     device: DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records asked at once.")] = 16,
+    of: Annotated[Literal["input", "clean"], typer.Option(help="It is asked about this.")] = "input",
     self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Mean of so many answers.")] = "1",
     values: Annotated[Literal["1", "255"], typer.Option(help="It takes colours from 0 to this.")] = "1",
     channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Their order.")] = "rgb",
@@ -259,7 +260,7 @@ def answer(
 
     tally = Tally()
     takes = {"values": int(values), "channels": channels, "window": window}
-    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers, takes)
+    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers, takes, of)
     manifest = add(cache, teacher, name, how, tally)
     print(f"{cache}: {summary(manifest)} (asked the teacher for {tally.asked}, kept {tally.kept})")
 

@@ -94,13 +94,14 @@ def crop_spec(
     zoom_out_patch: int | None = None,
     seed: int = 0,
     answers: Mapping[str, Dtype] | None = None,
+    of: Iterable[str] = ("input",),
     **crops: int,
 ) -> CropSpec:
     """All views, but for those of 0 crops; zoom-out's input as the command chooses it."""
     counts = {"base": 5, "zoom_in": 4, "zoom_out": 3} | crops
     sides = {"zoom_out": zoom_out_patch or max(1, patch // scale)}
     views = [
-        VIEWS[name].info(count, sides.get(name, patch), scale, {"teacher": "uint8"} if answers is None else answers)
+        VIEWS[name].info(count, sides.get(name, patch), scale, {"teacher": "uint8"} if answers is None else answers, of)
         for name, count in counts.items()
         if count
     ]

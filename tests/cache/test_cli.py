@@ -333,7 +333,9 @@ class TestMistakes:
         refused(dukd_cache("degrade", "--hr", hr, "--out", tmp_path / "c", "--scale", 5), "--scale")
         refused(dukd_cache("bild"), "unknown command 'bild': did you mean 'build'? (valid: answer, build, convert,")
         refused(dukd_cache("check"), "unknown command 'check': did you mean 'verify'?")
-        refused(dukd_cache("build", "--bse", 3), "unknown option '--bse': did you mean '--base'? (valid: --base, ")
+        refused(
+            dukd_cache("build", "--bse", 3), "unknown option '--bse': did you mean '--base'? (valid: --answers-of, "
+        )
 
     @pytest.mark.parametrize(
         ("word", "meant"),
@@ -349,7 +351,9 @@ class TestMistakes:
     def test_options_by_names_of_settings_and_of_other_programs(
         self, dukd_cache: Command, word: str, meant: str
     ) -> None:
-        refused(dukd_cache("build", word, "x"), f"unknown option '{word}': did you mean {meant}? (valid: --base, ")
+        refused(
+            dukd_cache("build", word, "x"), f"unknown option '{word}': did you mean {meant}? (valid: --answers-of, "
+        )
 
     def test_names_of_other_programs_are_for_commands_that_take_settings(self, dukd_cache: Command) -> None:
         refused(

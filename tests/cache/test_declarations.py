@@ -26,7 +26,7 @@ from dukd_cache.format import codecs
 from dukd_cache.format.codecs import Codec
 from dukd_cache.format.manifest import Header
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Array, Pixels
+from dukd_cache.format.record import U8, Array, Pixels
 from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import views
@@ -85,11 +85,10 @@ def everything_serves(cache: Cache, out: Path, targets: dict[str, list[str]]) ->
 def test_a_view(photos: Path, asked: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mirrored squares of HR."""
 
-    def cut(square: Square) -> dict[str, Pixels]:
-        whole = square.of(square.scene.hr)
-        return {"input": np.ascontiguousarray(whole[:, ::-1])}
+    def cut(square: Square) -> U8:
+        return np.ascontiguousarray(square.of(square.scene.hr)[:, ::-1])
 
-    mirrored = View("mirrored", "hr", 7, cut, has_truth=False)  # type: ignore[arg-type]
+    mirrored = View("mirrored", "hr", 7, cut, cut, has_truth=False)
     monkeypatch.setitem(views.VIEWS, "mirrored", mirrored)
     spec = crop_spec(2, 8, mirrored=3)
     cache = made(photos, tmp_path / "c", spec, {"teacher": asked})

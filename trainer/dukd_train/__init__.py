@@ -113,7 +113,7 @@ def evaluate(
     Args:
         network: asked where it is; one of a file on the GPU where there is one.
         lr: folder of LR images, named after `lr_template`; made by the benchmarks' bicubic if not given.
-        metrics: any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists.
+        metrics: any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe.
         tile: side of a tile in LR pixels; 0 is the whole image, as scores are defined; "auto" as memory allows.
         self_ensemble: the mean over the eight flips and turns of an image.
         skip: go on without images that cannot be used, and say in `skipped` why; else they are an error.

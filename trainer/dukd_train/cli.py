@@ -37,7 +37,7 @@ _NETWORK = "A student, a teacher, any SR network that spandrel knows."
 
 WeightsFile = Annotated[Path, typer.Argument(parser=network, help=_NETWORK)]
 Metrics = Annotated[
-    str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, with commas between.")
+    str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe, with commas between.")
 ]
 TileOption = Annotated[
     str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")

@@ -10,7 +10,7 @@ L = λ_rec·|S(x)−y| + λ_kd·|S(x)−T(x)|                               base
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -26,58 +26,16 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from dukd_cache.settings.model import Count, Positive, Settings, Weight, one_of
+from dukd_train.measures import MEASURES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHARBONNIER_EPSILON = 1e-3
-"""Of values in [0,1]; that of LapSRN (Lai et al., CVPR 2017, arXiv 1704.03915)."""
 
 TEACHER = "teacher"
 """The answer that the methods' terms are compared with: an only teacher's, or the one that a training chooses."""
 
 BEFORE_TERMS = ("step", "lr", "total")
 """Columns of `curve.csv` before those of the terms, none of which may be called so."""
-
-
-def l1(output: "Tensor", target: "Tensor") -> "Tensor":
-    """Mean absolute difference."""
-    return _difference(output, target).abs().mean()
-
-
-def mse(output: "Tensor", target: "Tensor") -> "Tensor":
-    """Mean squared difference."""
-    return _difference(output, target).square().mean()
-
-
-def charbonnier(output: "Tensor", target: "Tensor") -> "Tensor":
-    """Mean of √(d² + ε²): |d| without its corner at 0."""
-    return (_difference(output, target).square() + CHARBONNIER_EPSILON**2).sqrt().mean()
-
-
-def fft(output: "Tensor", target: "Tensor") -> "Tensor":
-    """Mean absolute difference of the real and the imaginary parts of the real 2-D Fourier transform of each channel.
-
-    The transform is the plain sum over the pixels, divided by nothing; the mean is over the H·(W // 2 + 1) frequencies
-    that a real image has. After MIMO-UNet (Cho et al., ICCV 2021, arXiv 2108.05054), where it is over all H·W.
-    """
-    import torch
-
-    return torch.view_as_real(torch.fft.rfft2(_difference(output, target))).abs().mean()
-
-
-def _difference(output: "Tensor", target: "Tensor") -> "Tensor":
-    """In float32, as half precision would round the loss."""
-    return output.float() - (target.float() if target.dtype.is_floating_point else target.float().div(255))
-
-
-MEASURES: dict[str, Callable[["Tensor", "Tensor"], "Tensor"]] = {
-    "l1": l1,
-    "mse": mse,
-    "charbonnier": charbonnier,
-    "fft": fft,
-}
-"""By name: a student's output [N,C,H,W] in [0,1] and its target, u8 in 0…255 or floating point in [0,1] → a scalar."""
 
 
 class Ramp(Settings):
@@ -119,7 +77,7 @@ class Term(Settings):
     """What its answers are compared with: `truth`, an answer of the cache by its name, or `mean` or `agreement` of all.
     `teacher` is an only answer, or the one called so, or what `target` says."""
     by: Annotated[str, one_of(MEASURES)] = "l1"
-    """How: l1 is the mean absolute difference, mse the mean squared one; charbonnier and fft: docs/method.md."""
+    """How: l1 is the mean absolute difference, mse the mean squared one; the others: docs/method.md."""
     weight: Annotated[Weight | Ramp, BeforeValidator(_number_or_ramp)] = 1.0
     """λ: a number, or how it changes: {start: 1, end: 0, steps: 2000}. 0 switches the term off."""
     border: Count = 0

@@ -195,7 +195,8 @@ class Validation(Settings):
     sets: ByName[ImageSet] = Field(default={})
     """Image sets by name."""
     metrics: tuple[MetricName, ...] = USUAL
-    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need torchmetrics."""
+    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need torchmetrics, `niqe`
+    [its model](using.md#scores)."""
     best: str | None = None
     """Set and metric by which `best.safetensors` is kept, like `Set5/psnr_y`. Default: the first set's first metric."""
     tile: Count = 0

@@ -72,7 +72,7 @@ def finish_addition(out: Place, info: AnswerInfo) -> Manifest | None:
     """
 
     def adds(header: Header) -> bool:
-        return any(each.asked == info.asked for each in header.answers.values())
+        return any((each.asked, each.of) == (info.asked, info.of) for each in header.answers.values())
 
     header = interrupted(out, adds)
     if header is None:

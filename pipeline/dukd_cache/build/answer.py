@@ -17,10 +17,10 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.manifest import AnswerInfo, Header, ViewInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Pixels, Record, RecordInfo, fingerprint, key_of
-from dukd_cache.pictures.sources import scene_of
+from dukd_cache.pictures.sources import Scene, scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
 from dukd_cache.system.errors import AnswerError
-from dukd_cache.system.threads import on_one_core, prefetch
+from dukd_cache.system.threads import in_threads, on_one_core, prefetch, usable_cores
 
 _BATCHES_AHEAD = 2
 """Cut and waiting for the teacher; and as many answered and waiting to be encoded."""
@@ -139,15 +139,17 @@ def _asking(
     return asked if take_all_cores(teachers) else prefetch(asked, _BATCHES_AHEAD)
 
 
-def cut_from(plan: Plan, header: Header) -> Pieces:
-    """Pieces of images."""
+def cut_from(plan: Plan, header: Header, teachers: Teachers) -> Pieces:
+    """Pieces of images. What is degraded is so on all cores, unless `teachers` take them."""
+    workers = usable_cores() if plan.spec.degradation and not take_all_cores(teachers) else 1
 
     def pieces(shard: Shard) -> Iterator[Piece]:
         start = shard.positions.start
         crops = plan.crops(shard.view, start, shard.positions.stop)
-        for position, piece in enumerate(_cuts(crops, plan, header), start):
-            info = info_of(piece.crop, position, {}, piece.drawn)
-            yield Piece(piece.crop, info, {**piece.arrays}, piece.question, {})
+        with closing(_cuts(crops, plan, header, workers)) as cuts:
+            for position, piece in enumerate(cuts, start):
+                info = info_of(piece.crop, position, {}, piece.drawn)
+                yield Piece(piece.crop, info, {**piece.arrays}, piece.question, {})
 
     return pieces
 
@@ -225,13 +227,23 @@ def _asked(teachers: Teachers, pieces: list[Piece], header: Header, batch_size: 
     return _Group(pieces, asked)
 
 
-def _cuts(crops: Iterable[Crop], plan: Plan, header: Header) -> Iterator[Cut]:
+def _cuts(crops: Iterable[Crop], plan: Plan, header: Header, workers: int) -> Generator[Cut, None, None]:
+    answers = [*header.answers.values()]
+
+    def one(placed: tuple[Crop, Scene]) -> Cut:
+        return cut(placed[0], plan.spec, placed[1], answers)
+
+    placed = _placed(crops, plan.spec.scale)
+    return in_threads(one, placed, workers) if workers > 1 else (one(each) for each in placed)
+
+
+def _placed(crops: Iterable[Crop], scale: int) -> Iterator[tuple[Crop, Scene]]:
     """Crops of one image follow one another: its pixels are read once."""
     name, scene = None, None
     for crop in crops:
         if scene is None or crop.image.name != name:
-            name, scene = crop.image.name, scene_of(crop.image, plan.spec.scale)
-        yield cut(crop, plan.spec, scene, [*header.answers.values()])
+            name, scene = crop.image.name, scene_of(crop.image, scale)
+        yield crop, scene
 
 
 def info_of(

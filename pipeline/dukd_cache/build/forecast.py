@@ -117,6 +117,8 @@ def measure_sample(
     """
     started = time.perf_counter()
     scenes = scenes_of(plan)
+    for scene in scenes.values():
+        scene.lr  # noqa: B018  # made when it is looked at: here, so that it is counted once an image
     reading = (time.perf_counter() - started) / len(scenes)
     costs: dict[str, Cost] = {}
     doubts: list[str] = []
@@ -128,7 +130,7 @@ def measure_sample(
         asking, answers = dict[str, float](), dict[str, list[Pixels]]()
         for name, teacher in teachers.items():
             answers[name], asking[name] = _asked(teacher, cuts, header.dtype_of(name), batch)
-            tried, who = tried_of(cuts, answers[name]), spoken(name, teachers)
+            tried, who = tried_of(cuts, answers[name], teacher.info.of), spoken(name, teachers)
             if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
                 doubts.append(line)
         costs[view.name] = Cost(cutting, asking, *_stored(header, view, cuts, answers))

@@ -192,22 +192,26 @@ class Existing:
         found = {name: Tally() for name in self.header.answers or ("",)}
         some = kept.any() or any(map(len, known.values()))
         for first in range(0, len(self.plan.images), _IMAGES_AT_ONCE) if some else ():
-            keys = self._keys(view, first, first + _IMAGES_AT_ONCE)
-            stays = kept[(np.arange(len(keys)) + first * view.crops) // view.shard_records]
+            keys_of = self._keys(view, first, first + _IMAGES_AT_ONCE)
+            stays = kept[(np.arange(keys_of[False].size) + first * view.crops) // view.shard_records]
             for name, tally in found.items():
                 tally.kept += int(stays.sum())
                 if len(there := known.get(name, ())):
+                    keys = keys_of[_is_drawn(self.header, name)]
                     same = there[np.minimum(np.searchsorted(there, keys), len(there) - 1)] == keys
                     tally.reused += int((same & ~stays).sum())
         for name in self.header.answers:
             found[name].asked = self.header.total(view) - found[name].kept - found[name].reused
         return found
 
-    def _keys(self, view: ViewInfo, first: int, last: int) -> U64:
+    def _keys(self, view: ViewInfo, first: int, last: int) -> dict[bool, U64]:
+        """Of what is drawn for each crop by itself (True), and of what is not."""
         hashes = _first_8(self.plan.columns[first:last].hr.rows, "sha256")
-        corners = self.plan.corners(view, first, last).astype(np.uint64)
-        x = corners[..., 0] + _apart(np.arange(view.crops), self.header)
-        return _mixed(hashes[:, None], x, corners[..., 1]).reshape(-1)
+        x, y = np.moveaxis(self.plan.corners(view, first, last).astype(np.uint64), -1, 0)
+        return {
+            drawn: _mixed(hashes[:, None], x + _apart(np.arange(view.crops), drawn), y).reshape(-1)
+            for drawn in (False, True)
+        }
 
 
 def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) -> Existing:
@@ -232,11 +236,11 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     }
     keys = {view.name: {name: [np.empty(0, np.uint64)] for name in header.answers} for view in header.views}
     for source, rows in useful(places if same else [out, *places], header):
-        if source.shard.view in keys and _cut_alike(source.header, header, source.shard.view):
-            x, y = rows["x"].astype(np.uint64), rows["y"].astype(np.uint64)
-            cut = _mixed(_first_8(rows, "image_sha256"), x + _apart(rows["crop"], header), y)
-            for name in _served_by(source.header, source.name, header):
-                keys[source.shard.view][name].append(cut)
+        for name in _served_by(source.header, source.name, header) if source.shard.view in keys else ():
+            if _asked_alike(source, header, name):
+                x, y = rows["x"].astype(np.uint64), rows["y"].astype(np.uint64)
+                x += _apart(rows["crop"], _is_drawn(header, name))
+                keys[source.shard.view][name].append(_mixed(_first_8(rows, "image_sha256"), x, y))
     known = {
         view: {name: np.unique(np.concatenate(found)) for name, found in of_view.items()}
         for view, of_view in keys.items()
@@ -244,16 +248,23 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     return Existing(plan, header, known, kept)
 
 
-def _cut_alike(there: Header, asked: Header, name: str) -> bool:
-    """Equal squares of equal images hold equal pixels."""
-    one, other = there.view(name), asked.view(name)
+def _asked_alike(source: Source, asked: Header, name: str) -> bool:
+    """Equal squares of equal images were asked about as equal pixels, for the answers `name`."""
+    there = source.header
+    one, other = there.view(source.shard.view), asked.view(source.shard.view)
     squares = [(view.source, view.box, view.input_side) for view in (one, other)]
-    return (
-        there.scale == asked.scale
-        and squares[0] == squares[1]
-        and (one.source == "hr" or there.degradation == asked.degradation)
-        and (not asked.degradation.steps or there.seed == asked.seed)
-    )
+    drawn = _is_drawn(asked, name)
+    if there.scale != asked.scale or squares[0] != squares[1] or drawn != _is_drawn(there, source.name):
+        return False
+    if drawn:
+        return there.degradation == asked.degradation and there.seed == asked.seed
+    templates = {each.degradation.template for each in (there, asked)}
+    return one.source == "hr" or len(templates) == 1
+
+
+def _is_drawn(header: Header, name: str) -> bool:
+    """Whether what was asked for those answers is degraded, each crop by itself."""
+    return bool(header.degradation.steps) and name in header.answers and header.answers[name].of == "input"
 
 
 def _first_8(rows: Rows, column: str) -> U64:
@@ -262,9 +273,9 @@ def _first_8(rows: Rows, column: str) -> U64:
     return digests.view(">u8").reshape(-1).astype(np.uint64)
 
 
-def _apart(crop: npt.NDArray[np.integer[Any]], asked: Header) -> U64:
+def _apart(crop: npt.NDArray[np.integer[Any]], drawn: bool) -> U64:
     """What tells crops at one place apart: nothing, but where each is degraded by itself."""
-    return crop.astype(np.uint64) << np.uint64(32) if asked.degradation.steps else np.zeros_like(crop, np.uint64)
+    return crop.astype(np.uint64) << np.uint64(32) if drawn else np.zeros_like(crop, np.uint64)
 
 
 def _mixed(image: U64, x: U64, y: U64) -> U64:

@@ -4,7 +4,7 @@ Shapes: N patches, p input side, q = scale · p.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ class Teacher:
     device: torch.device
     compiled: bool = False
     """By torch.compile: the first batch of each size of inputs takes half a minute longer."""
+
+    def about(self, of: str) -> "Teacher":
+        """The same, asked about the array `of` of a record."""
+        return replace(self, info=self.info.model_copy(update={"of": of}))
 
     @property
     def takes_all_cores(self) -> bool:

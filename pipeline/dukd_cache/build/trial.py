@@ -103,7 +103,7 @@ def doubts(plan: Plan, teacher: Teacher, who: str = ONLY) -> Iterator[str]:
     scenes = scenes_of(plan)
     for view in plan.spec.views:
         cuts = cuts_of(plan, view, scenes, IMAGES, [teacher.info])
-        tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"))
+        tried = tried_of(cuts, asked(teacher, cuts, len(cuts), "uint8"), teacher.info.of)
         if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
             yield line
 
@@ -133,20 +133,20 @@ def doubts_about(cache: Cache, teacher: Teacher, who: str) -> Iterator[str]:
     for view in cache.manifest.views:
         records = [cache.read(view.name, index) for index in evenly(cache.count(view.name), IMAGES)]
         try:
-            answers = teacher(np.stack([each.input for each in records]), "uint8")
+            answers = teacher(np.stack([each[teacher.info.of] for each in records]), "uint8")
         except AnswerError as error:
             key = records[error.indices[0]].info.key
             raise error.about(f"{cache.root}: record {key} of {view.name}") from error
         both = zip(records, answers, strict=True)
-        tried = [Tried(each.input, answer, each["truth"]) for each, answer in both if "truth" in each]
+        tried = [Tried(each[teacher.info.of], answer, each["truth"]) for each, answer in both if "truth" in each]
         if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
             yield line
 
 
-def tried_of(cuts: Iterable[Cut], answers: Iterable[Pixels]) -> list[Tried]:
-    """Those of `cuts` that have a truth."""
-    both = zip(cuts, answers, strict=False)
-    return [Tried(piece.input, answer, piece.arrays["truth"]) for piece, answer in both if "truth" in piece.arrays]
+def tried_of(cuts: Iterable[Cut], answers: Iterable[Pixels], of: str) -> list[Tried]:
+    """Those of `cuts` that have a truth; they were asked about their arrays `of`."""
+    both = zip((piece.arrays for piece in cuts), answers, strict=False)
+    return [Tried(arrays[of], answer, arrays["truth"]) for arrays, answer in both if "truth" in arrays]
 
 
 def doubt(

@@ -99,7 +99,7 @@ def written(
 ) -> Generator[ShardInfo, None, None]:
     """Each of `shards` when it is whole, in their order; `answers` are those that exist already."""
     left = partial(place_for_open, work.out, header) if work.teachers else None
-    pieces = cut_from(work.plan, header)
+    pieces = cut_from(work.plan, header, work.teachers)
     groups = answered(pieces, header, work.teachers, shards, work.batch_size, answers, work.tally)
     return encoded_into(ShardWriter(work.out, header, left), groups, work.teachers, shards, work.on_records)
 

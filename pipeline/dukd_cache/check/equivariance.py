@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.check.known_teacher import teacher_of
+from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures import symmetries
@@ -62,7 +62,7 @@ def load_teacher(weights: Path, cache: Cache, device: str) -> Teacher:
         SettingError: it is of another scale, or cannot run here.
     """
     if cache.manifest.answers:
-        known = teacher_of(cache.root, cache.manifest, weights, device)[1]
+        known = next(iter(teachers_of(cache.root, cache.manifest, weights, device).values()))
         return replace(known, info=known.info.model_copy(update={"context": 0}))  # which a cache does not hold
     found = teacher.load(weights, choose_device(device), "fp32")
     if found.network.scale != cache.manifest.scale:

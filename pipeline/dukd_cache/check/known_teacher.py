@@ -12,8 +12,8 @@ from dukd_cache.settings.takes import Takes
 from dukd_cache.system.errors import CacheError
 
 
-def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tuple[str, Teacher]:
-    """Which of the answers of the cache at `root` the network in `weights` gave, and the network, asked alike.
+def teachers_of(root: Address, cache: Header, weights: Path, device: str) -> dict[str, Teacher]:
+    """The network in `weights`, asked as it was for each of its answers in the cache at `root`, by their names.
 
     Raises:
         WeightsError: the file holds no SR network.
@@ -23,6 +23,7 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
     if not cache.answers:
         raise CacheError("a cache of pairs, no teacher was asked", root)
     loaded: dict[Takes, Teacher] = {}
+    asked: dict[str, Teacher] = {}
     for answer, known in cache.answers.items():
         takes = Takes(**known.settings.get(teacher.TAKES, {}), window=known.window)
         if takes not in loaded:
@@ -30,8 +31,10 @@ def teacher_of(root: Address, cache: Header, weights: Path, device: str) -> tupl
         found = loaded[takes]
         if known.fingerprint == found.info.fingerprint:
             check_precision(found.device, known.precision)
-            alike = {name: getattr(known, name) for name in ("precision", "self_ensemble", "context")}
-            return answer, replace(found, info=found.info.model_copy(update=alike))
+            alike = {name: getattr(known, name) for name in ("precision", "of", "self_ensemble", "context")}
+            asked[answer] = replace(found, info=found.info.model_copy(update=alike))
+    if asked:
+        return asked
     several = len(cache.answers) > 1
     there = " or ".join(known.fingerprint[:12] + f" ({name})" * several for name, known in cache.answers.items())
     raise CacheError(f"its teacher has fingerprint {there}, {weights.name} has {found.info.fingerprint[:12]}", root)

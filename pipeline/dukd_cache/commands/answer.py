@@ -41,6 +41,8 @@ class HowAsked:
     """They may be computed on something else than the others."""
     takes: Mapping[str, Any] = field(default_factory=dict)
     """See `Takes`."""
+    of: str = "input"
+    """What it is asked about: `input` or `clean`."""
 
 
 def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Tally) -> Manifest:
@@ -49,7 +51,7 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     Where they are there, nothing is done.
 
     Args:
-        name: None: made of the file's; `teacher` in a cache of pairs.
+        name: None: made of the file's, with `_clean` where it is asked about that; `teacher` in a cache of pairs.
         tally: counts what becomes of the records.
 
     Raises:
@@ -59,18 +61,22 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     if mean_of is None:
         raise SettingError("expected 1, 8 or 16", f"`self_ensemble={how.self_ensemble}`")
     device, takes = choose_device(how.device), Takes(**how.takes)
-    asked = teacher.load(weights, device, how.precision, self_ensemble=mean_of, takes=takes)
+    asked = teacher.load(weights, device, how.precision, self_ensemble=mean_of, takes=takes).about(how.of)
     if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
         tally.kept += sum(map(finished.total, finished.views))
         return finished
     cache = Cache(root, reading="in order")
-    there = [each for each, info in cache.manifest.answers.items() if info.asked == asked.info.asked]
+    if not all(how.of in view.arrays for view in cache.manifest.views):
+        cure = "`answers_of=[input, clean]` keeps them, in a cache of degraded inputs"
+        raise CacheError(f"its records hold no {how.of} inputs", cache.root, cure=cure)
+    wanted = (asked.info.asked, how.of)
+    there = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
     if there and name in (None, *there):
         with place.locked(WORK):  # what an attempt may have left that was killed at its very end
             finish(place)
         tally.kept += sum(map(cache.count, cache.views))
         return cache.manifest
-    found = _name(cache, weights, name)
+    found = _name(cache, weights.stem + "_clean" * (how.of == "clean"), name)
     header = _header(cache, asked, found, how)
     who = spoken(found, header.answers)
     sides = {f"views.{view.name}.patch": view.input_side for view in header.views}
@@ -80,10 +86,10 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         return add_answer(cache, header, {found: asked}, how.batch_size, tally, advance)
 
 
-def _name(cache: Cache, weights: Path, name: str | None) -> str:
+def _name(cache: Cache, stem: str, name: str | None) -> str:
     answers = cache.manifest.answers
     if name is None:
-        return named_after([weights.name], answers)[0] if answers else ALONE
+        return named_after([f"{stem}."], answers)[0] if answers else ALONE
     try:
         refuse_no_name(name)
     except ValueError as error:

@@ -238,7 +238,7 @@ def sets_of(config: CacheConfig, out: Address) -> list[HrSet]:
 
 def teachers_of(config: CacheConfig) -> Teachers:
     """By the names of their answers."""
-    return {
+    loaded = {
         name: teacher.load(
             file,
             choose_device(config.device),
@@ -250,6 +250,7 @@ def teachers_of(config: CacheConfig) -> Teachers:
         )
         for name, file in config.teacher.items()
     }
+    return {answer: loaded[name].about(of) for answer, (name, of) in config.answers.items()}
 
 
 def _described(config: CacheConfig) -> Teachers:
@@ -260,7 +261,7 @@ def _described(config: CacheConfig) -> Teachers:
 
 
 def _scale(config: CacheConfig, teachers: Teachers) -> int:
-    scales = {name: each.network.scale for name, each in teachers.items()}
+    scales = {config.answers[name][0]: each.network.scale for name, each in teachers.items()}
     if not scales:
         if config.scale is None:
             raise SettingError("no teacher: give `teacher=WEIGHTS`, or `scale=N` for a cache of pairs without one")
@@ -288,13 +289,14 @@ def _spec(config: CacheConfig, scale: int, teachers: Teachers) -> CropSpec:
     for name, view in VIEWS.items():
         if counts[name]:
             usual = whole_windows(view.usual_side(patch, scale), window, config.context) if view.smaller else patch
-            views.append(view.info(counts[name], config.view(name).patch or usual, scale, answers))
+            side = config.view(name).patch or usual
+            views.append(view.info(counts[name], side, scale, answers, config.answers_of))
     return CropSpec(scale, patch, config.seed, tuple(views), config.degradation)
 
 
 def _beside_windows(config: CacheConfig, teachers: Teachers) -> Iterator[str]:
-    for name, each in teachers.items():
-        yield from between_windows(config, each.info.window, spoken(name, teachers))
+    for name, window in {config.answers[name][0]: each.info.window for name, each in teachers.items()}.items():
+        yield from between_windows(config, window, spoken(name, config.teacher))
 
 
 def between_windows(config: CacheConfig, window: int, who: str = ONLY) -> Iterator[str]:

@@ -5,7 +5,7 @@ The options and their help, docs/settings.md and the JSON schema are made from t
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -38,6 +38,9 @@ _PATHS = WithJsonSchema({"anyOf": [_A_PATH, {"type": "array", "items": _A_PATH}]
 Locations = Annotated[tuple[Location, ...], BeforeValidator(_as_list), _PATHS]
 Addresses = Annotated[tuple[CacheAddress, ...], BeforeValidator(_as_list), _PATHS]
 _BY_NAME = {"type": "object", "additionalProperties": _A_PATH}
+Asked = Literal["input", "clean"]
+_ASKED = {"type": "string", "enum": [*get_args(Asked)]}
+_ONE_OR_BOTH = WithJsonSchema({"anyOf": [_ASKED, {"type": "array", "items": _ASKED}]})
 _TEACHERS = WithJsonSchema({"anyOf": [_A_PATH, _BY_NAME, {"type": "array", "items": _A_PATH}, {"type": "null"}]})
 TeacherFiles = Annotated[dict[str, NetworkFile], BeforeValidator(by_name), AfterValidator(refuse_no_names), _TEACHERS]
 
@@ -50,7 +53,7 @@ class ViewConfig(Settings):
     crops: Annotated[Count, Number] | None = None
     """Records an image; 0: none. Default: 8.
 
-    Of zoom views as many as of base, and none without a teacher or with another degradation than bicubic.
+    Of zoom views as many as of base, and none without a teacher.
     """
     patch: Annotated[Side, Number] | None = None
     """Side of an input, in pixels.
@@ -79,8 +82,8 @@ class CacheConfig(Settings):
     degradation: Annotated[Steps, replace(IMAGES, hidden=True)] = Field(default="bicubic", validate_default=True)
     """How LR is made of HR.
 
-    bicubic: MATLAB's. light, real: blur, noise and compression, drawn for each crop of base (docs/method.md); or
-    a list of steps. What was drawn is kept as columns.
+    bicubic: MATLAB's. light, real: blur, noise and compression, drawn for each crop (docs/method.md); or a list of
+    steps. What was drawn is kept as columns.
     """
     on_bad_image: Annotated[Literal["fail", "skip"], IMAGES] = "fail"
     """skip: leave them out.
@@ -98,6 +101,15 @@ class CacheConfig(Settings):
     """
     teacher_takes: ByName[Takes] = Field(default={})
     """What a teacher takes otherwise than others do, by the name of its answers: `teacher_takes.teacher.values=255`."""
+    answers_of: Annotated[
+        tuple[Asked, ...], Field(min_length=1), BeforeValidator(_as_list), _ONE_OR_BOTH, replace(TEACHER, hidden=True)
+    ] = ("input",)
+    """It is asked about this.
+
+    input: the degraded one, as it would be later. clean: what `degradation` was done to, made smaller by bicubic; it
+    is kept beside the input, without a teacher too, for `dukd-cache answer`. Both: two answers of each teacher, NAME
+    and NAME_clean ([which](method.md#answers-to-clean-inputs)).
+    """
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
     """SR factor; that of the teacher.
 
@@ -186,10 +198,27 @@ class CacheConfig(Settings):
     def _what_goes_together(self) -> Self:
         if self.degradation and self.lr:
             raise ValueError("`lr` names LR images that are made: leave it out, or `degradation`")
-        for name, view in VIEWS.items():
-            if self.degradation and view.upcycled and self.crops(name):
-                raise ValueError(f"`views.{name}` is of clean images: leave it out, or `degradation`")
+        if "clean" in self.answers_of and not self.degradation:
+            raise ValueError("`answers_of`: inputs are clean unless they are degraded: leave it out")
+        if len({*self.answers_of}) < len(self.answers_of):
+            raise ValueError("`answers_of`: one is given twice")
         return self
+
+    @model_validator(mode="after")
+    def _answers_have_names(self) -> Self:
+        refuse_no_names({name: self.teacher[of] for name, (of, _) in self.answers.items()})
+        if len(self.answers) < len(self.teacher) * len(self.answers_of):
+            raise ValueError("`answers_of`: two answers would have one name: name the teachers otherwise")
+        return self
+
+    @property
+    def answers(self) -> dict[str, tuple[str, Asked]]:
+        """Names of answers: whose, and of what."""
+        return {
+            f"{name}_clean" if of == "clean" and len(self.answers_of) > 1 else name: (name, of)
+            for name in self.teacher
+            for of in self.answers_of
+        }
 
     @property
     def lr_folders(self) -> tuple[LrFolder, ...]:
@@ -206,5 +235,5 @@ class CacheConfig(Settings):
         if asked is not None:
             return asked
         if VIEWS[name].upcycled:
-            return self.crops("base") if self.teacher and not self.degradation else 0
+            return self.crops("base") if self.teacher else 0
         return VIEWS[name].crops

@@ -38,12 +38,12 @@ def verify_cache(
     if lr and not hr:
         raise SettingError("give `hr`, too", "`lr`")
     found = manifest.read_despite_damage(place_at(root))
-    asked = around = None
+    asked, around = {}, None
     if weights is not None and found:  # looked at before the cache's bytes are, which may take hours
-        from dukd_cache.check.known_teacher import teacher_of  # waits for torch: checking files does not need it
+        from dukd_cache.check.known_teacher import teachers_of  # waits for torch: checking files does not need it
 
-        asked = teacher_of(root, found, weights, device)
-        if hr or asked[1].info.context:
+        asked = teachers_of(root, found, weights, device)
+        if hr or any(each.info.context for each in asked.values()):
             around = _surroundings(root, found, hr, lr)
     total = sum(shard.records for shard in found.shards) if found else 0
     with progress("checking", total, "records") as advance:
@@ -52,10 +52,10 @@ def verify_cache(
         from dukd_cache.check.ask_again import ask_again
 
         cache = Cache(root)
-        assert asked is not None  # the manifest could be read: the cache is open
         sample = min(sample, sum(map(cache.count, cache.views)))
-        with progress("asking the teacher again", sample, "records") as advance:
-            problems += ask_again(cache, *asked, sample, around=around, on_records=advance)
+        with progress("asking the teacher again", sample * len(asked), "records") as advance:
+            for name, each in asked.items():
+                problems += ask_again(cache, name, each, sample, around=around, on_records=advance)
     return problems
 
 

@@ -48,7 +48,7 @@ class AnswerInfo(Frozen):
     window: Side
     """Inputs are mirrored to a multiple of it, in pixels, before the network sees them; 1: none needed."""
     of: Name = "input"
-    """The array of a record that was asked about."""
+    """The array of a record that was asked about: `input`, or `clean`."""
     self_ensemble: SelfEnsemble = 1
     """Each answer is the mean over so many flips, turns and inversions of its input, turned back."""
     context: Margin = 0

@@ -1,6 +1,7 @@
 """A record: one view of one crop, as arrays by name. What shards hold and the reader returns.
 
-input      what a teacher was asked, and what a student is given
+input      what a student is given, and what a teacher was asked
+clean      what the input would be had it not been degraded, where teachers were asked about that, too
 truth      what the answer should be, where there is such a thing
 <answer>   what a teacher said: one array for each of the manifest's answers, by its name
 """
@@ -39,7 +40,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,30}$")]
 """Of a view, an array, an answer or a column: a part of files' names."""
 
-NOT_ANSWERS = ("input", "truth", "mean", "agreement")
+NOT_ANSWERS = ("input", "clean", "truth", "mean", "agreement")
 """No answer is called so: the other arrays of a record, and what a training makes of several answers."""
 
 

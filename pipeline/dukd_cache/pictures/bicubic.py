@@ -15,9 +15,10 @@ from dukd_cache.system.errors import ImageError
 
 U8 = npt.NDArray[np.uint8]
 
-_MARGIN = 4
-"""Source pixels (times the scale when shrinking) mirrored at each border: twice the cubic's reach of 2."""
-
+REACH = 2
+"""Of the cubic, in source pixels where it enlarges."""
+_MARGIN = 2 * REACH
+"""Source pixels (times the scale when shrinking) mirrored at each border."""
 
 _LINES = 256
 

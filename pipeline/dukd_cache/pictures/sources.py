@@ -4,8 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +69,21 @@ class Scene:
     """One scene at both resolutions: `hr` u8 [s·h,s·w,3] and `lr` u8 [h,w,3]."""
 
     hr: U8
-    lr: U8
+    read: U8 | None
+    """The LR image, or none where it is made of `hr`, `scale` times smaller, when it is looked at."""
+    scale: int = 1
+
+    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def lr(self) -> U8:
+        """The LR image."""
+        with self._making:  # of many threads that cut crops of it, one makes it
+            return self._lr
+
+    @cached_property
+    def _lr(self) -> U8:
+        return downscale(self.hr, self.scale) if self.read is None else self.read
 
 
 @dataclass(frozen=True)
@@ -179,7 +195,7 @@ def read_scene(hr: Path, lr: Path | None, scale: int, sha256: str = "", lr_sha25
     except ImageError as error:
         raise error.about(hr) from None
     if lr is None:
-        return Scene(hr_pixels, downscale(hr_pixels, scale))
+        return Scene(hr_pixels, None, scale)
     lr_pixels = read_rgb(lr, lr_sha256)
     _check_lr_size(lr, lr_pixels.shape[1::-1], hr, hr_pixels.shape[1::-1], scale)
     if reason := mismatch(lr_pixels, hr_pixels):

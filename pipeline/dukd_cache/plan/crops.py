@@ -3,7 +3,7 @@
 So adding an image moves no other crop, and a larger count extends the smaller one.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from dukd_cache.format.manifest import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
+from dukd_cache.pictures.degradation.recipe import Recipe
 from dukd_cache.pictures.degradation.steps import Step
 from dukd_cache.pictures.image_list import Images
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.degraded import recipe_of
 from dukd_cache.plan.philox import key_of, uniform
-from dukd_cache.plan.views import VIEWS, Square
+from dukd_cache.plan.views import VIEWS, Square, View
 from dukd_cache.system.errors import ImageError
 
 _IMAGES_AT_ONCE = 256
@@ -61,7 +62,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Cut:
-    """A crop's pixels: `input`, and `truth` where there is one."""
+    """A crop's pixels: `input`, and `clean` and `truth` where there are such."""
 
     crop: Crop
     arrays: dict[str, U8]
@@ -82,32 +83,36 @@ class Cut:
 
 def cut(crop: Crop, spec: CropSpec, scene: Scene, answers: Collection[AnswerInfo] = ()) -> Cut:
     """Take `crop` out of its scene, with what teachers are asked about for `answers`."""
-    scale = spec.scale
-    view, square = VIEWS[crop.view.name], Square(scene, crop.x, crop.y, crop.view.box, scale)
+    view, square = VIEWS[crop.view.name], Square(scene, crop.x, crop.y, crop.view.box, spec.scale)
+
+    def clean(around: int) -> U8:
+        return view.clean(square.grown(view.margin(around, spec.scale)))
+
+    seen: dict[str, Callable[[int], U8]] = {"input": clean}
+    drawn: Mapping[str, float] = {}
     if spec.degradation:
-        return _degraded(crop, spec, square, answers)
-    grown = {
-        (info.of, info.context): view.cut(square.grown(view.margin(info.context, scale)))[info.of]
-        for info in answers
-        if info.context
-    }
-    return Cut(crop, view.cut(square), grown)
+        recipe = recipe_of(spec.degradation, f"{spec.seed}/{view.name}/{crop.image.sha256}/{crop.index}")
+        context = max((info.context for info in answers), default=0)
+        seen = {"input": _degraded(recipe, view, square, crop.view.input_side, context), "clean": clean}
+        drawn = recipe.columns
+    arrays = {name: of(0) for name, of in seen.items() if name in crop.view.arrays}
+    grown = {(info.of, info.context): seen[info.of](info.context) for info in answers if info.context}
+    return Cut(crop, arrays | ({"truth": view.fine(square)} if view.has_truth else {}), grown, drawn)
 
 
-def _degraded(crop: Crop, spec: CropSpec, square: Square, answers: Collection[AnswerInfo]) -> Cut:
-    """The same of an LR patch: degraded together with all that is seen around it, and with what reaches into that."""
-    context = max((info.context for info in answers), default=0)
-    recipe = recipe_of(spec.degradation, f"{spec.seed}/{crop.view.name}/{crop.image.sha256}/{crop.index}")
-    margin = context + recipe.margin(spec.scale)
-    lr = recipe.applied(square.grown(margin).of(square.scene.hr, spec.scale), spec.scale)
+def _degraded(recipe: Recipe, view: View, square: Square, side: int, context: int) -> Callable[[int], U8]:
+    """Pixels around an input of `side` pixels, up to `context` on each side → both, degraded.
+
+    They are so together with what reaches into them.
+    """
+    margin = context + recipe.margin(square.scale)
+    whole = recipe.applied(view.fine(square.grown(view.margin(margin, square.scale))), square.scale)
 
     def middle(around: int) -> U8:
-        inner = slice(margin - around, margin + square.side + around)
-        return np.ascontiguousarray(lr[inner, inner])
+        inner = slice(margin - around, margin + side + around)
+        return np.ascontiguousarray(whole[inner, inner])
 
-    grown = {(info.of, info.context): middle(info.context) for info in answers if info.context}
-    arrays = VIEWS[crop.view.name].cut(square) | {"input": middle(0)}
-    return Cut(crop, arrays, grown, recipe.columns)
+    return middle
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Each is declared once, in `VIEWS`. The manifest repeats what readers need; nothing else knows a view by its name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -60,9 +60,12 @@ class View:
     """The image of a scene that squares are cut from."""
     stream: int
     """Names the random numbers that training draws for it; another for each view."""
-    cut: Callable[[Square], dict[str, U8]]
-    """A square → `input`, and `truth` where there is one: its side is the input's × scale."""
+    clean: Callable[[Square], U8]
+    """A square → the input, where nothing is drawn for it."""
+    fine: Callable[[Square], U8]
+    """A square → what the input shows, `scale` times as large: what is degraded, where that is drawn."""
     has_truth: bool
+    """That `fine` is what an answer should be."""
     smaller: bool = False
     """Its input is the square made smaller by the scale."""
     crops: int = 0
@@ -82,11 +85,17 @@ class View:
         """Of its input, unless another is asked for: as much of the scene as an LR patch shows."""
         return max(1, patch // scale) if self.smaller else patch
 
-    def info(self, crops: int, side: int, scale: int, answers: Mapping[str, Dtype]) -> "ViewInfo":
-        """What a manifest says of it: `crops` records an image, inputs of `side` pixels, answers of these types."""
+    def info(
+        self, crops: int, side: int, scale: int, answers: Mapping[str, Dtype], of: Iterable[str] = ("input",)
+    ) -> "ViewInfo":
+        """What a manifest says of it: `crops` records an image, inputs of `side` pixels, answers of these types.
+
+        Args:
+            of: arrays that teachers can be asked about: `clean` is then kept beside `input`.
+        """
         from dukd_cache.format.manifest import MAX_SHARD_RECORDS, ViewInfo
 
-        arrays = {"input": Array(side=side, dtype="uint8")}
+        arrays = {name: Array(side=side, dtype="uint8") for name in {"input": None, **dict.fromkeys(of)}}
         arrays |= {name: Array(side=side * scale, dtype=dtype) for name, dtype in answers.items()}
         if self.has_truth:
             arrays["truth"] = Array(side=side * scale, dtype="uint8")
@@ -101,28 +110,39 @@ class View:
         )
 
 
-def _base(square: Square) -> dict[str, U8]:
-    return {"input": square.of(square.scene.lr), "truth": square.of(square.scene.hr, square.scale)}
+def _lr(square: Square) -> U8:
+    return square.of(square.scene.lr)
 
 
-def _zoom_in(square: Square) -> dict[str, U8]:
-    return {"input": square.of(square.scene.hr)}
+def _hr(square: Square) -> U8:
+    return square.of(square.scene.hr)
 
 
-def _zoom_out(square: Square) -> dict[str, U8]:
+def _hr_of_lr(square: Square) -> U8:
+    return square.of(square.scene.hr, square.scale)
+
+
+def _smaller_lr(square: Square) -> U8:
     from dukd_cache.pictures.bicubic import downscale
 
-    truth = square.of(square.scene.lr)
-    return {"input": downscale(truth, square.scale), "truth": truth}
+    return downscale(_lr(square), square.scale)
+
+
+def _larger_hr(square: Square) -> U8:
+    from dukd_cache.pictures.bicubic import REACH, upscale
+
+    inner = slice(REACH * square.scale, -REACH * square.scale)
+    return upscale(_hr(square.grown(REACH)), square.scale)[inner, inner]
 
 
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        View("base", "lr", 0, _base, has_truth=True, crops=8),  # a patch of LR; the HR patch that it shows
-        View("zoom_in", "hr", 1, _zoom_in, has_truth=False, upcycled=True),  # a patch of HR: nothing sharper exists
+        View("base", "lr", 0, _lr, _hr_of_lr, has_truth=True, crops=8),  # a patch of LR; the HR patch that it shows
+        # a patch of HR: nothing sharper exists, so that what is degraded is the patch enlarged
+        View("zoom_in", "hr", 1, _hr, _larger_hr, has_truth=False, upcycled=True),
         # a patch of LR, made smaller once more
-        View("zoom_out", "lr", 2, _zoom_out, has_truth=True, smaller=True, upcycled=True),
+        View("zoom_out", "lr", 2, _smaller_lr, _lr, has_truth=True, smaller=True, upcycled=True),
     )
 }
 """In the order in which they are written."""

@@ -1,6 +1,7 @@
 """Work in threads, a bounded number of items ahead: an iterable in one of its own, a function on all cores."""
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -101,11 +102,15 @@ def on_one_core(items: Iterable[T]) -> Generator[T, None, None]:
     For a thread beside one that computes on all of them: a second team of OpenMP threads would fight it for the cores,
     waiting for each other in loops. On two cores that takes twice as long.
     """
-    import torch  # whoever computes with it has it already
-
-    torch.get_num_threads()  # else the first operation in this thread would set what was chosen for the process
-    with threadpool_limits(1, "openmp"):  # torch.set_num_threads would hold for threads that begin later, too
+    with _one_core():
         yield from items
+
+
+def _one_core() -> threadpool_limits:
+    """In a block, torch keeps to one core in this thread."""
+    if torch := sys.modules.get("torch"):  # whoever computes with it has it already
+        torch.get_num_threads()  # else the first operation in this thread would set what was chosen for the process
+    return threadpool_limits(1, "openmp")  # torch.set_num_threads would hold for threads that begin later, too
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R, None, None]:
@@ -206,8 +211,9 @@ def _pool(workers: int) -> Iterator[Callable[[Callable[[], None]], None]]:
     ended = False
 
     def work() -> None:
-        while not ended:
-            jobs.get()()
+        with _one_core():
+            while not ended:
+                jobs.get()()
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
     try:

@@ -8,7 +8,7 @@ import pytest
 from tests.cache.samples import build_job, everything, files_of
 
 from dukd_cache.check.ask_again import ask_again
-from dukd_cache.check.known_teacher import teacher_of
+from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured, table
 from dukd_cache.format.reader import Cache
@@ -45,7 +45,7 @@ def test_it_is_verified_inspected_and_built_in_parts_as_any_other(
     assert (info.file, info.architecture, info.window) == ("python:own.py:sharp", "python", 1)
     assert info.settings.keys() == {"sha256", "function"}
     assert "python from python:own.py:sharp" in table(cache)
-    name, known = teacher_of(asked.out, cache.manifest, code("sharp"), "cpu")
+    ((name, known),) = teachers_of(asked.out, cache.manifest, code("sharp"), "cpu").items()
     assert ask_again(cache, name, known, 48) == []
     assert measured(cache, 2, code("sharp"), "cpu").facts["equivariance"]
     parts = build_job(photos, tmp_path / "parts", code("sharp"))
@@ -64,7 +64,7 @@ def test_what_it_takes_is_declared_and_known_again(photos: Path, code: Callable[
     assert cache.manifest.answers["teacher"].settings["takes"] == {"values": 255, "channels": "bgr"}
     for one, two in zip(everything(cache, "base"), everything(alike, "base"), strict=True):
         assert np.abs(one["teacher"].astype(int) - two["teacher"]).max() <= 1
-    name, known = teacher_of(asked.out, cache.manifest, code("other"), "cpu")
+    ((name, known),) = teachers_of(asked.out, cache.manifest, code("other"), "cpu").items()
     assert ask_again(cache, name, known, 48) == []
     another = build_job(photos, asked.out, code("other"), teacher_takes={"teacher": {"values": 255}})
     with pytest.raises(CacheError, match=r"holds a cache with teacher\.fingerprint"):

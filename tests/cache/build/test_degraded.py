@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.check.verify import verify
 from dukd_cache.commands.answer import HowAsked, add
 from dukd_cache.commands.build import build_cache, forecast
+from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.verify import verify_cache
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.degradation.presets import preset
 from dukd_cache.pictures.degradation.recipe import columns_of
 from dukd_cache.settings.choices import Store
+from dukd_cache.settings.model import validated
 from dukd_cache.settings.part import Part
+from dukd_cache.system.errors import CacheError, SettingError
+from dukd_cache.system.threads import SHARE
 
 LIGHT = [{"blur": {"side": [3, 7]}}, "shrink", {"noise": {}}, {"jpeg": [40, 90]}]
 
@@ -29,6 +34,9 @@ LIGHT = [{"blur": {"side": [3, 7]}}, "shrink", {"noise": {}}, {"jpeg": [40, 90]}
 def job(photos: Path, out: Path, teacher: Path | None, **changes: Any) -> Asked:
     zoom = {"zoom_in": 0, "zoom_out": 0}
     return build_job(photos, out, teacher, **zoom | {"degradation": LIGHT, "shard_size": 1} | changes)
+
+
+BOTH: dict[str, Any] = {"zoom_in": 5, "zoom_out": 5, "answers_of": ["input", "clean"]}
 
 
 def built(asked: Asked, part: Part | None = None) -> Tally:
@@ -100,15 +108,96 @@ def test_a_changed_range_asks_for_the_inputs_that_changed(photos: Path, teacher_
 
 
 def test_a_teacher_sees_the_degraded_surroundings(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    asked = job(photos, tmp_path / "c", teacher_file, context=4)
+    asked = job(photos, tmp_path / "c", teacher_file, context=4, **BOTH)
     built(asked)
     assert verify_cache(asked.out, teacher_file, 6, "cpu", hr=photos) == []
 
 
-def test_pairs_need_no_teacher(photos: Path, tmp_path: Path) -> None:
+def test_answers_to_degraded_and_to_clean_inputs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    plain = job(photos, tmp_path / "plain", teacher_file, degradation="bicubic", zoom_in=5, zoom_out=5)
+    built(plain)
+    asked = job(photos, tmp_path / "c", teacher_file, **BOTH)
+    assert built(asked).asked == 2 * 48
+    cache, clean = Cache(asked.out), Cache(plain.out)
+    for view in cache.views:
+        for record, other in zip(everything(cache, view), everything(clean, view), strict=True):
+            assert np.array_equal(record["clean"], other["input"])
+            assert np.array_equal(record["teacher_clean"], other["teacher"])
+            assert record.info.fingerprints["teacher_clean"] == other.info.fingerprints["teacher"]
+            assert not np.array_equal(record["teacher"], other["teacher"])
+            assert ("truth" in record) == ("truth" in other)
+            assert "truth" not in record or np.array_equal(record["truth"], other["truth"])
+    assert verify_cache(asked.out, teacher_file, 48, "cpu") == []
+    alone = asked.but(out=tmp_path / "alone", answers_of="clean")
+    built(alone)
+    assert Cache(alone.out).manifest.answers["teacher"].of == "clean"
+
+
+def test_a_cache_of_clean_inputs_answers_for_those_of_degraded_ones(
+    photos: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    plain = job(photos, tmp_path / "plain", teacher_file, degradation="bicubic", zoom_in=5, zoom_out=5)
+    built(plain)
+    asked = job(photos, tmp_path / "c", teacher_file, **BOTH, reuse=(plain.out,))
+    for view, records in {"base": 18, "zoom_in": 15, "zoom_out": 15}.items():
+        tallies = forecast(*asked).tallies[view]
+        assert (tallies["teacher"].asked, tallies["teacher_clean"].asked) == (records, 0)
+    tally = built(asked)
+    assert (tally.asked, tally.reused) == (48, 48)
+    fresh = asked.but(out=tmp_path / "fresh", reuse=())
+    built(fresh)
+    assert files_of(asked.out) == files_of(fresh.out)
+    changed = asked.but(degradation="light", reuse=())
+    assert [forecast(*changed).tallies["base"][name].asked for name in ("teacher", "teacher_clean")] == [18, 0]
+    assert built(changed).reused == 48
+
+
+def test_pairs_need_no_teacher_and_can_be_asked_about_later(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     asked = job(photos, tmp_path / "c", None)
     built(asked)
     assert set(Cache(asked.out).read("base", 0)) == {"input", "truth"}
+    with pytest.raises(CacheError, match="its records hold no clean inputs"):
+        add(asked.out, teacher_file, None, HowAsked(device="cpu", of="clean"), Tally())
+    kept = job(photos, tmp_path / "kept", None, answers_of=["input", "clean"])
+    built(kept)
+    assert set(Cache(kept.out).read("base", 0)) == {"input", "clean", "truth"}
+    add(kept.out, teacher_file, None, HowAsked(device="cpu", batch_size=4), Tally())
+    again = Tally()
+    add(kept.out, teacher_file, None, HowAsked(device="cpu", batch_size=4, of="clean"), again)
+    assert again.asked == 18
+    whole = job(photos, tmp_path / "whole", teacher_file, answers_of=["input", "clean"])
+    built(whole)
+    for record, other in zip(everything(Cache(kept.out), "base"), everything(Cache(whole.out), "base"), strict=True):
+        assert np.array_equal(record["teacher"], other["teacher"])
+        assert np.array_equal(record["tiny_x2_clean"], other["teacher_clean"])
+    assert verify_cache(kept.out, teacher_file, 18, "cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"answers_of": "clean"}, "`answers_of`: inputs are clean unless they are degraded"),
+        ({"answers_of": "blurred", "degradation": "light"}, "answers_of"),
+        ({"answers_of": [], "degradation": "light"}, "answers_of"),
+        ({"answers_of": ["clean", "clean"], "degradation": "light"}, "`answers_of`: one is given twice"),
+        (
+            {"teacher": {"a": "a.pth", "a_clean": "b.pth"}, "answers_of": ["input", "clean"], "degradation": "light"},
+            "`answers_of`: two answers would have one name",
+        ),
+        ({"teacher": {"clean": "a.pth"}}, "no answers can be called 'clean'"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_line(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(says)) as refused:
+        validated(CacheConfig, {"hr": "x", **given})
+    assert "\n" not in str(refused.value)
+
+
+def test_bytes_are_equal_on_any_number_of_cores(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores in ("1", "2"):
+        monkeypatch.setenv(SHARE, cores)
+        built(job(photos, tmp_path / cores, None, degradation="real", answers_of=["input", "clean"]))
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
 
 
 def test_a_plan_says_what_it_costs(photos: Path, teacher_file: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.check import equivariance
 from dukd_cache.check.ask_again import ask_again
-from dukd_cache.check.known_teacher import teacher_of
+from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import table
@@ -45,7 +45,7 @@ def cache(asked: Asked) -> Cache:
 
 
 def teacher(cache: Cache, weights: Path) -> Teacher:
-    return teacher_of(cache.root, cache.manifest, weights, "cpu")[1]
+    return teachers_of(cache.root, cache.manifest, weights, "cpu")["teacher"]
 
 
 def test_the_manifest_says_so(cache: Cache) -> None:

@@ -9,7 +9,7 @@ from dukd_cache import networks
 from dukd_cache.build import teacher
 from dukd_cache.build.reuse import Tally
 from dukd_cache.check.ask_again import ask_again
-from dukd_cache.check.known_teacher import teacher_of
+from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured, table
@@ -42,7 +42,7 @@ def test_each_answers_as_if_it_were_alone(both: Path, small_cache: Path, second_
             assert same(record["tiny_x2"], one["teacher"])
             assert not same(record["second"], one["teacher"])
             assert record.info.fingerprints["tiny_x2"] == one.info.fingerprints["teacher"]
-    name, asked = teacher_of(both, cache.manifest, second_teacher, "cpu")
+    ((name, asked),) = teachers_of(both, cache.manifest, second_teacher, "cpu").items()
     assert name == "second"
     assert ask_again(cache, name, asked, ALL) == []
 

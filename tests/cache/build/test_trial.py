@@ -158,7 +158,7 @@ def test_records_without_a_truth_are_left_out() -> None:
     scene = Scene(photo(48, 48), photo(24, 24))
     crop = Crop(None, None, 0, 0, 0)  # type: ignore[arg-type]
     cuts = [Cut(crop, {"input": scene.lr}), Cut(crop, {"input": scene.lr, "truth": scene.hr})]
-    assert len(tried_of(cuts, [scene.hr, scene.hr])) == 1
+    assert len(tried_of(cuts, [scene.hr, scene.hr], "input")) == 1
 
 
 # build, plan and inspect

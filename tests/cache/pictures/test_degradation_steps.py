@@ -180,7 +180,6 @@ def test_mistakes_are_one_line(given: Any, says: str) -> None:
     ("more", "says"),
     [
         ({"lr": "l"}, "`lr` names LR images that are made: leave it out, or `degradation`"),
-        ({"teacher": "t.pth", "views": {"zoom_in": 2}}, "`views.zoom_in` is of clean images"),
     ],
 )
 def test_what_excludes_a_degradation(more: dict[str, Any], says: str) -> None:

@@ -97,7 +97,7 @@ def test_a_teacher_may_see_more(scale: int, name: str) -> None:
     assert piece.question(infos[0]) is piece.input
     by = context * (scale if name == "zoom_out" else 1)
     assert VIEWS[name].margin(context, scale) == by
-    large = VIEWS[name].cut(Square(scene, 17 - by, 21 - by, crop.view.box + 2 * by, scale))["input"]
+    large = VIEWS[name].clean(Square(scene, 17 - by, 21 - by, crop.view.box + 2 * by, scale))
     assert np.array_equal(piece.question(infos[1]), large)
     if name != "zoom_out":
         assert np.array_equal(piece.question(infos[1])[context:-context, context:-context], piece.input)

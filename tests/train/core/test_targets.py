@@ -19,7 +19,8 @@ from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Element, apply, repea
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.core.targets import MIXED, arrays_of, compared, with_target
-from dukd_train.objective import METHODS, Term, l1
+from dukd_train.measures import l1
+from dukd_train.objective import METHODS, Term
 from dukd_train.settings import TrainConfig
 
 Settings = Callable[..., TrainConfig]
@@ -175,6 +176,20 @@ def test_mixed_targets_are_trained_with(settings_of: Settings, both: Path, tmp_p
     assert facts["loss"]["zoom_in"]["to"] == target
     with (tmp_path / "resident" / "curve.csv").open(newline="") as stream:
         assert all(0 < float(row["kd"]) < 1 for row in csv.DictReader(stream))
+
+
+def test_answers_to_degraded_and_clean_inputs_are_trained_with(
+    settings_of: Settings, build_cache: Callable[..., Path], tmp_path: Path
+) -> None:
+    cache = build_cache(degradation="light", answers_of=("input", "clean"))
+    facts, chosen = trained(settings_of(cache=cache), tmp_path / "input")
+    assert facts["loss"]["kd"]["to"] == "teacher"
+    _, clean = trained(settings_of(cache=cache, target="teacher_clean"), tmp_path / "clean")
+    assert not all(torch.equal(clean[name], chosen[name]) for name in chosen)
+    trained(settings_of(cache=cache, target="mean"), tmp_path / "both")
+    own = {"x": {"view": "base", "to": "clean"}}
+    with pytest.raises(SettingError, match="unknown array 'clean': "):
+        run(settings_of(cache=cache, loss=own), tmp_path / "run")
 
 
 def test_a_choice_that_is_missing_is_one_line(settings_of: Settings, both: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """LPIPS and DISTS through torchmetrics' own code, with backbones of random weights where torch looks for them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from dukd_cache.system.errors import ImageError, SettingError
+from dukd_train.core.run import check, run
+from dukd_train.measures import SMALLEST, lpips
 from dukd_train.scoring.metrics import U8
-from dukd_train.scoring.perceptual import load, weights_folder
+from dukd_train.scoring.perceptual import load, lpips_network, weights_folder
+from dukd_train.settings import TrainConfig
 
 CPU = torch.device("cpu")
 
@@ -47,6 +51,7 @@ def lpips_backbone(hub: Path) -> Path:
     hub.mkdir(parents=True, exist_ok=True)
     path = hub / "alexnet-owt-7be5be79.pth"
     torch.save(backbone("alexnet"), path)
+    lpips_network.cache_clear()
     return path
 
 
@@ -98,6 +103,74 @@ def test_lpips_is_torchmetrics_of_the_inner_image() -> None:
     with pytest.raises(ImageError, match="at least 31 pixels a side within a border of 9"):
         measure(image, truth, 9)
     assert measure(image[:31, :31], truth[:31, :31], 0) > 0
+
+
+# As a term of a loss ------------------------------------------------------------------------------------------------
+
+LOOK: dict[str, Any] = {"view": "base", "to": "truth", "by": "lpips", "weight": 0.1}
+
+
+def test_a_term_without_its_weights_is_refused_before_there_is_a_folder(
+    settings_of: Callable[..., TrainConfig], hub: Path, tmp_path: Path
+) -> None:
+    lpips_network.cache_clear()
+    (hub / "alexnet-owt-7be5be79.pth").unlink(missing_ok=True)
+    asked = settings_of(method="scratch", steps=1, loss={"look": LOOK})
+    for refuse in (lambda: run(asked, tmp_path / "run"), lambda: check(asked, tmp_path / "run", set())):
+        with pytest.raises(SettingError) as caught:
+            refuse()
+        line = str(caught.value)
+        assert line.startswith(
+            "loss.look: metric lpips: alexnet-owt-7be5be79.pth is missing and cannot be downloaded ("
+        )
+        assert "\n" not in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("augment", "view", "line"),
+    [
+        ({}, "base", None),
+        ({"base": {"invert": 0.1}}, "base", "augmentation changes those of base; set augment.base.invert=0"),
+        ({}, "zoom_in", "augmentation changes those of zoom_in; set augment.zoom.invert=0"),
+        ({"zoom": {"permute": 0.5}}, "zoom_in",
+         "augmentation changes those of zoom_in; set augment.zoom.invert=0 and augment.zoom.permute=0"),
+        ({"zoom": {"invert": 0}}, "zoom_in", None),
+        ({"zoom": {"invert": 0}, "zoom_out": {"permute": 1, "invert": 0}}, "zoom_out",
+         "augmentation changes those of zoom_out; set augment.zoom_out.permute=0"),
+        ({"zoom": {"invert": 0}}, "zoom_out", "needs 31×31 pixels, and the answers to zoom_out have 16×16"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("lpips_backbone")
+def test_a_term_looks_at_colours_as_they_are(
+    settings_of: Callable[..., TrainConfig], tmp_path: Path, augment: dict[str, Any], view: str, line: str | None
+) -> None:
+    asked = settings_of(augment=augment, loss={"look": LOOK | {"view": view, "to": "teacher"}})
+    if line is None:
+        check(asked, tmp_path / "run", set())
+        return
+    with pytest.raises(SettingError) as caught:
+        run(asked, tmp_path / "run")
+    assert str(caught.value).endswith(line)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("lpips_backbone")
+def test_a_term_is_the_metric_with_gradients(settings_of: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    image, truth = pair(31, 40)
+    output, target = (torch.from_numpy(each.copy()).permute(2, 0, 1)[None] for each in (image, truth))
+    found = lpips((output / 255).requires_grad_(), target)
+    assert found.item() == pytest.approx(load("lpips", CPU)(image, truth, 0), abs=1e-6)
+    beyond = (output / 255 * 1.5 - 0.2).requires_grad_()  # a student is not clamped
+    lpips(beyond, target).backward()  # type: ignore[no-untyped-call]
+    assert beyond.grad is not None
+    assert beyond.grad.isfinite().all()
+    assert beyond.grad.abs().sum() > 0
+    with pytest.raises(RuntimeError):
+        lpips(output[..., : SMALLEST["lpips"] - 1] / 255, target[..., : SMALLEST["lpips"] - 1])
+    facts = run(settings_of(method="kd", steps=2, loss={"look": LOOK}), tmp_path / "run")
+    assert list(facts["loss"]) == ["rec", "kd", "look"]
+    assert (tmp_path / "run" / "curve.csv").read_text().startswith("step,lr,total,rec,kd,look\n")
 
 
 @pytest.mark.slow

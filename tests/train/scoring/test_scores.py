@@ -55,7 +55,9 @@ def test_other_names_are_refused(text: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(("metric", "better"), [("psnr_y", True), ("ssim", True), ("lpips", False), ("dists", False)])
+@pytest.mark.parametrize(
+    ("metric", "better"), [("psnr_y", True), ("ssim", True), ("lpips", False), ("dists", False), ("niqe", False)]
+)
 def test_more_is_better_but_for_distances(metric: str, better: bool) -> None:
     assert is_better(metric, 0.9, than=0.8) is better
     assert is_better(metric, 0.8, than=0.9) is not better
@@ -81,6 +83,29 @@ def test_means_of_everyone_are_over_the_same_images() -> None:
     assert left_out([theirs], ["black", "a", "b"]) == {}
     assert left_out_note({"psnr_y": ("black",)}) == "PSNR-Y means leave out 1 image that is answered exactly: black"
     assert left_out_note({}) == ""
+
+
+def test_images_without_a_niqe_are_in_no_mean_of_it() -> None:
+    ours = [{"psnr_y": 30.0, "niqe": math.nan}, {"psnr_y": math.inf, "niqe": 4.0}, {"psnr_y": 32.0, "niqe": 6.0}]
+    theirs = [{"psnr_y": 30.0, "niqe": 9.0}, {"psnr_y": 31.0, "niqe": 5.0}, {"psnr_y": 32.0, "niqe": 7.0}]
+    assert common_means([ours, theirs]) == [{"psnr_y": 31.0, "niqe": 5.0}, {"psnr_y": 31.0, "niqe": 6.0}]
+    left = left_out([ours, theirs], ["tiny", "flat", "a"])
+    assert left == {"psnr_y": ("flat",), "niqe": ("tiny",)}
+    assert left_out_note(left) == (
+        "PSNR-Y means leave out 1 image that is answered exactly: flat; "
+        "NIQE means leave out 1 image that is too small or too flat: tiny"
+    )
+
+
+def test_without_a_truth_there_is_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dukd_train.scoring.niqe.load", lambda: lambda image, _truth, _border: float(len(image)))
+    image, truth = pair()
+    score = scorer(("psnr_y", "niqe"))
+    assert score(image, truth, 2) == {"psnr_y": metrics.psnr_y(image, truth, 2), "niqe": 32}
+    alone = score(image, None, 2)
+    assert alone["niqe"] == 32
+    assert math.isnan(alone["psnr_y"])
+    assert left_out([[alone]], ["a"]) == {}, "said otherwise"
 
 
 def test_where_every_image_is_answered_exactly_there_is_no_mean() -> None:

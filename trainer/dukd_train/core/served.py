@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from dukd_cache.format.reader import Cache
 from dukd_cache.settings import presets
 from dukd_cache.system.errors import SettingError, unknown_name
@@ -10,21 +12,24 @@ from dukd_train.core.targets import MIXED, arrays_of, with_target
 from dukd_train.data.order import Order
 from dukd_train.data.rows import targets_in
 from dukd_train.data.sampling import kept_of
+from dukd_train.measures import OF_PLAIN_PICTURES, SMALLEST
 from dukd_train.objective import KNOWN, Term
-from dukd_train.settings import TrainConfig
+from dukd_train.scoring.perceptual import lpips_network
+from dukd_train.settings import Augment, TrainConfig
 
 
-def terms_of(config: TrainConfig, cache: Cache) -> dict[str, Term]:
-    """The terms of the loss, all of which the cache can serve.
+def terms_of(config: TrainConfig, cache: Cache, device: torch.device) -> dict[str, Term]:
+    """The terms of the loss, all of which the cache can serve, and `device` compute.
 
     Raises:
-        SettingError: it cannot.
+        SettingError: it cannot, or a term needs something that is not here.
     """
     terms = with_target(config.loss.of(config.method), config.target, cache.manifest)
     if not terms:
         raise SettingError("every part of its loss has weight 0", f"method {config.method}")
     for name, term in terms.items():
         _refuse_missing(config.method, cache, name, term)
+        _refuse_learned(config.augment, name, term, device)
     if config.scale not in (None, cache.manifest.scale):
         reason = f"{cache.root} has scale {cache.manifest.scale}"
         raise SettingError(reason, f"scale {config.scale}", cure=_fitting(config, cache))
@@ -62,6 +67,23 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
         raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
 
 
+def _refuse_learned(augment: Augment, name: str, term: Term, device: torch.device) -> None:
+    """Refuse a term by what learned from photographs, where their colours are changed or its weights are missing."""
+    if term.by not in OF_PLAIN_PICTURES:
+        return
+    group = term.view if term.view == "base" or (term.view == "zoom_out" and augment.zoom_out) else "zoom"
+    drawn = [step for step in ("invert", "permute") if getattr(augment.of(term.view), step)]
+    if drawn:
+        reason = f"{term.by} is of colours as they are, and augmentation changes those of {term.view}"
+        raise SettingError(
+            reason, f"loss.{name}", cure="set " + " and ".join(f"augment.{group}.{step}=0" for step in drawn)
+        )
+    try:
+        lpips_network(device)
+    except SettingError as error:
+        raise error.about(f"loss.{name}") from error
+
+
 def order_of(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
     """What the batches of a run are, and which records they are of.
 
@@ -76,7 +98,14 @@ def order_of(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world
     order.check_patch(views)
     for name, term in terms.items():
         side = order.side(term.view) * cache.manifest.scale
-        if 2 * term.border >= side:
-            reason = f"leaves nothing of the answers to {term.view}, which have {side}×{side} pixels"
-            raise SettingError(reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - 1) // 2}")
+        smallest = SMALLEST.get(term.by, 1)
+        if side < smallest:
+            reason = f"needs {smallest}×{smallest} pixels, and the answers to {term.view} have {side}×{side}"
+            raise SettingError(reason, f"loss.{name}.by {term.by}")
+        if side - 2 * term.border < smallest:
+            left = "nothing" if smallest == 1 else f"less than {smallest}×{smallest} pixels"
+            reason = f"leaves {left} of the answers to {term.view}, which have {side}×{side} pixels"
+            raise SettingError(
+                reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - smallest) // 2}"
+            )
     return order

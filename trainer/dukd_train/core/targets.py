@@ -19,6 +19,7 @@ from dukd_cache.format.manifest import Header
 from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch
+from dukd_train.measures import real
 from dukd_train.objective import TEACHER, Term
 
 MIXED = ("mean", "agreement")
@@ -67,7 +68,7 @@ def compared(output_NCHW: Tensor, batch: Batch, to: str) -> tuple[Tensor, Tensor
     """The output and its target `to`, as a measure takes them."""
     if to not in MIXED:
         return output_NCHW, batch[to]
-    answers = [_real(batch[name]) for name in sorted(batch) if name not in NOT_ANSWERS]
+    answers = [real(batch[name]) for name in sorted(batch) if name not in NOT_ANSWERS]
     answers_KNCHW = torch.stack(answers)
     mean_NCHW = answers_KNCHW.mean(0)
     if to == "mean":
@@ -82,8 +83,3 @@ def _agreement(apart_KNCHW: Tensor) -> Tensor:
     usual_N111 = squared_N1HW.sqrt().mean((1, 2, 3), keepdim=True).square()
     weight_N1HW = (usual_N111 + _LEAST) / (usual_N111 + squared_N1HW + _LEAST)
     return weight_N1HW / weight_N1HW.mean((1, 2, 3), keepdim=True)
-
-
-def _real(answer: Tensor) -> Tensor:
-    """In [0,1]."""
-    return answer.float() if answer.dtype.is_floating_point else answer.float().div(255)

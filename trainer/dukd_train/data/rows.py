@@ -17,7 +17,7 @@ from dukd_train.data.order import Picks
 
 def targets_in(header: Header) -> dict[str, list[str]]:
     """What the records of a cache hold for a student's answers to be compared with, by view."""
-    return {view.name: [name for name in view.arrays if name != "input"] for view in header.views}
+    return {view.name: [name for name in view.arrays if name not in ("input", "clean")] for view in header.views}
 
 
 Batch = dict[str, Tensor]

@@ -9,6 +9,7 @@ Similarity", TPAMI 2022 (VGG16).
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,6 +53,17 @@ def load(name: LearnedName, device: torch.device | str) -> Callable[[U8, U8, int
             return float(network(*pair))
 
     return measure
+
+
+@cache
+def lpips_network(device: torch.device) -> nn.Module:
+    """What LPIPS makes of two batches float32 [N,3,H,W] around [0,1], with gradients; called with `normalize=True`.
+
+    Raises:
+        SettingError: torchmetrics or the backbone's weights are missing.
+    """
+    network: nn.Module = _network("lpips").to(device).net  # type: ignore[assignment]
+    return network
 
 
 def weights_folder() -> Path:

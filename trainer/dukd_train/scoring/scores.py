@@ -5,9 +5,11 @@
 | `psnr_y`, `ssim_y` | of luma, as super-resolution tables have them | by default |
 | `psnr`, `ssim` | of RGB | on request |
 | `lpips`, `dists` | learned distances, smaller is better: `dukd_train.scoring.perceptual` | on request |
+| `niqe` | how natural a picture is, without a truth; smaller is better: `dukd_train.scoring.niqe` | on request |
 
-A picture that equals the truth has an infinite PSNR, with which no mean can be had. So a mean leaves out the images
-that anyone whom it is compared with answers exactly, and it leaves them out for everyone: see `common_means`.
+A picture that equals the truth has an infinite PSNR, with which no mean can be had, and one that is too small or too
+flat has no NIQE. So a mean leaves out such an image of anyone whom it is compared with, and it leaves it out for
+everyone: see `common_means`.
 """
 
 import math
@@ -23,13 +25,16 @@ from dukd_train.scoring.metrics import U8
 if TYPE_CHECKING:  # settings name metrics, and are to load at once
     import torch
 
-MetricName = Literal["psnr_y", "ssim_y", "psnr", "ssim", "lpips", "dists"]
+MetricName = Literal["psnr_y", "ssim_y", "psnr", "ssim", "lpips", "dists", "niqe"]
 
 Score = Mapping[str, float]
-"""Metric → value: how near a picture, or the mean of many, comes to the truth. PSNR in dB."""
+"""Metric → value: how near a picture, or the mean of many, comes to the truth. PSNR in dB; NaN where there is none."""
 
 Measure = Callable[[U8, U8, int], float]
-"""(image, truth, border) → score; both images u8 [H,W,3], `border` pixels along each side left out."""
+"""(image, truth, border) → score; both images u8 [H,W,3], `border` pixels along each side left out.
+
+Those of `BLIND` look at the whole image and at nothing else, and may be NaN.
+"""
 
 USUAL: tuple[MetricName, ...] = ("psnr_y", "ssim_y")
 """What tables of super-resolution report."""
@@ -37,7 +42,10 @@ USUAL: tuple[MetricName, ...] = ("psnr_y", "ssim_y")
 ENDLESS: frozenset[str] = frozenset({"psnr_y", "psnr"})
 """Infinite for a picture that equals the truth."""
 
-SMALLER_IS_BETTER: frozenset[str] = frozenset({"lpips", "dists"})
+SMALLER_IS_BETTER: frozenset[str] = frozenset({"lpips", "dists", "niqe"})
+
+BLIND: frozenset[str] = frozenset({"niqe"})
+"""Those that need no truth."""
 
 MISSING = "–"
 """In tables: no number can be had."""
@@ -49,6 +57,7 @@ LABELS: Mapping[str, str] = {
     "ssim": "SSIM-RGB",
     "lpips": "LPIPS",
     "dists": "DISTS",
+    "niqe": "NIQE",
 }
 """Headings of tables."""
 
@@ -70,20 +79,27 @@ class Scorer:
     measures: Mapping[str, Measure]
     """By name, in the order of the columns."""
 
-    def __call__(self, image: U8, truth: U8, border: int) -> Score:
+    def __call__(self, image: U8, truth: U8 | None, border: int) -> Score:
         """How near `image` comes to `truth`, both u8 [H,W,3], without the `border` pixels along each side.
+
+        Args:
+            truth: where there is none, so are the scores that need it: NaN.
 
         Raises:
             ImageError: the sizes differ, or are too small for a metric.
         """
-        return {name: measure(image, truth, border) for name, measure in self.measures.items()}
+        there, compared = (self.measures, truth) if truth is not None else (BLIND, image)
+        return {
+            name: measure(image, compared, border) if name in there else math.nan
+            for name, measure in self.measures.items()
+        }
 
 
 def scorer(names: Sequence[MetricName] = USUAL, device: "torch.device | None" = None) -> Scorer:
     """What computes the metrics `names`; the learned ones on `device` (the CPU by default).
 
     Raises:
-        SettingError: there is no such metric, or a learned one needs a library or a weights file that is not there.
+        SettingError: there is no such metric, or one needs a library or a file that is not there.
     """
     measures: dict[str, Measure] = {}
     for name in names:
@@ -93,6 +109,10 @@ def scorer(names: Sequence[MetricName] = USUAL, device: "torch.device | None" = 
             from dukd_train.scoring import perceptual
 
             measures[name] = perceptual.load(name, device or "cpu")
+        elif name == "niqe":
+            from dukd_train.scoring import niqe
+
+            measures[name] = niqe.load()
         else:
             measures[name] = _MEASURES[name]
     return Scorer(measures)
@@ -149,7 +169,7 @@ def decibels(psnr: float) -> str:
 
 
 def common_means(everyone: Sequence[Sequence[Score]]) -> list[Score]:
-    """Everyone's mean of each score over the same images: those at which nobody's is infinite; NaN if there is none.
+    """Everyone's mean of each score over the same images: those at which everyone's is finite; NaN if there is none.
 
     PSNRs are averaged in dB, as in all published tables.
 
@@ -165,21 +185,31 @@ def common_means(everyone: Sequence[Sequence[Score]]) -> list[Score]:
 
 
 def left_out(everyone: Sequence[Sequence[Score]], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of each metric the images `names` that `common_means` leaves out; {} where it leaves out none."""
-    found = {
-        metric: tuple(name for at, name in enumerate(names) if at not in _counted(everyone, metric))
-        for metric in everyone[0][0]
+    """Of each metric the images `names` that `common_means` leaves out; {} where it leaves out none.
+
+    Scores that are missing for want of a truth leave nothing out: there are none.
+    """
+    missing = {
+        metric: [at for at in range(len(names)) if at not in _counted(everyone, metric)] for metric in everyone[0][0]
     }
-    return {metric: images for metric, images in found.items() if images}
+    return {
+        metric: tuple(names[at] for at in images)
+        for metric, images in missing.items()
+        if metric in BLIND or any(math.isinf(scores[at][metric]) for scores in everyone for at in images)
+        if images
+    }
 
 
 def left_out_note(images: Mapping[str, Sequence[str]]) -> str:
     """`PSNR-Y means leave out 1 image that is answered exactly: flat`; empty where none is left out."""
-    labels = "/".join(LABELS[metric] for metric in images)
-    names = dict.fromkeys(name for of_metric in images.values() for name in of_metric)
-    few = ", ".join([*names][:_NAMED]) + (", …" if len(names) > _NAMED else "")
-    which = "1 image that is" if len(names) == 1 else f"{len(names)} images that are"
-    return f"{labels} means leave out {which} answered exactly: {few}" if names else ""
+    notes = []
+    for why, blind in (("answered exactly", False), ("too small or too flat", True)):
+        of_metrics = {LABELS[metric]: names for metric, names in images.items() if (metric in BLIND) is blind}
+        if names := [*dict.fromkeys(name for of_metric in of_metrics.values() for name in of_metric)]:
+            few = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+            which = "1 image that is" if len(names) == 1 else f"{len(names)} images that are"
+            notes.append(f"{'/'.join(of_metrics)} means leave out {which} {why}: {few}")
+    return "; ".join(notes)
 
 
 def plain_score(score: Score) -> dict[str, float | None]:
@@ -188,5 +218,5 @@ def plain_score(score: Score) -> dict[str, float | None]:
 
 
 def _counted(everyone: Sequence[Sequence[Score]], metric: str) -> list[int]:
-    """Numbers of the images at which nobody's score is infinite."""
-    return [at for at in range(len(everyone[0])) if not any(math.isinf(scores[at][metric]) for scores in everyone)]
+    """Numbers of the images at which everyone's score is finite."""
+    return [at for at in range(len(everyone[0])) if all(math.isfinite(scores[at][metric]) for scores in everyone)]
