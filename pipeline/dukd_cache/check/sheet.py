@@ -9,6 +9,8 @@ from PIL import Image
 from dukd_cache.check.hardest import picks_of
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record
+from dukd_cache.pictures.degradation.steps import Step
+from dukd_cache.pictures.degradation.words import in_words
 from dukd_cache.pictures.drawing import Panel, sheet
 from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.system.errors import SettingError
@@ -38,16 +40,18 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
 
 
 def _rows(cache: Cache, view: str, what: str, picks: Sequence[int]) -> Iterator[tuple[str, Sequence[Panel]]]:
-    groups = [_record_tiles(index, cache.read(view, index)) for index in picks]
+    steps = cache.manifest.degradation.steps
+    groups = [_record_tiles(index, cache.read(view, index), steps) for index in picks]
     per_row = max(1, _TILES_PER_ROW // max(map(len, groups), default=1))
     for start in range(0, len(groups), per_row):
         yield "" if start else f"{view}: {what}", [tile for group in groups[start : start + per_row] for tile in group]
 
 
-def _record_tiles(index: int, record: Record) -> list[Panel]:
-    position = f"{record.info.image} ({record.info.x}, {record.info.y})"
+def _record_tiles(index: int, record: Record, steps: Sequence[Step]) -> list[Panel]:
+    done = f"\n{in_words(steps, record.info.columns)}" if steps else ""
+    of_input = f"\n{record.info.image} ({record.info.x}, {record.info.y}){done}"
     return [
-        Panel(to_uint8(pixels), f"#{index} {name} {_size(pixels)}" + f"\n{position}" * (name == "input"))
+        Panel(to_uint8(pixels), f"#{index} {name} {_size(pixels)}" + of_input * (name == "input"))
         for name, pixels in record.items()
     ]
 

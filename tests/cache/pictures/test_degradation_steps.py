@@ -1,6 +1,7 @@
 """What is drawn: the published ranges, mistakes in one line, margins that are wide enough."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from dukd_cache.commands.config import CacheConfig
 from dukd_cache.pictures.degradation.presets import PRESETS, preset
 from dukd_cache.pictures.degradation.recipe import Recipe, columns_of, drawn_from, with_shrink
 from dukd_cache.pictures.degradation.steps import KERNELS, NUMBERS, Step
+from dukd_cache.pictures.degradation.words import in_words
 from dukd_cache.settings.model import dump, validated
 from dukd_cache.system.errors import SettingError
 
@@ -186,3 +188,23 @@ def test_what_excludes_a_degradation(more: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingError, match=says.split(":")[0]):
         validated(CacheConfig, {"hr": "x", "degradation": "light", **more})
     assert validated(CacheConfig, {"hr": "x", "degradation": "bicubic", **more}).degradation == ()
+
+
+def test_what_was_done_is_told_in_its_order() -> None:
+    steps = steps_of(
+        {"blur": {"sigma": 2, "kernels": {"anisotropic": 1}}},
+        {"blur": {"kernels": {"sinc": 1}, "cutoff": [2, 2]}},
+        {"blur": {"probability": 0}},
+        {"resize": {"up": 0, "down": 1, "keep": 0, "factor": [0.5, 0.5], "methods": ["area"]}},
+        {"resize": {"up": 0, "down": 0, "keep": 1}},
+        {"jpeg": {"quality": 70, "late": 1}},
+        {"noise": {"gaussian": 1, "poisson": 0, "sigma": 12, "grey": 1}},
+        {"shrink": {"methods": ["bicubic"]}},
+        {"webp": 50},
+    )
+    found = "blur 2.0, sinc 0.64π, ×0.75 area, grey gaussian noise 12, to LR bicubic, webp 50, jpeg 70"
+    told = in_words(steps, recipe(steps, 1).columns)
+    assert re.sub(r"×0\.\d\d", "×0.75", told) == found
+    for seed in range(9):
+        columns = recipe(preset("real"), seed).columns
+        assert ("sinc" in in_words(preset("real"), columns)) == any(columns[f"blur{n}_kernel"] == 7 for n in (1, 2, 3))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dukd_cache.check.sheet import contact_sheet
+from dukd_cache.format.manifest import Degradation
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record, RecordInfo
 from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, sheet
@@ -127,7 +128,7 @@ class FakeCache:
     digest: str = "0123456789abcdef"
     views: tuple[str, ...] = ("base", "zoom_in")
     manifest: SimpleNamespace = field(
-        default_factory=lambda: SimpleNamespace(scale=4)  # what the title says
+        default_factory=lambda: SimpleNamespace(scale=4, degradation=Degradation(kind="bicubic"))
     )
     asked: list[tuple[str, int]] = field(default_factory=list)
 

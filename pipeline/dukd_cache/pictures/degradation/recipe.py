@@ -71,19 +71,20 @@ def with_shrink(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 def columns_of(steps: Sequence[Step]) -> list[str]:
     """Names of the columns that keep what was drawn."""
-    return [f"{label}_{name}" for label, step in _labelled(with_shrink(steps)) for name in step.what.names]
+    return [f"{label}_{name}" for label, step in labelled(with_shrink(steps)) for name in step.what.names]
 
 
 def drawn_from(steps: Sequence[Step], rows: Iterable[Uniform], noise: Callable[[int], np.random.Generator]) -> Recipe:
     """What `steps`, with the one to LR's size, draw from a row of `NUMBERS` each; `noise` is of a step's number."""
     drawn = [
         Drawn(label, step, step.what.draw(row), partial(noise, number))
-        for number, ((label, step), row) in enumerate(zip(_labelled(steps), rows, strict=True))
+        for number, ((label, step), row) in enumerate(zip(labelled(steps), rows, strict=True))
     ]
     return Recipe(tuple(sorted(drawn, key=lambda each: each.values.get("late", 0))))
 
 
-def _labelled(steps: Sequence[Step]) -> Iterator[tuple[str, Step]]:
+def labelled(steps: Sequence[Step]) -> Iterator[tuple[str, Step]]:
+    """Each with its name and which of that name it is: `blur2`."""
     counts: dict[str, int] = {}
     for step in steps:
         counts[step.kind] = counts.get(step.kind, 0) + 1
