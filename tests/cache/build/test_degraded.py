@@ -3,13 +3,16 @@
 import io
 import json
 import re
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cache.samples import Asked, build_job, everything, files_of
+from tests.cache.samples import Asked, build_alone, build_job, everything, files_of
+from tests.processes import start
 
 from dukd_cache.build.convert import convert, converted_header
 from dukd_cache.build.reuse import Tally
@@ -28,6 +31,14 @@ from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, SettingError
 from dukd_cache.system.threads import SHARE
 
+EVERY = [
+    {"blur": {"side": [3, 7], "kernels": {"sinc": 1, "plateau": 1}}},
+    {"resize": {"of": "lr", "up": 0.3, "factor": [0.5, 1.2]}},
+    "noise",
+    {"webp": {"late": 0.5}},
+    "shrink",
+    "jpeg",
+]
 LIGHT = [{"blur": {"side": [3, 7]}}, "shrink", {"noise": {}}, {"jpeg": [40, 90]}]
 
 
@@ -46,17 +57,25 @@ def built(asked: Asked, part: Part | None = None) -> Tally:
 
 
 @pytest.mark.parametrize("store", ["webdataset", "zarr"])
-def test_bytes_are_equal_by_parts_and_in_other_batches(
+def test_bytes_are_equal_by_parts_and_after_sigkill(
     photos: Path, teacher_file: Path, tmp_path: Path, store: Store
 ) -> None:
     codec = {"webdataset": "webp", "zarr": "blosc"}[store]
-    more = {"store": store, "codec": codec, "patch": 24, "base": 30, "degradation": "real"}
-    whole, parts = (job(photos, tmp_path / name, teacher_file, **more) for name in ("whole", "parts"))
-    assert built(whole).asked == 90
+    more = {"store": store, "codec": codec, "patch": 24, "base": 30, "degradation": EVERY, **BOTH}
+    whole, parts, killed = (job(photos, tmp_path / name, teacher_file, **more) for name in ("whole", "parts", "killed"))
+    process = start(build_alone, killed, tmp_path / "tally")
+    while not [*killed.out.glob("base-*.npy")]:  # the index of a shard: it is whole
+        assert process.is_alive()
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert built(whole).asked == 2 * 120
     assert len(Cache(whole.out).manifest.shards) > 1
     for number in (2, 1):
         built(parts, Part(number, 2))
-    assert files_of(parts.out) == files_of(whole.out)
+    assert process.exitcode == -signal.SIGKILL
+    assert built(killed).kept > 0
+    assert files_of(parts.out) == files_of(killed.out) == files_of(whole.out)
     assert verify(whole.out) == []
     assert verify_cache(whole.out, teacher_file, 8, "cpu") == []
 
