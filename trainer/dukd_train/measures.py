@@ -106,7 +106,7 @@ MEASURES: dict[str, Measure] = {
 }
 """By name: a student's output and its target → a scalar."""
 
-SMALLEST = {"gradient": 3, "lpips": 31}
+SMALLEST = {"gradient": 3, "lpips": 31, "gan": 8}
 """Sides of the smallest pictures that some of them can look at; others take a pixel."""
 
 OF_PLAIN_PICTURES = ("lpips",)

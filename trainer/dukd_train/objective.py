@@ -26,13 +26,19 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from dukd_cache.settings.model import Count, Positive, Settings, Weight, one_of
-from dukd_train.measures import MEASURES
+from dukd_train.measures import MEASURES, Measure
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TEACHER = "teacher"
 """The answer that the methods' terms are compared with: an only teacher's, or the one that a training chooses."""
+
+GAN = "gan"
+"""The measure that learns with the student: see `core/adversarial.py`."""
+
+_TOLD = {GAN: ("real", "fake")}
+"""What measures that learn tell of their own losses."""
 
 BEFORE_TERMS = ("step", "lr", "total")
 """Columns of `curve.csv` before those of the terms, none of which may be called so."""
@@ -76,8 +82,9 @@ class Term(Settings):
     to: str
     """What its answers are compared with: `truth`, an answer of the cache by its name, or `mean` or `agreement` of all.
     `teacher` is an only answer, or the one called so, or what `target` says."""
-    by: Annotated[str, one_of(MEASURES)] = "l1"
-    """How: l1 is the mean absolute difference, mse the mean squared one; the others: docs/method.md."""
+    by: Annotated[str, one_of((*MEASURES, GAN))] = "l1"
+    """How: l1 is the mean absolute difference, mse the mean squared one; the others: docs/method.md. gan: what a
+    discriminator says of them, which learns with the student."""
     weight: Annotated[Weight | Ramp, BeforeValidator(_number_or_ramp)] = 1.0
     """λ: a number, or how it changes: {start: 1, end: 0, steps: 2000}. 0 switches the term off."""
     border: Count = 0
@@ -95,10 +102,10 @@ class Term(Settings):
     def __str__(self) -> str:
         return f"student and {self.to} on {self.view}"
 
-    def measured(self, output: "Tensor", target: "Tensor") -> "Tensor":
-        """Its value without the weight, see `MEASURES`."""
+    def measured(self, output: "Tensor", target: "Tensor", by: Measure | None = None) -> "Tensor":
+        """Its value without the weight, see `MEASURES`; by one that learns, where it is given."""
         rows, columns = (slice(self.border, side - self.border) for side in output.shape[-2:])
-        return MEASURES[self.by](output[..., rows, columns], target[..., rows, columns])
+        return (by or MEASURES[self.by])(output[..., rows, columns], target[..., rows, columns])
 
 
 _SCRATCH = {"rec": Term(view="base", to="truth")}
@@ -109,7 +116,9 @@ _DUKD = _KD | {
     "zoom_out_kd": Term(view="zoom_out", to=TEACHER),
 }
 
-METHODS: dict[str, dict[str, Term]] = {"scratch": _SCRATCH, "kd": _KD, "dukd": _DUKD}
+_DUKD_GAN = _DUKD | {GAN: Term(view="base", to="truth", by=GAN, weight=0.1)}
+
+METHODS: dict[str, dict[str, Term]] = {"scratch": _SCRATCH, "kd": _KD, "dukd": _DUKD, "dukd-gan": _DUKD_GAN}
 """The terms of each method, by name."""
 
 KNOWN = {name: term for terms in METHODS.values() for name, term in terms.items()}
@@ -119,6 +128,11 @@ KNOWN = {name: term for terms in METHODS.values() for name, term in terms.items(
 def without_weights(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
     """What terms measure: their values can be told as one curve where this is the same."""
     return {name: term.model_dump(exclude={"weight"}) for name, term in terms.items()}
+
+
+def learned_losses(terms: Mapping[str, Term]) -> list[str]:
+    """Names of what the measures that learn tell of themselves: `gan.real`, `gan.fake`."""
+    return [f"{name}.{what}" for name, term in terms.items() for what in _TOLD.get(term.by, ())]
 
 
 class _Named(Term):

@@ -155,6 +155,15 @@ class Optimizer(Settings):
     """Largest norm of all gradients together; none by default."""
 
 
+class Discriminator(Settings):
+    """What tells a student's answers from what they are compared with, for terms by gan. Defaults: Real-ESRGAN's."""
+
+    width: Annotated[Positive, Marked((FIXED,))] = 64
+    """Channels at full size; 64 are 4.4 M parameters, 16 a sixteenth of that."""
+    relative_lr: PositiveReal = 1.0
+    """Its learning rate, in those of the student's, with which it falls."""
+
+
 class Schedule(Settings):
     """How the learning rate falls."""
 
@@ -222,7 +231,8 @@ class TrainConfig(Settings):
     presets: ClassVar = "dukd_train.presets"
 
     method: Annotated[Method, _OF_METHOD] = "dukd"
-    """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views."""
+    """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views. dukd-gan: the same and a
+    discriminator, for a student that was trained without ([how](method.md#a-discriminator))."""
     cache: Annotated[CacheAddress, Marked((FREE, OF_METHOD))]
     """Folder of a finished cache, or its address: s3://bucket/cache."""
     scale: Literal[2, 3, 4] | None = None
@@ -252,6 +262,8 @@ class TrainConfig(Settings):
     """How gradients become steps."""
     schedule: Schedule = Schedule()
     """How the learning rate falls."""
+    discriminator: Annotated[Discriminator, _OF_METHOD] = Discriminator()
+    """What tells a student's answers from what they are compared with, for terms by gan."""
     ema: Annotated[Probability, Marked(called=("ema_decay",))] = 0.999
     """Decay of the averaged weights, which are what is scored and saved."""
     precision: Precision = "fp32"

@@ -30,7 +30,7 @@ from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows
 from dukd_train.keeping.curve import CURVE, CurveFile
 from dukd_train.keeping.validation import Validator
-from dukd_train.objective import KNOWN
+from dukd_train.objective import METHODS
 from dukd_train.settings import TrainConfig
 
 CPU = torch.device("cpu")
@@ -235,7 +235,7 @@ def test_golden_curve(settings_of: Settings, tmp_path: Path) -> None:
         DUKD_RECORD_GOLDEN=1 pytest tests/train/test_loop.py -k golden
     """
     go(settings_of(augment={"base": {"invert": 0.2}}, ema=0.99, patch=12), tmp_path / "run")
-    found = {name: [row[name] for row in curve(tmp_path / "run")] for name in ("total", *KNOWN)}
+    found = {name: [row[name] for row in curve(tmp_path / "run")] for name in ("total", *METHODS["dukd"])}
     if "DUKD_RECORD_GOLDEN" in os.environ:
         GOLDEN.write_text(json.dumps({"torch": torch.__version__, "losses": found}, indent=1) + "\n")
     recorded = json.loads(GOLDEN.read_text())

@@ -20,7 +20,10 @@ def test_defaults_are_the_papers() -> None:
     assert (made.optimizer.lr, made.optimizer.betas, made.optimizer.weight_decay) == (1e-4, (0.9, 0.99), 0.0)
     assert made.optimizer.clip is None
     assert (made.schedule.kind, made.schedule.milestones, made.schedule.gamma) == ("multistep", (100_000, 200_000), 0.1)
-    assert {name: (term.by, term.weight) for name, term in made.loss.root.items()} == dict.fromkeys(KNOWN, ("l1", 1.0))
+    assert {name: (term.by, term.weight) for name, term in made.loss.root.items()} == {
+        **dict.fromkeys(KNOWN, ("l1", 1.0)),
+        "gan": ("gan", 0.1),
+    }
     chances = made.augment.zoom.model_dump()
     assert chances.pop("permute") == made.augment.base.permute == 0.0
     assert set(chances.values()) == {0.3}

@@ -71,14 +71,14 @@ def line(given: dict[str, Any]) -> str:
         # words
         (
             {"cache": "c", "method": "dudk"},
-            "unknown method 'dudk': did you mean 'dukd'? (valid: dukd, kd, scratch)",
+            "unknown method 'dudk': did you mean 'dukd'? (valid: dukd, dukd-gan, kd, scratch)",
         ),
         (
             {"cache": "c", "schedule": {"kind": "cosinus"}},
             "unknown schedule.kind 'cosinus': did you mean 'cosine'? (valid: cosine, multistep)",
         ),
-        ({"cache": "c", "method": 3}, "setting method: expected scratch, kd or dukd, got 3"),
-        ({"cache": "c", "method": None}, "setting method: expected scratch, kd or dukd, got null"),
+        ({"cache": "c", "method": 3}, "setting method: expected scratch, kd, dukd or dukd-gan, got 3"),
+        ({"cache": "c", "method": None}, "setting method: expected scratch, kd, dukd or dukd-gan, got null"),
         ({"cache": "c", "scale": 5}, "setting scale: expected 2, 3, 4 or null, got 5"),
         ({"cache": "c", "scale": "four"}, "setting scale: expected 2, 3, 4 or null, got 'four'"),
         # numbers

@@ -6,7 +6,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -45,6 +45,8 @@ class Checkpoint:
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     """Of the gradient scaler; {} where there is none."""
+    learned: dict[str, Any] = field(default_factory=dict)
+    """Of measures that learn, by term."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import AUTOCAST, compile_in_place
+from dukd_train.core.adversarial import adversaries
 from dukd_train.core.parallel import World
 from dukd_train.core.recorded import Recorded
 from dukd_train.core.targets import compared
@@ -34,6 +35,7 @@ class Learner:
         if config.compile:
             compile_in_place(student.module, world.device)
         self._terms, self._device = terms, world.device
+        self._learned = adversaries(config, terms, world)
         self._clip, self._autocast = config.optimizer.clip, AUTOCAST.get(config.precision)
         self._optimizer = _optimizer(config.optimizer, student.module, world.device)
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
@@ -50,7 +52,8 @@ class Learner:
         """One step at learning rate `rate`, then averaged ← decay·averaged + (1 − decay)·student.
 
         The terms have the weights of step `number`, counted from 0.
-        Returns the terms of the loss, without their weights, on the device: nothing here waits for it.
+        Returns the terms of the loss, without their weights, and what measures that learn tell (`gan.real`), on the
+        device: nothing here waits for it.
         """
         numbers = [rate, 1 - decay, *(term.weight_at(number) for term in self._terms.values())]
         return (self._recorded or self._advance)(batch, numbers)
@@ -63,7 +66,7 @@ class Learner:
         with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
             outputs = _forward(self._called, batch)
         losses = {
-            name: term.measured(*compared(outputs[term.view], batch[term.view], term.to))
+            name: term.measured(*compared(outputs[term.view], batch[term.view], term.to), self._learned.get(name))
             for name, term in self._terms.items()
         }
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]).sum()
@@ -75,6 +78,8 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average(share)
+        for name, learned in self._learned.items():
+            losses |= {f"{name}.{what}": loss for what, loss in learned.learn(rate).items()}
         return {name: loss.detach() for name, loss in losses.items()}
 
     def is_finite(self) -> bool:
@@ -91,12 +96,20 @@ class Learner:
             "ema": self.averaged.module.state_dict(),
             "optimizer": self._optimizer.state_dict()["state"],
             "scaler": self._scaler.state_dict(),
+            "learned": {name: learned.state() for name, learned in self._learned.items()},
         }
 
     def restore(
-        self, student: dict[str, Any], ema: dict[str, Any], optimizer: dict[str, Any], scaler: dict[str, Any]
+        self,
+        student: dict[str, Any],
+        ema: dict[str, Any],
+        optimizer: dict[str, Any],
+        scaler: dict[str, Any],
+        learned: dict[str, Any],
     ) -> None:
         """Go on from a `state`. The optimizer's settings stay those that the learner was made with.
+
+        Measures that learn begin anew where it has none of their term.
 
         Raises:
             RunError: it is of another student or another optimizer.
@@ -110,6 +123,9 @@ class Learner:
             raise RunError("the checkpoint is of another student") from error
         if scaler and self._scaler.is_enabled():
             self._scaler.load_state_dict(scaler)
+        for name, state in learned.items():
+            if name in self._learned:
+                self._learned[name].restore(**state)
 
     @torch.no_grad()
     def _average(self, share: float | Tensor) -> None:

@@ -63,7 +63,7 @@ def train(
     config, learner = run.config, Learner(run.config, run.student, run.terms, run.world)
     start = done = last.step if last else 0
     if last:
-        learner.restore(last.student, last.ema, last.optimizer, last.scaler)
+        learner.restore(last.student, last.ema, last.optimizer, last.scaler, last.learned)
     terms = without_weights(run.terms)
     losses = Losses(run.terms, start, last.losses if last and last.terms == terms else {}, run.world.mean)
     pace = Pace(start, config.steps, last.seconds if last else 0.0)
@@ -137,12 +137,13 @@ def _row(run: Training, losses: Losses, pace: Pace, done: int) -> Row:
         step=done,
         lr=_rate(run.config, done - 1),
         total=total,
-        terms=means,
+        terms={name: means[name] for name in run.terms},
         images_per_second=images * speed.steps_per_second,
         waiting=speed.waiting,
         seconds=pace.seconds(),
         left=speed.left,
         weights={name: term.weight_at(done - 1) for name, term in run.terms.items() if isinstance(term.weight, Ramp)},
+        learned={name: mean for name, mean in means.items() if name not in run.terms},
     )
 
 

@@ -13,9 +13,9 @@ from dukd_train.data.order import Order
 from dukd_train.data.rows import targets_in
 from dukd_train.data.sampling import kept_of
 from dukd_train.measures import OF_PLAIN_PICTURES, SMALLEST
-from dukd_train.objective import KNOWN, Term
+from dukd_train.objective import GAN, KNOWN, Term
 from dukd_train.scoring.perceptual import lpips_network
-from dukd_train.settings import Augment, TrainConfig
+from dukd_train.settings import TrainConfig
 
 
 def terms_of(config: TrainConfig, cache: Cache, device: torch.device) -> dict[str, Term]:
@@ -29,7 +29,7 @@ def terms_of(config: TrainConfig, cache: Cache, device: torch.device) -> dict[st
         raise SettingError("every part of its loss has weight 0", f"method {config.method}")
     for name, term in terms.items():
         _refuse_missing(config.method, cache, name, term)
-        _refuse_learned(config.augment, name, term, device)
+        _refuse_learned(config, name, term, device)
     if config.scale not in (None, cache.manifest.scale):
         reason = f"{cache.root} has scale {cache.manifest.scale}"
         raise SettingError(reason, f"scale {config.scale}", cure=_fitting(config, cache))
@@ -67,10 +67,15 @@ def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
         raise SettingError(f"records of {term.view} have no {term.to}, only {there}; set {off}", f"loss.{name}")
 
 
-def _refuse_learned(augment: Augment, name: str, term: Term, device: torch.device) -> None:
-    """Refuse a term by what learned from photographs, where their colours are changed or its weights are missing."""
+def _refuse_learned(config: TrainConfig, name: str, term: Term, device: torch.device) -> None:
+    """Refuse a term by what learned from photographs, where their colours are changed or its weights are missing; and
+    one by what will learn with the student, where that was never trained."""
+    if term.by == GAN and config.student.init is None:
+        reason = "a discriminator needs a student that was trained without it"
+        raise SettingError(reason, f"loss.{name}", cure="set student.init to its run folder")
     if term.by not in OF_PLAIN_PICTURES:
         return
+    augment = config.augment
     group = term.view if term.view == "base" or (term.view == "zoom_out" and augment.zoom_out) else "zoom"
     drawn = [step for step in ("invert", "permute") if getattr(augment.of(term.view), step)]
     if drawn:

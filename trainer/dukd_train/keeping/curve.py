@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dukd_cache.system.files import naming, write_atomically
 from dukd_train.errors import DivergedError
-from dukd_train.objective import BEFORE_TERMS, Ramp, Term
+from dukd_train.objective import BEFORE_TERMS, Ramp, Term, learned_losses
 from dukd_train.watching.observers import Observer, Row, Start
 
 CURVE = "curve.csv"
@@ -33,11 +33,12 @@ class Losses:
         `mean` is that over processes that train together: each has the losses of its share of the batch.
         """
         self._terms, self._mean = terms, mean
+        self._names = [*terms, *learned_losses(terms)]
         self._step = step
         self._on_device: list[dict[str, Tensor]] = []
         # Those of a loss with other terms would not have a mean in common with what comes.
-        known = pending if pending.keys() == terms.keys() else {}
-        self._fetched: dict[str, list[float]] = {name: list(known.get(name, ())) for name in terms}
+        known = pending if pending.keys() == {*self._names} else {}
+        self._fetched: dict[str, list[float]] = {name: list(known.get(name, ())) for name in self._names}
 
     def __len__(self) -> int:
         """Steps since the last row."""
@@ -55,25 +56,25 @@ class Losses:
             DivergedError: one of them is not finite.
         """
         if self._on_device:
-            fetched = torch.stack([torch.stack([step[name] for name in self._terms]) for step in self._on_device])
-            for name, losses in zip(self._terms, self._mean(fetched).T.tolist(), strict=True):
+            fetched = torch.stack([torch.stack([step[name] for name in self._names]) for step in self._on_device])
+            for name, losses in zip(self._names, self._mean(fetched).T.tolist(), strict=True):
                 self._fetched[name] += losses
             self._refuse_infinite(len(self._on_device))
             self._on_device.clear()
         return {name: list(losses) for name, losses in self._fetched.items()}
 
     def take(self) -> tuple[float, dict[str, float]]:
-        """Means of the loss and of its terms since the last time. Waits for the device.
+        """Means of the loss, and of its terms and what learns for them, since the last time. Waits for the device.
 
         Raises:
             DivergedError: a loss is not finite.
         """
         found = self.pending()
         total = 0.0
-        for name, losses in found.items():
-            at = self._terms[name].weight_at
-            total += fmean(at(step) * loss for step, loss in enumerate(losses, self._step - len(losses)))
-        self._fetched = {name: [] for name in self._terms}
+        for name, term in self._terms.items():
+            first = self._step - len(found[name])
+            total += fmean(term.weight_at(step) * loss for step, loss in enumerate(found[name], first))
+        self._fetched = {name: [] for name in self._names}
         return total, {name: fmean(losses) for name, losses in found.items()}
 
     def _refuse_infinite(self, newest: int) -> None:
@@ -86,8 +87,8 @@ class Losses:
 
 
 class CurveFile(Observer):
-    """Writes `curve.csv`: a column for each term that the loss has, or had in rows that stay; one more, `kd.weight`,
-    for each whose weight changes."""
+    """Writes `curve.csv`: a column for each term that the loss has, or had in rows that stay; more, `gan.real` and
+    `gan.fake`, where a measure learns; one, `kd.weight`, for each whose weight changes."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / CURVE
@@ -98,7 +99,7 @@ class CurveFile(Observer):
         before = columns_of(self._path) if start.step else ()
         terms = start.config.loss.of(start.config.method)
         changing = (f"{name}.weight" for name, term in terms.items() if isinstance(term.weight, Ramp))
-        own = (*BEFORE_TERMS, *terms, *changing)
+        own = (*BEFORE_TERMS, *terms, *learned_losses(terms), *changing)
         self._columns = tuple(dict.fromkeys((*before, *own)))
         keep_rows_before(self._path, self._columns, start.losses_from)
 
@@ -106,9 +107,8 @@ class CurveFile(Observer):
         """Add a row."""
         cells = {"step": row.step, "lr": f"{row.lr:.3e}", "total": f"{row.total:.6f}"}
         weights = {f"{name}.weight": f"{weight:.6g}" for name, weight in row.weights.items()}
-        append_row(
-            self._path, self._columns, cells | {name: f"{mean:.6f}" for name, mean in row.terms.items()} | weights
-        )
+        means = {name: f"{mean:.6f}" for name, mean in {**row.terms, **row.learned}.items()}
+        append_row(self._path, self._columns, cells | means | weights)
 
 
 def columns_of(path: Path) -> tuple[str, ...]:

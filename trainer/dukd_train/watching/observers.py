@@ -60,6 +60,8 @@ class Row:
     """Estimated seconds until the last step."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Of the terms whose weight changes: that of the last of these steps."""
+    learned: Mapping[str, float] = field(default_factory=dict)
+    """Means of what measures that learn tell of themselves: `gan.real`, `gan.fake`."""
 
 
 class Observer:

@@ -21,7 +21,7 @@ class Tracker(Observer):
 
     def logged(self, row: Row) -> None:
         """`loss/total`, `loss/rec`, …, weights that change, and the rate, speed and share of time without data."""
-        terms = {f"loss/{term}": value for term, value in row.terms.items()}
+        terms = {f"loss/{term}": value for term, value in {**row.terms, **row.learned}.items()}
         terms |= {f"weight/{term}": value for term, value in row.weights.items()}
         rest = {"lr": row.lr, "images_per_second": row.images_per_second, "waiting": row.waiting}
         self.log(row.step, {"loss/total": row.total} | terms | rest)
