@@ -100,7 +100,7 @@ def test_losses_and_steps_are_those_of_cross_entropy(gan_of: Settings) -> None:
         assert found.item() == pytest.approx(expected.item(), rel=1e-6)
         torch.testing.assert_close(*(torch.autograd.grad(loss, output)[0] for loss in (found, expected)))
         assert all(parameter.grad is None for parameter in adversary._parameters) or done > 0
-        losses = adversary.learn(2.5e-4)  # of the student
+        losses = adversary.learn(torch.tensor(2.5e-4) if done else 2.5e-4)  # of the student
         of_real, of_fake = network(target / 255), network(output.detach())
         real = binary_cross_entropy_with_logits(of_real, torch.ones_like(of_real))
         fake = binary_cross_entropy_with_logits(of_fake, torch.zeros_like(of_fake))
@@ -183,6 +183,15 @@ def test_a_run_that_was_stopped_goes_on_exactly(gan_of: Settings, tmp_path: Path
     assert not alike(learned(straight), start)
     values = [row[name] for row in rows(straight) for name in ("gan", "gan.real", "gan.fake")]
     assert len({*values}) == len(values)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_recorded_step_is_the_step(gan_of: Settings, tmp_path: Path, precision: str) -> None:
+    for name, recorded in (("recorded", True), ("plain", False)):
+        run(gan_of(steps=8, device="cuda", precision=precision, cuda_graph=recorded), tmp_path / name)
+    for row, wanted in zip(rows(tmp_path / "recorded"), rows(tmp_path / "plain"), strict=True):
+        assert row == pytest.approx(wanted, abs=1e-4 if precision == "fp32" else 5e-3)
 
 
 def test_two_processes_train_what_one_does(gan_of: Settings, tmp_path: Path) -> None:
