@@ -140,8 +140,8 @@ def _asking(
 
 
 def cut_from(plan: Plan, header: Header, teachers: Teachers) -> Pieces:
-    """Pieces of images, cut and degraded on all cores, unless `teachers` take them."""
-    workers = 1 if take_all_cores(teachers) else usable_cores()
+    """Pieces of images. What is degraded is so on all cores, unless `teachers` take them."""
+    workers = usable_cores() if plan.spec.degradation and not take_all_cores(teachers) else 1
 
     def pieces(shard: Shard) -> Iterator[Piece]:
         start = shard.positions.start
