@@ -4,6 +4,7 @@ A step of a small student is hundreds of kernels of some microseconds, which tak
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,32 +19,50 @@ Step = Callable[[Mapping[str, Batch], Sequence[Tensor]], dict[str, Tensor]]
 """A batch, and numbers that change with the step, each a scalar on the device → scalars by name. Never waits."""
 
 
+_Kind = tuple[tuple[str, str, torch.dtype, torch.Size], ...]
+"""Of a batch: its views, their arrays, and their types and shapes."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    graph: torch.cuda.CUDAGraph
+    batch: dict[str, Batch]
+    numbers: Tensor
+    """[K], on the device."""
+    names: list[str]
+    values: Tensor
+
+    def replay(self, batch: Mapping[str, Batch], numbers: Sequence[float]) -> dict[str, Tensor]:
+        for view, arrays in batch.items():
+            for name, images in arrays.items():
+                self.batch[view][name].copy_(images)
+        self.numbers.copy_(torch.tensor(numbers), non_blocking=True)
+        self.graph.replay()
+        return dict(zip(self.names, self.values.clone().unbind(), strict=True))
+
+
 class Recorded:
-    """`step` for a batch of any values, always of the same shapes: what it computes stays where it lies in memory."""
+    """`step`, recorded for each kind of batch: with ECO, targets are floating point first and 8 bits later."""
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step, self._device = step, device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._plain_steps: float = _PLAIN_STEPS
-        self._batch: dict[str, Batch] = {}
-        self._numbers = torch.empty(0)
-        self._names: list[str] = []
-        self._values = torch.empty(0)
+        self._plain_steps: dict[_Kind, int] = {}
+        self._recordings: dict[_Kind, _Recording] = {}
+        self._can_record = True
 
     def __call__(self, batch: Mapping[str, Batch], numbers: Sequence[float]) -> dict[str, Tensor]:
         """What `step` gives, in tensors of their own."""
-        if not self._graph and self._plain_steps == 0:
-            self._record(batch, numbers)
-        if not self._graph:
-            self._plain_steps -= 1
-            return self._plain(batch, self._scalars(numbers))
-        for view, arrays in batch.items():
-            for name, images in arrays.items():
-                self._batch[view][name].copy_(images)
-        self._numbers.copy_(torch.tensor(numbers), non_blocking=True)
-        self._graph.replay()
-        return dict(zip(self._names, self._values.clone().unbind(), strict=True))
+        kind = kind_of(batch)
+        if kind not in self._recordings:
+            done = self._plain_steps.get(kind, 0)
+            if done == _PLAIN_STEPS and self._can_record:
+                self._record(kind, batch, numbers)
+            else:
+                self._plain_steps[kind] = min(done + 1, _PLAIN_STEPS)
+        if kind in self._recordings:
+            return self._recordings[kind].replay(batch, numbers)
+        return self._plain(batch, torch.tensor(numbers, device=self._device).unbind())
 
     def _plain(self, batch: Mapping[str, Batch], numbers: Sequence[Tensor]) -> dict[str, Tensor]:
         """In the stream that is recorded, so that nothing is new to it."""
@@ -54,23 +73,25 @@ class Recorded:
         outside.wait_stream(self._stream)
         return found
 
-    def _scalars(self, numbers: Sequence[float]) -> Sequence[Tensor]:
-        return torch.tensor(numbers, device=self._device).unbind()
-
-    def _record(self, batch: Mapping[str, Batch], numbers: Sequence[float]) -> None:
+    def _record(self, kind: _Kind, batch: Mapping[str, Batch], numbers: Sequence[float]) -> None:
         """Nothing is computed by it. A student that waits for the GPU cannot be recorded, and goes on as before."""
-        self._batch = {
-            view: {name: images.clone() for name, images in arrays.items()} for view, arrays in batch.items()
-        }
-        self._numbers = torch.tensor(numbers, device=self._device)
+        kept = {view: {name: images.clone() for name, images in arrays.items()} for view, arrays in batch.items()}
+        numbers_K = torch.tensor(numbers, device=self._device)
         graph = torch.cuda.CUDAGraph()
         try:
             # Only this thread's mistakes end it: another one makes the next batch ready meanwhile.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                found = self._step(self._batch, self._numbers.unbind())
-                self._values = torch.stack(list(found.values()))
+                found = self._step(kept, numbers_K.unbind())
+                values = torch.stack(list(found.values()))
         except RuntimeError as error:
             say(f"steps are not recorded as a CUDA graph, and may be slower: {str(error).splitlines()[0]}")
-            self._plain_steps = float("inf")
+            self._can_record = False
             return
-        self._names, self._graph = list(found), graph
+        self._recordings[kind] = _Recording(graph, kept, numbers_K, list(found), values)
+
+
+def kind_of(batch: Mapping[str, Batch]) -> _Kind:
+    """What a recording is of: another kind of batch, copied into its tensors, would be computed wrongly."""
+    return tuple(
+        (view, name, images.dtype, images.shape) for view, arrays in batch.items() for name, images in arrays.items()
+    )
