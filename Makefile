@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-slow check format docs bench bench-gpu lock clean
+.PHONY: demo test test-slow check format settings docs notebooks bench bench-gpu lock clean
 
 demo: $(VENV)/ready  ## the whole pipeline on photographs that come with scikit-image
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -56,15 +56,22 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	fi
 	@touch $@
 
-docs: $(VENV)/ready  ## the tables of all settings in docs/settings.md
+settings: $(VENV)/ready  ## the tables of all settings in docs/settings.md
 	{ sed '/^<!-- The rest/q' docs/settings.md; \
 		printf '\n## Settings of a training\n\n'; $(BIN)/dukd-train schema --markdown; \
 		printf '\n## Settings of a cache\n\n'; $(BIN)/dukd-cache schema --markdown; } > docs/settings.new
 	mv docs/settings.new docs/settings.md
 
+docs: settings  ## the documentation site, in build/docs
+	$(BIN)/python -m sphinx -q -b html -W --keep-going -d build/docs/.doctrees docs build/docs
+	@echo "site: build/docs/index.html"
+
+notebooks: $(VENV)/ready  ## runs the notebooks of docs/ anew and keeps what they show
+	$(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
+
 lock:  ## pin what pyproject.toml asks for; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
-		--extra demo --extra dev --extra export --extra perceptual --extra ray --extra s3 \
+		--extra demo --extra dev --extra docs --extra export --extra perceptual --extra ray --extra s3 \
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:  ## the demo's results, not the environment

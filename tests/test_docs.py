@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -81,15 +82,23 @@ def test_the_page_on_python_names_all_that_is_public() -> None:
         assert left <= {"Evaluation", "Exported", "Forecast", "Network", "Problem", "Record", "Row", "Start"}, left
 
 
+@pytest.mark.parametrize("face", [dukd_cache, dukd_train], ids=lambda face: face.__name__)
+def test_the_reference_of_python_has_all_that_is_public(face: ModuleType) -> None:
+    page = (PROJECT / "docs/api.md").read_text(encoding="utf-8")
+    part = page.partition(f"\n## {face.__name__}\n")[2].partition("\n## ")[0]
+    named = re.findall(r"^\.\. auto(?:function|class|exception|module):: (?:\w+\.)*(\w+)", part, re.MULTILINE)
+    assert sorted(named) == sorted(face.__all__)
+
+
 @pytest.mark.parametrize("half", HALVES)
-def test_the_page_for_contributors_has_all_rooms_in_their_own_words(half: str) -> None:
+def test_the_map_of_the_code_has_all_rooms_in_their_own_words(half: str) -> None:
     def said(room: str) -> str:
         is_folder = (HALVES[half] / room).is_dir()
         path = HALVES[half] / (f"{room}/__init__.py" if is_folder else f"{room}.py")
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         return f"| `{room}{'/' if is_folder else '.py'}` | {text.splitlines()[0]} |\n"
 
-    assert "".join(map(said, ROOMS[half])) in (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "".join(map(said, ROOMS[half])) in (PROJECT / "docs/code.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

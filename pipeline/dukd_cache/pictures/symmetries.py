@@ -1,6 +1,6 @@
 """The invertible augmentations: the 8 symmetries of the square (flips × transpose) × colour inversion × channel orders.
 
-For F of this group, |F⁻¹(S(F(x))) − T(x)|₁ = |S(F(x)) − F(T(x))|₁, because F only permutes pixels and channels and
+For F of this group, `|F⁻¹(S(F(x))) − T(x)|₁ = |S(F(x)) − F(T(x))|₁`, because F only permutes pixels and channels and
 mirrors values. So one cached answer T(x) serves every F, and mapping the 8-bit answer is cheaper than mapping the
 student's output back with gradients. Flips and transpose do not commute: `undo` takes the steps back in reverse order.
 

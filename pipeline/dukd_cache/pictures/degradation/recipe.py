@@ -12,9 +12,6 @@ from dukd_cache.pictures.degradation import effects, kernels
 from dukd_cache.pictures.degradation.effects import F32, F64, U8, Method
 from dukd_cache.pictures.degradation.steps import KERNELS, METHODS, NOISES, Resize, Shrink, Step, Uniform, Values
 
-_BLOCK = 8
-"""Side of a block of JPEG, in pixels."""
-
 
 @dataclass(frozen=True)
 class Drawn:
@@ -40,15 +37,16 @@ class Recipe:
         return {f"{each.label}_{name}": float(value) for each in self.drawn for name, value in each.values.items()}
 
     def margin(self, scale: int) -> int:
-        """LR pixels around a part of LR on which it depends: with these it is what it is in the whole picture."""
+        """LR pixels around a part of LR on which it depends: with these it is what it is in the whole picture.
+
+        Without noise and compression, whose blocks begin anywhere: they would nearly double what is to be degraded.
+        """
         pixel, reach = 1.0, 0.0  # both in pixels of HR
         for each in self.drawn:
             values, before = each.values, pixel
             match each.step.kind:
                 case "blur":
                     reach += values["side"] // 2 * pixel
-                case "jpeg" | "webp":
-                    reach += _BLOCK * pixel if values["quality"] else 0
                 case "resize" | "shrink":
                     pixel = _pixel(each, pixel, scale)
                     reach += {"area": before + pixel, "bilinear": before, "bicubic": 2 * before}[_method(values)]

@@ -6,11 +6,9 @@ What was drawn are numbers by name; those of a step that is left out are 0.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
@@ -20,7 +18,20 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dukd_cache.settings.model import Number, Probability, Settings, Weight, one_of
+from dukd_cache.pictures.degradation.ranges import (
+    Cutoffs,
+    Factors,
+    Levels,
+    Lights,
+    Qualities,
+    Shapes,
+    Sides,
+    Sigmas,
+    around_1,
+    between,
+    chosen,
+)
+from dukd_cache.settings.model import Probability, Settings, Weight, one_of
 
 Uniform = Sequence[float]
 """Numbers in [0,1)."""
@@ -44,45 +55,10 @@ METHODS = ("area", "bilinear", "bicubic")
 Kernel = Annotated[str, one_of(KERNELS)]
 Method = Annotated[str, one_of(METHODS)]
 
-_Range = TypeVar("_Range", bound=tuple[Any, Any])
 _SMALL_SIDE = 13
 """Kernels of fewer pixels cannot hold a sinc as low as others."""
 
 
-def _both(given: object) -> object:
-    return (given, given) if isinstance(given, int | float) and not isinstance(given, bool) else given
-
-
-def _in_order(given: _Range) -> _Range:
-    if given[0] > given[1]:
-        raise ValueError(f"expected the lower bound first, got [{given[0]}, {given[1]}]")
-    return given
-
-
-def _odd(given: _Range) -> _Range:
-    if not all(bound % 2 for bound in given):
-        raise ValueError(f"expected odd numbers, got [{given[0]}, {given[1]}]")
-    return given
-
-
-class _OrOne:
-    """For those who read the schema: one number stands for both bounds."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        both = handler(core)
-        return {"anyOf": [both, both["prefixItems"][0]]}
-
-
-_BOTH, _IN_ORDER, _OR_ONE = BeforeValidator(_both), AfterValidator(_in_order), _OrOne()
-_Side = Annotated[int, Field(ge=1, le=63), Number]
-_Sigma = Annotated[float, Field(gt=0, le=32), Number]
-_Shape = Annotated[float, Field(gt=0, le=16), Number]
-_Cutoff = Annotated[float, Field(ge=0.1, le=math.pi), Number]
-_Factor = Annotated[float, Field(ge=0.05, le=2), Number]
-_Levels = Annotated[float, Field(ge=0, le=255), Number]
-_Light = Annotated[float, Field(ge=0, le=16), Number]
-_Quality = Annotated[int, Field(ge=1, le=100), Number]
-_Shapes = Annotated[tuple[_Shape, _Shape], _BOTH, _IN_ORDER, _OR_ONE]
 Methods = Annotated[tuple[Method, ...], Field(min_length=1)]
 
 
@@ -95,35 +71,35 @@ class Blur(Settings):
     """That it is done at all."""
     kernels: dict[Kernel, Weight] = Field(default={"isotropic": 1.0}, min_length=1)
     """Kinds and their chances, of any sum."""
-    side: Annotated[tuple[_Side, _Side], _BOTH, _IN_ORDER, AfterValidator(_odd), _OR_ONE] = (7, 21)
+    side: Sides = (7, 21)
     """Of the kernel, in pixels: odd."""
-    sigma: Annotated[tuple[_Sigma, _Sigma], _BOTH, _IN_ORDER, _OR_ONE] = (0.2, 3.0)
+    sigma: Sigmas = (0.2, 3.0)
     """Width along each axis, in pixels."""
-    generalised: _Shapes = (0.5, 4.0)
+    generalised: Shapes = (0.5, 4.0)
     """β of generalised kernels. Where 1 lies within, half are below it."""
-    plateau: _Shapes = (1.0, 2.0)
+    plateau: Shapes = (1.0, 2.0)
     """β of plateau kernels, likewise."""
-    cutoff: Annotated[tuple[_Cutoff, _Cutoff], _BOTH, _IN_ORDER, _OR_ONE] | None = None
+    cutoff: Cutoffs | None = None
     """Of sinc, in radians a pixel. Default: π/3 to π, from a side of 13 on π/5 to π."""
 
     def draw(self, u: Uniform) -> Values:
         """One kernel."""
         if u[0] >= self.probability:
             return dict.fromkeys(self.names, 0.0)
-        number = _chosen(u[1], [self.kernels.get(name, 0.0) for name in KERNELS])
+        number = chosen(u[1], [self.kernels.get(name, 0.0) for name in KERNELS])
         kind, side = KERNELS[number - 1], self.side[0] + 2 * int(u[2] * ((self.side[1] - self.side[0]) // 2 + 1))
         found: Values = {"kernel": number, "side": side}
         if kind == "sinc":
             cutoff = self.cutoff or (math.pi / (3 if side < _SMALL_SIDE else 5), math.pi)
-            return found | {"sigma_x": 0.0, "sigma_y": 0.0, "angle": 0.0, "shape": _between(u[3], cutoff)}
+            return found | {"sigma_x": 0.0, "sigma_y": 0.0, "angle": 0.0, "shape": between(u[3], cutoff)}
         turned = kind.endswith("anisotropic")
-        sigma_x = _between(u[4], self.sigma)
+        sigma_x = between(u[4], self.sigma)
         shapes = {"g": self.generalised, "p": self.plateau}.get(kind[0], (1.0, 1.0))
         return found | {
             "sigma_x": sigma_x,
-            "sigma_y": _between(u[5], self.sigma) if turned else sigma_x,
+            "sigma_y": between(u[5], self.sigma) if turned else sigma_x,
             "angle": math.pi * (2 * u[6] - 1) if turned else 0.0,
-            "shape": _around_1(u[7], u[8], shapes),
+            "shape": around_1(u[7], u[8], shapes),
         }
 
 
@@ -138,7 +114,7 @@ class Resize(Settings):
     """That it becomes smaller."""
     keep: Weight = 0.1
     """That the factor is 1."""
-    factor: Annotated[tuple[_Factor, _Factor], _BOTH, _IN_ORDER, _OR_ONE] = (0.15, 1.5)
+    factor: Factors = (0.15, 1.5)
     """The smallest and the largest."""
     of: Literal["picture", "lr"] = "picture"
     """What the factor is of: the picture as it is at that step, or LR."""
@@ -155,9 +131,9 @@ class Resize(Settings):
 
     def draw(self, u: Uniform) -> Values:
         """One size."""
-        way = _chosen(u[0], [self.up, self.down, self.keep])
+        way = chosen(u[0], [self.up, self.down, self.keep])
         bounds = {1: (1.0, self.factor[1]), 2: (self.factor[0], 1.0), 3: (1.0, 1.0)}[way]
-        return {"factor": _between(u[1], bounds), "method": _method(u[2], self.methods)}
+        return {"factor": between(u[1], bounds), "method": _method(u[2], self.methods)}
 
 
 class Noise(Settings):
@@ -171,9 +147,9 @@ class Noise(Settings):
     """Chance of Gaussian noise. Both may have any sum."""
     poisson: Weight = 0.5
     """Chance of a light sensor's."""
-    sigma: Annotated[tuple[_Levels, _Levels], _BOTH, _IN_ORDER, _OR_ONE] = (1.0, 30.0)
+    sigma: Levels = (1.0, 30.0)
     """Standard deviation of Gaussian noise, in levels of 255."""
-    scale: Annotated[tuple[_Light, _Light], _BOTH, _IN_ORDER, _OR_ONE] = (0.05, 3.0)
+    scale: Lights = (0.05, 3.0)
     """Of Poisson noise: 1 is that of a sensor that counts one photon a level."""
     grey: Probability = 0.4
     """That all channels get the same."""
@@ -188,8 +164,8 @@ class Noise(Settings):
         """One noise."""
         if u[0] >= self.probability:
             return dict.fromkeys(self.names, 0.0)
-        kind = _chosen(u[1], [self.gaussian, self.poisson])
-        strength = _between(u[2], self.sigma if kind == 1 else self.scale)
+        kind = chosen(u[1], [self.gaussian, self.poisson])
+        strength = between(u[2], self.sigma if kind == 1 else self.scale)
         return {"kind": kind, "strength": strength, "grey": float(u[3] < self.grey)}
 
 
@@ -201,7 +177,7 @@ class Compression(Settings):
 
     probability: Probability = 1.0
     """That it is done at all."""
-    quality: Annotated[tuple[_Quality, _Quality], _BOTH, _IN_ORDER, _OR_ONE] = (30, 95)
+    quality: Qualities = (30, 95)
     """1 to 100."""
     late: Probability = 0.0
     """That it comes after all other steps, and not in its place."""
@@ -270,7 +246,7 @@ class Step(Settings):
     @property
     def kind(self) -> str:
         """Its name."""
-        return next(name for name, of in self if of is not None)
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
     @property
     def what(self) -> Blur | Resize | Noise | Compression | Shrink:
@@ -279,25 +255,5 @@ class Step(Settings):
         return found
 
 
-def _between(u: float, bounds: tuple[float, float]) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * u
-
-
-def _around_1(side: float, u: float, bounds: tuple[float, float]) -> float:
-    if not bounds[0] <= 1 <= bounds[1]:
-        return _between(u, bounds)
-    return _between(u, (bounds[0], 1.0) if side < 0.5 else (1.0, bounds[1]))
-
-
 def _method(u: float, methods: Sequence[str]) -> int:
     return METHODS.index(methods[int(u * len(methods))]) + 1
-
-
-def _chosen(u: float, chances: Sequence[float]) -> int:
-    """A place, from 1."""
-    total, reached = sum(chances), 0.0
-    for place, chance in enumerate(chances, 1):
-        reached += chance
-        if chance and u * total < reached:
-            return place
-    return max(place for place, chance in enumerate(chances, 1) if chance)
