@@ -9,7 +9,7 @@ import pytest
 from benchmarks.__main__ import ON_CPU, ON_GPU
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.made_images import made_image
-from benchmarks.studies.tables import runs_in, tables
+from benchmarks.studies.tables import by_row, curves_in, tables, until
 from benchmarks.timing import Times, in_turns, ratio
 
 
@@ -85,7 +85,7 @@ def test_tables_of_a_study(tmp_path: Path) -> None:
             for name, score in zip(("A", "B"), both, strict=True)
         )
         (tmp_path / run / "validation.csv").write_text("step,set,psnr_y,ssim_y,made\n" + "".join(rows))
-    lines = [*tables(runs_in(tmp_path), "A", ["scratch"])]
+    lines = [*tables(by_row(curves_in(tmp_path, "")), "A", ["scratch"])]
     assert lines[2:] == [
         "| n8-kd | 2 | 200 | 29.000 ± 0.000 | 25.250 ± 0.000 | 200 | 29.000 ± 0.000 | 25.250 ± 0.000 |",
         "| n8-scratch | 2 | 200 | 27.250 ± 0.354 | 24.250 ± 0.354 | 100 | 28.000 ± 0.000 | 25.250 ± 0.354 |",

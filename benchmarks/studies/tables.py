@@ -1,8 +1,9 @@
 """Tables of a study from the scores that its runs kept: of the last step, and of the step that was best on one set.
 
     python benchmarks/studies/tables.py few_images --chosen-on Set5 --over scratch kd
+    python benchmarks/studies/tables.py benchmarks/studies/results.csv --study beyond --over dukd
 
-Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls them; caches n8, n8.1 and n8.2 are draws of one kind, n8,
+The second reads what was kept of runs on other machines. Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls them; caches n8, n8.1 and n8.2 are draws of one kind, n8,
 and count as seeds do; n8.context is another cache of the draw n8. Unfinished runs count with what they have: the steps
 are told.
 """
@@ -19,21 +20,28 @@ Curve = Mapping[int, Mapping[str, float]]
 """Step → set → PSNR-Y, dB."""
 
 
-def curve_of(run: Path) -> Curve:
-    """What a run's `validation.csv` says."""
-    found: dict[int, dict[str, float]] = defaultdict(dict)
-    with (run / "validation.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            found[int(row["step"])][row["set"]] = float(row["psnr_y"])
-    return found
+def curves_in(study: Path, name: str) -> dict[str, Curve]:
+    """Run → curve: of the runs in a folder, by their `validation.csv`, or of those of study `name` in a table of many."""
+    tables = sorted(study.glob("*,seed=*/validation.csv")) if study.is_dir() else [study]
+    found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for path in tables:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                if row.get("study", name) == name:
+                    found[row.get("run", path.parent.name)][int(row["step"])][row["set"]] = float(row["psnr_y"])
+    return dict(found)
 
 
-def runs_in(study: Path) -> dict[str, dict[str, Curve]]:
-    """Row → draw and seed → curve, in the order of their names; runs without a score are left out."""
+def until(last: int, curve: Curve) -> Curve:
+    """The curve up to step `last`."""
+    return {step: scores for step, scores in curve.items() if step <= last}
+
+
+def by_row(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
+    """Row → draw and seed → curve, in the order of their names."""
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
-    for path in sorted(study.glob("*,seed=*/validation.csv")):
-        parts = re.fullmatch(r"([^-.]+)(?:(\.\d+)|\.[^-]+)?-(.+),(seed=\d+)", path.parent.name)
-        if parts and (curve := curve_of(path.parent)):
+    for name, curve in curves.items():
+        if parts := re.fullmatch(r"([^-.]+)(?:(\.\d+)|\.[^-]+)?-(.+),(seed=\d+)", name):
             cache, draw, row, seed = parts.groups()
             found[f"{cache}-{row}"][f"{draw or ''},{seed}"] = curve
     return {name: found[name] for name in sorted(found, key=_as_read)}
@@ -94,11 +102,16 @@ def _range(steps: Sequence[int]) -> str:
 def main() -> None:
     """Print them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path, help="folder of the study")
+    parser.add_argument("place", type=Path, help="folder of the study, or a table of many studies")
+    parser.add_argument("--study", default="", help="its name in the table")
+    parser.add_argument("--until", type=int, help="leave out later steps, to compare runs that were not finished")
     parser.add_argument("--chosen-on", default="Set5", help="set by which the best step is chosen")
     parser.add_argument("--over", nargs="*", default=["scratch", "kd"], help="rows that the others are compared with")
     asked = parser.parse_args()
-    print("\n".join(tables(runs_in(asked.study), asked.chosen_on, asked.over)))
+    curves = curves_in(asked.place, asked.study)
+    if asked.until:
+        curves = {name: until(asked.until, curve) for name, curve in curves.items() if min(curve) <= asked.until}
+    print("\n".join(tables(by_row(curves), asked.chosen_on, asked.over)))
 
 
 if __name__ == "__main__":
