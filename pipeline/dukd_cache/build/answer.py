@@ -139,9 +139,14 @@ def _asking(
     return asked if take_all_cores(teachers) else prefetch(asked, _BATCHES_AHEAD)
 
 
+def cutters(plan: Plan, teachers: Teachers) -> int:
+    """Threads that cut crops: what is degraded is so on all cores, unless `teachers` take them."""
+    return usable_cores() if plan.spec.degradation and not take_all_cores(teachers) else 1
+
+
 def cut_from(plan: Plan, header: Header, teachers: Teachers) -> Pieces:
-    """Pieces of images. What is degraded is so on all cores, unless `teachers` take them."""
-    workers = usable_cores() if plan.spec.degradation and not take_all_cores(teachers) else 1
+    """Pieces of images."""
+    workers = cutters(plan, teachers)
 
     def pieces(shard: Shard) -> Iterator[Piece]:
         start = shard.positions.start

@@ -66,6 +66,8 @@ class Forecast:
     on_gpu: bool
     notes: tuple[str, ...] = ()
     """What could be better about settings and teacher, a line each."""
+    cutters: int = 1
+    """Threads that cut crops."""
 
     def bytes(self, view: str) -> float:
         """That all records of `view` take."""
@@ -79,7 +81,8 @@ class Forecast:
             parts["disk"] = 0.0
         for view, tallies in self.tallies.items():
             cost, new = self.sample.views[view], self.records[view] - Tally.together(tallies.values()).kept
-            parts["reading images"] += self.images * self.sample.reading * new / self.records[view] + new * cost.cutting
+            parts["reading images"] += self.images * self.sample.reading * new / self.records[view]
+            parts["reading images"] += new * cost.cutting / self.cutters
             parts["teacher"] += sum(tallies[name].asked * seconds for name, seconds in cost.teacher.items())
             parts["encoding"] += new * cost.encoding / self.cores
             if self.sample.disk is not None:

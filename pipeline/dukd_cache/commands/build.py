@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from dukd_cache.build import teacher
-from dukd_cache.build.answer import Teachers, take_all_cores
+from dukd_cache.build.answer import Teachers, cutters, take_all_cores
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.costs import costs
 from dukd_cache.build.forecast import Forecast, measure_sample
@@ -218,7 +218,16 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     degrading = f"degradation: {1000 * sample.views['base'].cutting:.0f} ms of one core a record of base"
     drawn = (degrading,) if config.degradation else ()
     notes = (*drawn, *costs(made.header), *_beside_windows(config, made.teachers), *sample.doubts)
-    return Forecast(len(made.plan.images), records, tallies, sample, usable_cores(), on_gpu, notes)
+    return Forecast(
+        len(made.plan.images),
+        records,
+        tallies,
+        sample,
+        usable_cores(),
+        on_gpu,
+        notes,
+        cutters(made.plan, made.teachers),
+    )
 
 
 def sets_of(config: CacheConfig, out: Address) -> list[HrSet]:
