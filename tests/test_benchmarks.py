@@ -11,6 +11,7 @@ from benchmarks.figures import Figure, Goal, table
 from benchmarks.made_images import made_image
 from benchmarks.studies.tables import by_row, curves_in, tables, until
 from benchmarks.timing import Times, in_turns, ratio
+from tests.conftest import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,27 @@ def test_tables_of_a_study(tmp_path: Path) -> None:
         "|---|---|---|---|",
         "| n8-kd over n8-scratch | 2 | +1.000 ± 0.000 | +0.000 ± 0.354 |",
     ]
+
+
+def test_scores_that_are_kept_are_read_like_runs(tmp_path: Path) -> None:
+    table = tmp_path / "results.csv"
+    table.write_text(
+        "study,on,run,step,set,psnr_y\n"
+        'a,GPU,"n8-kd,seed=0",100,A,28.0\n'
+        'a,GPU,"n8-kd,seed=0",200,A,27.0\n'
+        'b,GPU,"n8-kd,seed=0",100,A,1.0\n'
+    )
+    curves = curves_in(table, "a")
+    assert curves == {"n8-kd,seed=0": {100: {"A": 28.0}, 200: {"A": 27.0}}}
+    assert until(100, curves["n8-kd,seed=0"]) == {100: {"A": 28.0}}
+
+
+def test_the_results_of_the_studies_make_tables() -> None:
+    """Those that come with the project: the page of figures quotes them."""
+    place = PROJECT / "benchmarks" / "studies" / "results.csv"
+    page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for study, row in (("beyond", "n8-dukd"), ("few", "n8-dukd")):
+        found = by_row(curves_in(place, study))
+        (line,) = (each for each in tables(found, "Set5", ["kd"]) if each.startswith(f"| {row} | 3"))
+        scores = line.split(" | ")[3:6]
+        assert f"| {' | '.join(scores)} |" in page

@@ -3,9 +3,9 @@
     python benchmarks/studies/tables.py few_images --chosen-on Set5 --over scratch kd
     python benchmarks/studies/tables.py benchmarks/studies/results.csv --study beyond --over dukd
 
-The second reads what was kept of runs on other machines. Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls them; caches n8, n8.1 and n8.2 are draws of one kind, n8,
-and count as seeds do; n8.context is another cache of the draw n8. Unfinished runs count with what they have: the steps
-are told.
+The second reads what was kept of runs on other machines. Runs are called CACHE-ROW,seed=N, as `dukd-train study` calls
+them; caches n8, n8.1 and n8.2 are draws of one kind, n8, and count as seeds do; n8.context is another cache of the draw
+n8. Unfinished runs count with what they have: the steps are told.
 """
 
 import argparse
@@ -21,7 +21,7 @@ Curve = Mapping[int, Mapping[str, float]]
 
 
 def curves_in(study: Path, name: str) -> dict[str, Curve]:
-    """Run → curve: of the runs in a folder, by their `validation.csv`, or of those of study `name` in a table of many."""
+    """Run → curve: of the runs in a folder, by their `validation.csv`, or of study `name` in a table of many."""
     tables = sorted(study.glob("*,seed=*/validation.csv")) if study.is_dir() else [study]
     found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for path in tables:
