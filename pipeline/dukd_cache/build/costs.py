@@ -1,4 +1,4 @@
-"""What answers cost beyond one call of the teacher a record, a line each."""
+"""What answers cost beyond one call of the teacher a record, and what becomes of them, a line each."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,8 @@ from dukd_cache.format.manifest import Header
 
 def costs(header: Header) -> Iterator[str]:
     """Of the cache that `header` describes."""
+    for file in dict.fromkeys(info.file for info in header.answers.values() if info.smaller > 1):
+        yield f"{file} is of scale {2 * header.scale}: its answers are made half as large by the benchmarks' bicubic"
     who = "the teacher" if len(header.answers) == 1 else "each teacher"
     for calls in sorted({info.self_ensemble for info in header.answers.values()} - {1}):
         yield f"self_ensemble={calls}: {who} is called {calls} times a record"

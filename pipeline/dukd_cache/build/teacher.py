@@ -20,6 +20,7 @@ from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, check_precision, compile_in_place, kind_of
 from dukd_cache.networks.self_ensemble import mean_answer
+from dukd_cache.pictures.bicubic import downscale_batch
 from dukd_cache.settings.addresses import code_of
 from dukd_cache.settings.choices import Precision, SelfEnsemble
 from dukd_cache.settings.takes import USUAL, Takes
@@ -46,6 +47,22 @@ class Teacher:
     def about(self, of: str) -> "Teacher":
         """The same, asked about the array `of` of a record."""
         return replace(self, info=self.info.model_copy(update={"of": of}))
+
+    @property
+    def scale(self) -> int:
+        """Of its answers, which may be smaller than the network's."""
+        return self.network.scale // self.info.smaller
+
+    def of_scale(self, scale: int) -> "Teacher":
+        """The same with answers of `scale`: made smaller by the benchmarks' bicubic where it is half the network's.
+
+        Raises:
+            SettingError: the network is of another scale than `scale` or twice that.
+        """
+        for smaller in (1, 2):
+            if self.network.scale == smaller * scale:
+                return replace(self, info=self.info.model_copy(update={"smaller": smaller}))
+        raise SettingError(f"{self.info.file} is a teacher of scale {self.network.scale}", f"`scale={scale}`")
 
     @property
     def takes_all_cores(self) -> bool:
@@ -106,15 +123,21 @@ class Teacher:
             asked_NCpp = one_NCpp.float().div(255) if one_NCpp.dtype == torch.uint8 else one_NCpp
             answers_NCqq = self.network.unclamped(asked_NCpp).float()
             finite.append(networks.finite(answers_NCqq))
-            return answers_NCqq.clamp(0, 1)
+            return self._made_smaller(answers_NCqq.clamp(0, 1))
 
         deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         size = self.info.self_ensemble
         with autocast(self.device, self.info.precision), deterministic:
             answers_NCqq = ask(input_NCpp) if size == 1 else mean_answer(size, ask, input_NCpp)
-        margin = self.network.scale * self.info.context
+        margin = self.scale * self.info.context
         centre = slice(margin, answers_NCqq.shape[-1] - margin)
         return answers_NCqq[..., centre, centre], torch.stack(finite).all(0)
+
+    def _made_smaller(self, answers_NCHH: torch.Tensor) -> torch.Tensor:
+        """Rounded to 8 bits then, as the benchmarks' bicubic is of images."""
+        if self.info.smaller == 1:
+            return answers_NCHH
+        return downscale_batch(answers_NCHH.mul(255), self.info.smaller).float().div(255)
 
     def _refuse_unless(self, finite_N: npt.NDArray[np.bool_]) -> None:
         networks.refuse_unless_finite(

@@ -222,12 +222,13 @@ def _taking_otherwise(teacher: Teacher, tried: Sequence[Tried], truth: Levels, r
     order = "bgr" if takes.channels == "rgb" else "rgb"
     of_order = f"its channels seem to be in the order {order}, and dukd asks with {takes.channels}"
     both = {"values": values, "channels": order}
+    plainly = teacher.info.model_copy(update={"context": 0, "self_ensemble": 1})
     for other, said in ((["values"], of_values), (["channels"], of_order), ([*both], f"{of_values}; {of_order}")):
         update = {name: both[name] for name in other}
         network = replace(teacher.network, takes=takes.model_copy(update=update))
         try:
-            answers_NCqq = network.unclamped(inputs_NCpp).float().clamp(0, 1).mul(255)
-        except WeightsError:  # it does not take that
+            answers_NCqq = replace(teacher, network=network, info=plainly).answers(inputs_NCpp).mul(255)
+        except (WeightsError, AnswerError):  # it does not take that
             continue
         answers: Levels = answers_NCqq.permute(0, 2, 3, 1).double().cpu().numpy()
         if psnr(answers, truth) > reached:

@@ -31,7 +31,7 @@ def teachers_of(root: Address, cache: Header, weights: Path, device: str) -> dic
         found = loaded[takes]
         if known.fingerprint == found.info.fingerprint:
             check_precision(found.device, known.precision)
-            alike = {name: getattr(known, name) for name in ("precision", "of", "self_ensemble", "context")}
+            alike = {name: getattr(known, name) for name in ("precision", "of", "self_ensemble", "context", "smaller")}
             asked[answer] = replace(found, info=found.info.model_copy(update=alike))
     if asked:
         return asked

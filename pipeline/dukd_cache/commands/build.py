@@ -259,6 +259,8 @@ def teachers_of(config: CacheConfig) -> Teachers:
         )
         for name, file in config.teacher.items()
     }
+    if config.scale is not None:
+        loaded = {name: each.of_scale(config.scale) for name, each in loaded.items()}
     return {answer: loaded[name].about(of) for answer, (name, of) in config.answers.items()}
 
 
@@ -270,7 +272,7 @@ def _described(config: CacheConfig) -> Teachers:
 
 
 def _scale(config: CacheConfig, teachers: Teachers) -> int:
-    scales = {config.answers[name][0]: each.network.scale for name, each in teachers.items()}
+    scales = {config.answers[name][0]: each.scale for name, each in teachers.items()}
     if not scales:
         if config.scale is None:
             raise SettingError("no teacher: give `teacher=WEIGHTS`, or `scale=N` for a cache of pairs without one")
@@ -280,8 +282,6 @@ def _scale(config: CacheConfig, teachers: Teachers) -> int:
         if other != scale:
             files = config.teacher
             raise SettingError(f"{files[first]} is a teacher of scale {scale}, {files[name]} one of scale {other}")
-    if config.scale not in (None, scale):
-        raise SettingError(f"{config.teacher[first]} is a teacher of scale {scale}", f"`scale={config.scale}`")
     return scale
 
 

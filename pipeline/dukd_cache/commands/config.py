@@ -113,7 +113,7 @@ class CacheConfig(Settings):
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
     """SR factor; that of the teacher.
 
-    Must be given without one.
+    Must be given without one. Half of a teacher's: its answers are made half as large by bicubic.
     """
     precision: Annotated[Precision, TEACHER] = "fp32"
     """It computes in this."""

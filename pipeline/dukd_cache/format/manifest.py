@@ -53,17 +53,22 @@ class AnswerInfo(Frozen):
     """Each answer is the mean over so many flips, turns and inversions of its input, turned back."""
     context: Margin = 0
     """Pixels that the teacher saw around each input, as they lie around it in the image; of the answer they are cut."""
+    smaller: Literal[1, 2] = 1
+    """2: each answer was made half as large by the benchmarks' bicubic, for students of half the teacher's scale."""
 
     @property
     def how(self) -> str:
         """It was asked, for people."""
-        more = (f", mean of {self.self_ensemble}",) * (self.self_ensemble > 1)
-        return "".join([self.precision, *more, *(f", context {self.context}",) * (self.context > 0)])
+        said: list[str] = [self.precision]
+        said += [f"mean of {self.self_ensemble}"] * (self.self_ensemble > 1)
+        said += [f"context {self.context}"] * (self.context > 0)
+        said += ["made half as large"] * (self.smaller > 1)
+        return ", ".join(said)
 
     @property
     def asked(self) -> str:
         """Where this is equal, equal inputs with equal surroundings get equal answers."""
-        usual = {"self_ensemble": 1, "context": 0}
+        usual = {"self_ensemble": 1, "context": 0, "smaller": 1}
         more = [f"/{name}={value}" for name, none in usual.items() if (value := getattr(self, name)) != none]
         return f"{FORMAT_VERSION}/{self.fingerprint}/{self.precision}/{self.window}{''.join(more)}"
 

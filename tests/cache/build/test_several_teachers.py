@@ -84,7 +84,7 @@ def test_a_changed_teacher_is_asked_again_alone(
 def test_other_scales_are_refused_by_name(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "three.safetensors"
     networks.save(networks.build("EDSR", 3, {"channels": 8, "blocks": 1}), other, {})
-    asked = build_job(photos, tmp_path / "cache", None, teacher=[teacher_file, other])
+    asked = build_job(photos, tmp_path / "cache", None, teacher=[teacher_file, other], scale=None)
     with pytest.raises(SettingError) as caught:
         job.build_cache(*asked)
     assert str(caught.value) == f"{teacher_file} is a teacher of scale 2, {other} one of scale 3"
