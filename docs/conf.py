@@ -22,6 +22,7 @@ exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebook holds its outputs; a test runs it
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

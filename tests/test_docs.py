@@ -1,8 +1,10 @@
 """What the documents say of the program is so: Python runs; files, commands and options that are named exist."""
 
 import ast
+import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +39,20 @@ def test_the_blocks_of_the_page_on_python_run_in_order(tmp_path: Path, monkeypat
     for block in BLOCKS:
         exec(block, names)
     assert {view: len(records) for view, records in names["cache"].items()} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
+
+
+@pytest.mark.parametrize("notebook", [*PROJECT.glob("docs/notebooks/*.ipynb")], ids=lambda path: path.stem)
+def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell after cell, and hold the outputs of such a run; if not: `make notebooks`."""
+    monkeypatch.chdir(notebook.parent)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec("".join(cell["source"]), names)
+    score = {name: names["psnr"](picture) for name, picture in names["pictures"].items() if name != "truth"}
+    assert score["bicubic"] < score["student"] < score["teacher"]
 
 
 def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,9 +98,9 @@ def load_student(path: str | Path) -> "Network":
 
 def evaluate(
     network: "Network | str | Path",
-    hr: str | Path,
+    hr: str | Path | None,
     lr: str | Path | None = None,
-    metrics: "Sequence[MetricName]" = ("psnr_y", "ssim_y"),
+    metrics: "Sequence[MetricName] | None" = None,
     *,
     lr_template: str = "{stem}x{scale}",
     tile: "Tile" = 0,
@@ -112,8 +112,9 @@ def evaluate(
 
     Args:
         network: asked where it is; one of a file on the GPU where there is one.
+        hr: None: the images of `lr` have no truth; NIQE is all that can be said of them.
         lr: folder of LR images, named after `lr_template`; made by the benchmarks' bicubic if not given.
-        metrics: any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe.
+        metrics: any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe; the first two, or niqe, if not given.
         tile: side of a tile in LR pixels; 0 is the whole image, as scores are defined; "auto" as memory allows.
         self_ensemble: the mean over the eight flips and turns of an image.
         skip: go on without images that cannot be used, and say in `skipped` why; else they are an error.
@@ -128,15 +129,16 @@ def evaluate(
     from dukd_cache.pictures.sources import LrFolder
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scored_weights import score_network
-    from dukd_train.scoring.scores import scorer
+    from dukd_train.scoring.scores import USUAL, scorer
     from dukd_train.scoring.super_resolver import device_of
 
     if isinstance(network, str | Path):
         network = load_any(network_file(str(network))).to(choose_device("auto"))
     how = Inference(tile, tile_overlap, self_ensemble)
     folders = {} if lr is None else {"": LrFolder(local_path(str(lr)), lr_template)}
-    score = scorer(metrics, device_of(network))
-    return score_network(network, {"": local_path(str(hr))}, folders, score, how, skip=skip)[""]
+    truth = None if hr is None else local_path(str(hr))
+    score = scorer(metrics or (USUAL if truth else ("niqe",)), device_of(network))
+    return score_network(network, {"": truth}, folders, score, how, skip=skip)[""]
 
 
 def upscale(

@@ -37,7 +37,15 @@ _NETWORK = "A student, a teacher, any SR network that spandrel knows."
 
 WeightsFile = Annotated[Path, typer.Argument(parser=network, help=_NETWORK)]
 Metrics = Annotated[
-    str, typer.Option(help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe, with commas between.")
+    str | None,
+    typer.Option(
+        help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe, with commas between. Default: "
+        "psnr_y,ssim_y, and niqe for images without HR."
+    ),
+]
+LrOnly = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of images without HR, or NAME=FOLDER: photographs. Can be given again."),
 ]
 TileOption = Annotated[
     str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
@@ -126,13 +134,14 @@ def run(
 def evaluate(
     weights: Annotated[Path, typer.Option(parser=network, help=_NETWORK)],
     hr: Annotated[
-        list[str], typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
-    ],
+        list[str] | None, typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
+    ] = None,
     lr: Annotated[
         list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: made by MATLAB's bicubic.")
     ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
-    metrics: Metrics = "psnr_y,ssim_y",
+    lr_only: LrOnly = None,
+    metrics: Metrics = None,
     scale: Annotated[int | None, typer.Option(min=2, max=4, help="Refuse a network of another scale.")] = None,
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
@@ -140,20 +149,25 @@ def evaluate(
     device: DeviceOption = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
 ) -> None:
-    """Score a network: PSNR-Y and SSIM-Y, image by image and on average, beside bicubic's."""
+    """Score a network, image by image and on average, beside bicubic: PSNR-Y and SSIM-Y; NIQE where there is no HR."""
+    from dukd_cache.pictures.sources import LrFolder
     from dukd_cache.system.files import try_file, write_atomically
     from dukd_train.scoring.image_sets import lr_folders, named_sets
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scored_weights import score_weights, scores_json, tables
-    from dukd_train.scoring.scores import metric_names
+    from dukd_train.scoring.scores import USUAL, metric_names
     from dukd_train.scoring.tiles import tile_side
 
-    sets, names = named_sets(hr), metric_names(metrics)
-    folders = lr_folders(lr or [], [*sets], lr_template)
+    sets = named_sets(hr or [])
+    alone = named_sets(lr_only or [], "lr_only", besides=sets)
+    if not sets and not alone:
+        raise SettingError("is missing: a folder of HR images; or images without HR, as `lr_only`", "`hr`")
+    folders = lr_folders(lr or [], [*sets], lr_template) | {name: LrFolder(path) for name, path in alone.items()}
+    names = metric_names(metrics) if metrics is not None else (*(USUAL if sets else ()), *(("niqe",) if alone else ()))
     if json_file:
         try_file(json_file, make_parents=True)
     how = Inference(tile_side(tile), tile_overlap, self_ensemble)
-    found = score_weights(weights, sets, folders, scale, device, names, how)
+    found = score_weights(weights, {**sets, **dict.fromkeys(alone)}, folders, scale, device, names, how)
     if json_file and found.count:
         write_atomically(json_file, scores_json(found).encode(errors="backslashreplace"))  # names of files
     if text := tables(found):
@@ -168,13 +182,14 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs, of one scale.")],
     out: Annotated[Path, typer.Option(parser=path, help="Folder of the report; an earlier report there is replaced.")],
     hr: ComparedImages = None,
+    lr_only: LrOnly = None,
     teacher: ComparedTeacher = None,
     pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
     baseline: Annotated[
         str | None,
         typer.Option(help="Run or group to hold the others against image by image. Default: scratch, else kd."),
     ] = None,
-    metrics: Metrics = "psnr_y,ssim_y",
+    metrics: Metrics = None,
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
     device: DeviceOption = "auto",
@@ -187,13 +202,21 @@ def compare(
     from dukd_train.report.compare import compare as write_report
     from dukd_train.scoring.image_sets import named_sets
     from dukd_train.scoring.inference import Inference
-    from dukd_train.scoring.scores import metric_names
+    from dukd_train.scoring.scores import USUAL, metric_names
     from dukd_train.scoring.tiles import tile_side
 
-    sets, names = named_sets(hr) if hr else None, metric_names(metrics)
-    how = Inference(tile_side(tile), tile_overlap)
+    sets, names = named_sets(hr or []), metric_names(metrics) if metrics is not None else USUAL
     done = write_report(
-        runs, out, hr=sets, teacher=teacher, pictures=pictures, baseline=baseline, metrics=names, how=how, device=device
+        runs,
+        out,
+        hr=sets,
+        lr_only=named_sets(lr_only or [], "lr_only", besides=sets),
+        teacher=teacher,
+        pictures=pictures,
+        baseline=baseline,
+        metrics=names,
+        how=Inference(tile_side(tile), tile_overlap),
+        device=device,
     )
     show(f"{done.table}\n{out / PAGE}")
     done.end()

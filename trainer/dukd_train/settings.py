@@ -5,9 +5,9 @@ Defaults are the paper's (arXiv 2309.14162, section 4.1; DUKD's released EDSR co
 
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dukd_cache.settings.choices import Device, Precision
 from dukd_cache.settings.model import (
@@ -190,10 +190,16 @@ class Schedule(Settings):
 class ImageSet(Settings):
     """A benchmark."""
 
-    hr: Location
-    """Folder of HR images."""
+    hr: Location | None = None
+    """Folder of HR images. Without it the images of `lr` have no truth, and NIQE is their only score."""
     lr: Location | None = None
     """Folder of LR images; made by the benchmarks' bicubic if not given."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.hr is None and self.lr is None:
+            raise ValueError("expected hr, a folder of HR images, or lr alone")
+        return self
 
 
 class Validation(Settings):

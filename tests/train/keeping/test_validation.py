@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.train.natural import photographs, torch_home
 
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
-from dukd_train.keeping.validation import VALIDATION, ValidationFile, Validator
+from dukd_train.keeping.best import criterion
+from dukd_train.keeping.late_scores import missing
+from dukd_train.keeping.validation import VALIDATION, ValidationFile, Validator, best_before
 from dukd_train.scoring.evaluate import ImagePair, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import USUAL, MetricName
@@ -109,6 +112,30 @@ def test_a_set_without_images_is_told_before_training(tmp_path: Path, hr_folder:
             validator({"A": ImageSet(hr=folder)})
     with pytest.raises(ImageError, match="no LR image"):
         validator({"A": ImageSet(hr=hr_folder, lr=empty)})
+
+
+def test_images_without_hr_are_scored_by_what_needs_no_truth(tmp_path: Path, hr_folder: Path, network: Network) -> None:
+    sets = {"photos": ImageSet(lr=photographs(tmp_path / "photos")), "A": ImageSet(hr=hr_folder)}
+    metrics: tuple[MetricName, ...] = ("psnr_y", "niqe")
+    with pytest.raises(SettingError, match=r"^setting validation\.sets\.photos: has no HR images, .*ssim_y"):
+        validator(sets)
+    with torch_home(tmp_path / "home", model=True):
+        asked = validator(sets, metrics=metrics)
+        asked.check()
+        found = asked.score(network)
+    assert [*found["photos"]] == ["niqe"]
+    config = TrainConfig(cache=tmp_path, validation=Validation(sets=sets, metrics=metrics))
+    assert criterion(config.validation) == ("photos", "niqe")
+    file = ValidationFile(tmp_path)
+    file.started(Start(config, tmp_path, 0, 100, network))
+    assert missing(config, tmp_path, 5, 2) == ("photos", "A")
+    file.scored(5, {**found, "A": {"psnr_y": 30.0, "niqe": 5.0}})
+    assert missing(config, tmp_path, 5, 2) == ()
+    assert rows(tmp_path)[0].items() >= {"psnr_y": "", "niqe": f"{found['photos']['niqe']:.5f}"}.items()
+    assert best_before(tmp_path, config.validation, 2, 6).keys() == {"A"}
+    known = Validation(sets=sets, metrics=metrics, best="photos/psnr_y")
+    with pytest.raises(SettingError, match="unknown score 'photos/psnr_y'"):
+        criterion(known)
 
 
 def test_columns_are_the_metrics_of_now_and_before(tmp_path: Path, hr_folder: Path, network: Network) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.train.natural import fitted, photographs, picture, torch_home
 
 from dukd_cache import networks
 from dukd_cache.pictures.bicubic import upscale
@@ -249,3 +250,43 @@ def test_unusable_inputs_are_named(tmp_path: Path, runs: list[Path]) -> None:
     with pytest.raises(ImageError, match=r"t\.png: image of 12×12"):
         compare(runs, tmp_path / "out", hr={"tiny": tiny}, device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_images_without_hr_are_compared_by_niqe_and_by_eye(tmp_path: Path, runs: list[Path]) -> None:
+    photos, out = photographs(tmp_path / "photos"), tmp_path / "out"
+    (photos / "broken.png").write_text("no image")
+    with torch_home(tmp_path / "home", model=True):
+        found = compare(runs, out, lr_only={"photos": photos}, pictures=1, device="cpu")
+    assert [error.subject for error in found.skipped] == [str(photos / "broken.png")]
+    assert "images: Small (1)" in found.table
+    table = found.table.partition("Images without HR: photos (2); NIQE, smaller is better.")[2]
+    assert re.findall(r"^\| (\w+)", table, re.MULTILINE) == ["name", "bicubic", "first", "second"]
+    scores = json.loads((out / "scores.json").read_text())
+    lr = [picture(seed, 100, 110) for seed in range(2)]
+    expected = np.mean([fitted()(super_resolve(make_network(1), image)) for image in lr])
+    assert scores["second"]["photos"] == {"niqe": pytest.approx(expected)}
+    assert scores["bicubic"]["photos"] == {"niqe": pytest.approx(np.mean([fitted()(upscale(x, 2)) for x in lr]))}
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["sets"]["photos"] == {"hr": None, "lr": str(photos), "images": 2, "left_out": {}}
+    assert [crop["picture"].partition("/")[0] for crop in provenance["crops"]] == ["Small", "photos"]
+
+
+def test_without_hr_and_without_the_model_there_are_pictures(
+    tmp_path: Path, runs: list[Path], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = photographs(tmp_path / "photos", count=1), tmp_path / "out"
+    for run in runs:
+        wanted = {"cache": "c", "method": "kd", "seed": 0, "validation": {"sets": {"photos": {"lr": str(photos)}}}}
+        (run / "config.yaml").write_text(dump(validated(TrainConfig, wanted)))
+    with torch_home(tmp_path / "home", model=False):
+        table = compare(runs, out, device="cpu").table
+        assert "images without HR are compared by eye alone: metric niqe: niqe_pris_params.npz is missing" in (
+            capsys.readouterr().err
+        )
+        with pytest.raises(SettingError, match="metric niqe: "):
+            compare(runs, out, metrics=("niqe",), device="cpu")
+        with pytest.raises(SettingError, match="`lr_only`: there is another set photos"):
+            compare(runs, out, lr_only={"photos": images}, device="cpu")
+    assert "Images without HR: photos (1), to be compared by eye." in table
+    assert "PSNR" not in table
+    assert {path.name for path in out.iterdir()} == {*FILES}

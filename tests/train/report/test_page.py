@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.train.natural import photographs, torch_home
 from tests.train.report.test_compare import make_run, write_images
 
 from dukd_train.report.compare import compare
@@ -69,7 +70,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in (0, 1)
     ]
     out = root / "report"
-    compare(runs, out, hr=sets, teacher=runs[0] / "student.safetensors", pictures=3, device="cpu")
+    teacher, photos = runs[0] / "student.safetensors", {"real & <b>": photographs(root / "photos")}
+    with torch_home(root / "home", model=True):
+        compare(runs, out, hr=sets, lr_only=photos, teacher=teacher, pictures=3, device="cpu")
     return out
 
 
@@ -107,6 +110,21 @@ def test_the_page_says_what_the_files_say(report: Path) -> None:
         float(rows[f"dukd-s{at}"]["Small psnr_y"]) - float(rows[f"scratch-s{at}"]["Small psnr_y"]) for at in (0, 1)
     ]
     assert f"{np.mean(pairs):+.3f} ± {np.std(pairs, ddof=1):.3f}".replace("-", "−") in page.texts
+
+
+def test_photographs_are_chosen_by_the_keyboard(report: Path) -> None:
+    page = read(report / "report.html")
+    text = (report / "report.html").read_text(encoding="utf-8").partition('<section id="photographs">')[2]
+    assert text.count('class="stage" tabindex="0"') == 2
+    choice = r'<input type="radio" name="view-(\d)"( checked)?> (\S+) <span class="faint">(.*?)<'
+    choices = re.findall(choice, text)
+    assert [found[:3] for found in choices[:4]] == [
+        ("1", " checked", "bicubic"), ("1", "", "scratch"), ("1", "", "dukd"), ("1", "", "teacher"),
+    ]  # fmt: skip
+    assert all(re.fullmatch(r"(seed \d, )?NIQE \d+\.\d\d", found[3]) for found in choices)
+    assert {"real & <b>/photo0", "real & <b>/photo1", "real & <b> NIQE"} <= {*page.texts}
+    assert text.count("<figure>") == len(choices) == 8
+    assert [*re.findall(r"figure:nth-child\((\d)\)", (report / "report.html").read_text())] == [*"1234"]
 
 
 def test_a_single_run_has_its_page(tmp_path: Path) -> None:
@@ -152,3 +170,23 @@ def test_a_browser_shows_it(report: Path, photograph: Callable[[Path, int, int],
         assert (np.abs(shown - color).max(axis=2) < 30).sum() > 500
     margin = shown[:, -8:]  # nothing runs out of the page at its right
     assert (margin.min(axis=2) > 200).all()
+
+
+def test_a_browser_shows_the_answer_that_is_chosen(
+    report: Path, photograph: Callable[[Path, int, int], np.ndarray], tmp_path: Path
+) -> None:
+    page = (report / "report.html").read_text(encoding="utf-8")
+    head, section = page[: page.index("<body>")], page[page.index('<section id="photographs">') :]
+
+    def shown(name: str) -> np.ndarray:
+        first, second = section.split(" checked>", 1)
+        chosen = first + ">" + second.replace(f"> {name} <", f" checked> {name} <", 1)
+        (tmp_path / "page.html").write_text(head + chosen, encoding="utf-8")
+        return photograph(tmp_path / "page.html", 800, 900).astype(int)
+
+    one, other = shown("scratch"), shown("bicubic")
+    differing = np.abs(one - other).max(axis=2) > 40
+    rows, columns = (np.flatnonzero(differing.any(axis=axis)) for axis in (1, 0))
+    assert differing.sum() > 5000
+    assert columns.max() < 560, "the stage and the choice, nothing else"
+    assert rows.max() - rows.min() < 620

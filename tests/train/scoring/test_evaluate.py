@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.train.natural import fitted, photographs, picture, torch_home
 from torch import Tensor
 
 from dukd_cache import networks
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
-from dukd_train.scoring.evaluate import ImagePair, ImageScore, evaluate, pair_images
+from dukd_train.scoring.evaluate import ImagePair, ImageScore, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr_y, ssim_y
-from dukd_train.scoring.scores import Score, usual_score
+from dukd_train.scoring.scores import Score, scorer, usual_score
 from dukd_train.scoring.skipped import Skipped
 
 
@@ -165,6 +166,25 @@ def test_one_bad_image_does_not_cost_the_others(tmp_path: Path) -> None:
     unpaired: Skipped = {}
     assert [pair.name for pair in pair_images(tmp_path / "hr", 2, LrFolder(tmp_path / "lr"), unpaired)] == ["a"]
     assert [*unpaired] == ["b", "tiny"]
+
+
+def test_images_without_hr_have_what_needs_no_truth(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos")
+    pairs = pair_images(None, 2, LrFolder(folder))
+    assert [pair.name for pair in pairs] == ["photo0", "photo1"]
+    with torch_home(tmp_path / "home", model=True):
+        score = scorer(("psnr_y", "niqe"))
+    check_pairs(pairs, score)
+    found = evaluate(Nearest(2), pairs, score)
+    lr = picture(1, 100, 110)
+    assert found.images[1].network == {"niqe": fitted()(np.kron(lr, np.ones((2, 2, 1), np.uint8)))}
+    assert found.images[1].bicubic == {"niqe": fitted()(upscale(lr, 2))}
+    assert found.to_json()["left_out"] == {}
+    (folder / "broken.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        check_pairs(pair_images(None, 2, LrFolder(folder)), score)
+    with pytest.raises(SettingError, match="`hr`: is missing"):
+        pair_images(None, 2)
 
 
 def reference(data_dir: Path, benchmark: str, scale: int) -> tuple[dict[str, list[float]], networks.Network]:

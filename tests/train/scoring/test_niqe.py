@@ -1,51 +1,26 @@
 """NIQE: its filters and fits against other code, and the score against published ones where the model is at hand."""
 
-import hashlib
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage, stats
+from tests.train.natural import fitted, picture, torch_home
 
 from dukd_cache.pictures.sources import read_rgb
 from dukd_cache.system.errors import SettingError
 from dukd_train.scoring import niqe
-from dukd_train.scoring.metrics import F64, U8
+from dukd_train.scoring.metrics import F64
 from dukd_train.scoring.niqe import FEATURES, MODEL, Niqe, features
 from dukd_train.scoring.perceptual import weights_folder
 
 
-def picture(seed: int = 0, height: int = 210, width: int = 300) -> U8:
-    """With the spectrum of natural pictures."""
-    noise = np.random.default_rng(seed).normal(size=(height, width, 1))
-    down, across = np.fft.fftfreq(height)[:, None, None], np.fft.fftfreq(width)[None, :, None]
-    waves = np.fft.ifft2(np.fft.fft2(noise, axes=(0, 1)) / np.maximum(np.hypot(down, across), 1e-3), axes=(0, 1)).real
-    levels = np.clip(128 + 45 * waves / waves.std(), 0, 255).astype(np.uint8)
-    return np.repeat(levels, 3, axis=2)
-
-
-@pytest.fixture(scope="module")
-def model() -> Niqe:
-    """Fitted to such pictures: not the authors', so its scores are no NIQE."""
-    found = np.vstack([features(picture(seed)[..., 0].astype(float)) for seed in range(8)])
-    return Niqe(found.mean(axis=0), np.cov(found, rowvar=False))
-
-
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Path]:
-    """An empty home of torch's; no download."""
-
-    def refuse(*_args: object, **_keywords: object) -> None:
-        raise OSError("no network here")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", str(tmp_path))
-        patch.setattr("torch.hub.download_url_to_file", refuse)
-        yield weights_folder()
+def model() -> Niqe:
+    return fitted()
 
 
 def test_normalised_pixels_are_scipys() -> None:
@@ -108,8 +83,8 @@ def test_small_and_flat_pictures_have_no_score(model: Niqe) -> None:
     assert not math.isnan(model(picture()[:96, :192]))
 
 
-def test_a_missing_model_is_named_with_its_place(hub: Path) -> None:
-    with pytest.raises(SettingError) as caught:
+def test_a_missing_model_is_named_with_its_place(tmp_path: Path) -> None:
+    with torch_home(tmp_path, model=False) as hub, pytest.raises(SettingError) as caught:
         niqe.load()
     line = str(caught.value)
     assert line.startswith(f"metric niqe: {MODEL} is missing and cannot be downloaded (no network here)")
@@ -117,13 +92,12 @@ def test_a_missing_model_is_named_with_its_place(hub: Path) -> None:
     assert "\n" not in line
 
 
-def test_another_model_is_refused(hub: Path, model: Niqe, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.mkdir(parents=True)
-    np.savez(hub / MODEL, mu_pris_param=model.mean[None], cov_pris_param=model.covariance)
-    with pytest.raises(SettingError, match=rf"{MODEL}: expected BasicSR's {MODEL}, found another file"):
-        niqe.load()
-    monkeypatch.setattr(niqe, "SHA256", hashlib.sha256((hub / MODEL).read_bytes()).hexdigest())
-    assert niqe.load()(picture()) == model(picture())
+def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch_home(tmp_path, model=True):
+        assert niqe.load()(picture()) == fitted()(picture())
+        monkeypatch.setattr(niqe, "SHA256", "0" * 64)
+        with pytest.raises(SettingError, match=rf"{MODEL}: expected BasicSR's {MODEL}, found another file"):
+            niqe.load()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.train.natural import photographs, torch_home
 
 from dukd_cache import networks
 from dukd_cache.system.errors import SettingError, WeightsError
@@ -121,6 +122,44 @@ def test_the_command_scores_what_it_can_and_ends_with_2(
     assert [*content["skipped"]] == ["broken"]
     assert "PSNR-Y means leave out 1 image that is answered exactly: flat" in printed.out
     assert "inf" not in printed.out
+
+
+def test_images_without_hr_have_niqe_alone(
+    teacher_file: Path,
+    hr_folder: Path,
+    one: Scored,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos = photographs(tmp_path / "photos")
+    words = ["eval", "--weights", str(teacher_file), "--lr-only", str(photos), "--device", "cpu"]
+
+    def run(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["dukd-train", *words, *more])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        assert caught.value.code == (2 if printed.err.startswith("dukd-train: ") else 0)
+        return printed.out or printed.err
+
+    with torch_home(tmp_path / "home", model=True):
+        lines = run("--json", str(tmp_path / "s.json")).splitlines()
+        assert lines[0].replace("|", "").split() == ["image", "NIQE", "bicubic", "NIQE"]
+        content = json.loads((tmp_path / "s.json").read_text())
+        assert content["made"]["images"] == {"photos": {"hr": None, "lr": str(photos)}}
+        assert content["mean"]["network"].keys() == {"niqe"}
+        both = run("--hr", f"All={hr_folder}", "--metrics", "psnr_y,niqe").split("\n\n")
+        assert [text.splitlines()[1].count("PSNR-Y") for text in both] == [2, 0]
+        assert f"{one.sets['All'].means.network['psnr_y']:.3f}" in both[0]
+        assert "NIQE means leave out" in both[0], "too small"
+        assert run("--metrics", "psnr_y") == (
+            "dukd-train: set photos: has no HR images, and without them no psnr_y; add niqe to --metrics\n"
+        )
+    with torch_home(tmp_path / "other", model=False):
+        assert "metric niqe: niqe_pris_params.npz is missing" in run()
+    words[3:5] = []
+    assert run() == "dukd-train: --hr: is missing: a folder of HR images; or images without HR, as --lr-only\n"
 
 
 def test_a_set_without_a_usable_image_has_no_table() -> None:

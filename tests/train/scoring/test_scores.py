@@ -15,6 +15,7 @@ from dukd_train.scoring.scores import (
     left_out_note,
     metric_names,
     plain_score,
+    refuse_blind,
     scorer,
     shown,
     usual_score,
@@ -102,10 +103,10 @@ def test_without_a_truth_there_is_what_needs_none(monkeypatch: pytest.MonkeyPatc
     image, truth = pair()
     score = scorer(("psnr_y", "niqe"))
     assert score(image, truth, 2) == {"psnr_y": metrics.psnr_y(image, truth, 2), "niqe": 32}
-    alone = score(image, None, 2)
-    assert alone["niqe"] == 32
-    assert math.isnan(alone["psnr_y"])
-    assert left_out([[alone]], ["a"]) == {}, "said otherwise"
+    assert score(image, None, 2) == {"niqe": 32}
+    refuse_blind(("psnr_y", "niqe"), "set photos")
+    with pytest.raises(SettingError, match=r"^set photos: has no HR images, .* no psnr_y or lpips; add niqe"):
+        refuse_blind(("psnr_y", "lpips"), "set photos")
 
 
 def test_where_every_image_is_answered_exactly_there_is_no_mean() -> None:

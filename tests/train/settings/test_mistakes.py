@@ -67,7 +67,10 @@ def line(given: dict[str, Any]) -> str:
             {"cache": "c", "validation": {"sets": {"Set5": {"hr": "x", "lrs": "y"}}}},
             "unknown setting 'validation.sets.Set5.lrs': did you mean 'validation.sets.Set5.lr'? (valid: hr, lr)",
         ),
-        ({"cache": "c", "validation": {"sets": {"A": {}}}}, "setting validation.sets.A.hr is missing: expected a path"),
+        (
+            {"cache": "c", "validation": {"sets": {"A": {}}}},
+            "setting validation.sets.A: expected hr, a folder of HR images, or lr alone",
+        ),
         # words
         (
             {"cache": "c", "method": "dudk"},

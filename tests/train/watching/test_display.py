@@ -34,13 +34,13 @@ def test_a_terminal_shows_everything(settings_of: Settings, tmp_path: Path, monk
         shown.stepped(step)
     shown.logged(row(6))
     shown.scored(6, {"Set5": {"psnr_y": 30.0}, "B": {"psnr_y": 20.0}})
-    shown.scored(8, {"Set5": {"psnr_y": 29.0}, "B": {"psnr_y": 21.0}})
+    shown.scored(8, {"Set5": {"psnr_y": 29.0}, "B": {"psnr_y": 21.0}, "photos": {"niqe": 4.5}})
     shown.ended(8)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
     assert re.search(r"kd .* 8/10 steps", text)
     assert "loss 0.0750 (rec 0.0250, kd 0.0500)" in text
     assert "1234 images/s, 2% waiting for data, lr 1.0e-04" in text
-    assert "step 8: Set5 29.00 dB (best 30.00 at 6), B 21.00 dB" in text
+    assert "step 8: Set5 29.00 dB (best 30.00 at 6), B 21.00 dB, photos NIQE 4.5000" in text
 
 
 def test_an_end_without_a_start_is_quiet() -> None:

@@ -14,7 +14,7 @@ from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.keeping.validation import made, scores_of, written
-from dukd_train.scoring.scores import Score, best_of, is_better
+from dukd_train.scoring.scores import Score, best_of, is_better, possible
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
 
@@ -34,10 +34,13 @@ def criterion(validation: Validation) -> Criterion | None:
     Raises:
         SettingError: a set or metric that is not computed.
     """
+    known = {
+        f"{name}/{metric}": Criterion(name, metric)
+        for name, images in validation.sets.items()
+        for metric in possible(validation.metrics, images.hr is not None)
+    }
     if validation.best is None:
-        name = next(iter(validation.sets), None)
-        return Criterion(name, validation.metrics[0]) if name is not None else None
-    known = {f"{name}/{metric}": Criterion(name, metric) for name in validation.sets for metric in validation.metrics}
+        return next(iter(known.values()), None)
     if validation.best not in known:
         raise SettingError(unknown_name("score", validation.best, known), "setting validation.best")
     return known[validation.best]

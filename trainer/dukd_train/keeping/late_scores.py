@@ -9,6 +9,7 @@ from dukd_cache.system.lock import locked
 from dukd_train.keeping import run_folder
 from dukd_train.keeping.curve import rows_of
 from dukd_train.keeping.validation import MADE, VALIDATION, ValidationFile, Validator, made
+from dukd_train.scoring.scores import possible
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Start
 
@@ -41,6 +42,13 @@ def add(config: TrainConfig, out: Path, steps: int, validator: Validator, device
 def missing(config: TrainConfig, out: Path, steps: int, scale: int) -> tuple[str, ...]:
     """The sets without a row of the last step that has all metrics and was made as it would be now."""
     rows = [row for row in rows_of(out / VALIDATION) if row["step"] == str(steps)]
-    whole = [row for row in rows if all(row.get(metric) for metric in config.validation.metrics)]
-    known = {(row["set"], row.get(MADE)) for row in whole}
-    return tuple(name for name, how in made(config.validation, scale).items() if (name, how) not in known)
+    sets, metrics = config.validation.sets, config.validation.metrics
+    return tuple(
+        name
+        for name, how in made(config.validation, scale).items()
+        if not any(
+            (row["set"], row.get(MADE)) == (name, how)
+            and all(row.get(metric) for metric in possible(metrics, sets[name].hr is not None))
+            for row in rows
+        )
+    )

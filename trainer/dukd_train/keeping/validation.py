@@ -16,7 +16,7 @@ from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.keeping.curve import append_row, columns_of, keep_rows_before, rows_of
 from dukd_train.scoring.evaluate import ImagePair, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
-from dukd_train.scoring.scores import MetricName, Score, is_better, scorer
+from dukd_train.scoring.scores import MetricName, Score, is_better, refuse_blind, scorer
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
 
@@ -34,7 +34,7 @@ class Validator:
 
     Raises:
         ImageError: a set holds no images.
-        SettingError: a metric is not to be had, or psnr_y is not among them.
+        SettingError: a metric is not to be had, psnr_y is not among them, or none is for a set without HR images.
     """
 
     def __init__(self, validation: Validation, scale: int, device: torch.device) -> None:
@@ -44,6 +44,9 @@ class Validator:
         self._how, self._metrics = inference(validation), validation.metrics
         self._score = scorer(validation.metrics, device)
         self._pairs = _pairs(validation, scale)
+        for name, images in validation.sets.items():
+            if images.hr is None:
+                refuse_blind(validation.metrics, f"setting validation.sets.{name}")
         self._bicubic: dict[str, dict[str, Score]] = {name: {} for name in self._pairs}
 
     def check(self, known: set[Hashable] | None = None) -> None:

@@ -17,26 +17,19 @@ from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, naming, try_folder
 from dukd_cache.system.left_overs import is_systems
+from dukd_cache.system.terminal import say
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
-from dukd_train.report.crops import crops_sheet
+from dukd_train.report.crops import PHOTOGRAPH, crops_sheet
 from dukd_train.report.curves import draw_curves, panels
-from dukd_train.report.finished_runs import Run, load_runs, validation_sets
+from dukd_train.report.finished_runs import Run, image_sets, load_runs
 from dukd_train.report.groups import apart, group_runs
 from dukd_train.report.page import render
-from dukd_train.report.standings import Standing, choose_baseline, standings
-from dukd_train.report.tables import (
-    Contender,
-    comma_separated,
-    gains_markdown,
-    images_csv,
-    markdown,
-    scores_json,
-    seeds_markdown,
-)
+from dukd_train.report.standings import choose_baseline, standings
+from dukd_train.report.tables import Contender, comma_separated, images_csv, scores_json, text_of
 from dukd_train.scoring.evaluate import ImagePair, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
 from dukd_train.scoring.provenance import device_name, software
-from dukd_train.scoring.scores import USUAL, MetricName, Score, left_out_note, scorer
+from dukd_train.scoring.scores import USUAL, MetricName, Score, Scorer, scorer
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.settings import ImageSet
 
@@ -80,6 +73,7 @@ def compare(
     out: Path,
     *,
     hr: Mapping[str, Path] | None = None,
+    lr_only: Mapping[str, Path] | None = None,
     teacher: Path | None = None,
     pictures: int = 4,
     baseline: str | None = None,
@@ -93,6 +87,7 @@ def compare(
         runs: run folders, of one scale; rows come in this order.
         out: is made, or holds an earlier report, which is replaced.
         hr: folders of HR images to score on, by set. By default the validation sets of all runs.
+        lr_only: folders of images without HR, by set: the page shows them, with NIQE where its model is at hand.
         teacher: a weights file, for comparison.
         pictures: at most so many pictures are shown, those at which the students differ most.
         baseline: run or group that the page holds the others against image by image; see `choose_baseline`.
@@ -114,22 +109,25 @@ def compare(
     shown = apart(groups)
     others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
     against = choose_baseline(baseline, groups, others)
-    sets = {name: ImageSet(hr=folder) for name, folder in hr.items()} if hr else validation_sets(loaded)
+    sets = image_sets(loaded, hr or {}, lr_only or {})
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
+    alone = {name: pairs.pop(name) for name, images in sets.items() if images.hr is None}
     chosen = choose_device(device)
+    naturalness = _naturalness("niqe" in metrics) if alone else Scorer({})
     contenders = _networks(loaded, teacher, scale, chosen)
     students = [group.runs[0].name for group in shown]
     scores = scorer([*dict.fromkeys((*USUAL, *metrics))], chosen)
     asked = {name: prepared(network, how) for name, network in contenders.items()}
     comparison = compare_networks(asked, students, pairs, scores, pictures)
+    photographs = compare_networks(asked, students, alone, naturalness, pictures, PHOTOGRAPH)
     skipped = {f"{name}/{image}": error for name in sets for image, error in unpaired[name].items()}
-    skipped |= comparison.skipped
-    rows = _rows(loaded, contenders, comparison)
+    skipped |= comparison.skipped | photographs.skipped
+    rows = _rows(loaded, contenders, [comparison, photographs])
     standing = standings(groups, comparison)
-    table = _table(rows, standing, comparison, scale, how)
+    table = text_of(rows, standing, comparison, photographs, scale, how)
     provenance = {
-        **_provenance(loaded, contenders, teacher, sets, comparison),
+        **_provenance(loaded, contenders, teacher, sets, [comparison, photographs]),
         "how": str(how),
         **how.facts(),
         "device": device_name(chosen),
@@ -145,16 +143,18 @@ def compare(
             "images.csv": images_csv(comparison),
             "scores.json": scores_json(rows),
             "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
-            PAGE: render(rows, standing, comparison, drawn, provenance, against),
+            PAGE: render(rows, standing, comparison, photographs, drawn, provenance, against),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files
         draw_curves(drawn, [group.name for group in shown], folder / "curves.png")
-        crops_sheet(comparison.crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
+        crops = [*comparison.crops, *photographs.crops]
+        crops_sheet(crops, f"×{scale}: where the students differ most").save(folder / "crops.png")
         out.mkdir(exist_ok=True)
         for name in FILES:
             os.replace(folder / name, out / name)
-    return Compared(table, sum(map(len, comparison.images.values())), tuple(skipped.values()))
+    images = [*comparison.images.values(), *photographs.images.values()]
+    return Compared(table, sum(map(len, images)), tuple(skipped.values()))
 
 
 def check_out(out: Path) -> None:
@@ -176,6 +176,17 @@ def check_out(out: Path) -> None:
         try_folder(folder)
 
 
+def _naturalness(asked: bool) -> Scorer:
+    """NIQE; none, which is said, where its model is missing and nobody `asked` for it."""
+    try:
+        return scorer(("niqe",))
+    except SettingError as error:
+        if asked:
+            raise
+        say(f"images without HR are compared by eye alone: {error}")
+        return Scorer({})
+
+
 def _pairs(images: ImageSet, scale: int, skipped: Skipped) -> list[ImagePair]:
     return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None, skipped)
 
@@ -190,9 +201,9 @@ def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: tor
     return loaded
 
 
-def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Comparison) -> list[Contender]:
+def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparisons: Sequence[Comparison]) -> list[Contender]:
     def means(name: str) -> dict[str, Score]:
-        return {at: comparison.mean(name, at) for at in comparison.images}
+        return {at: each.mean(name, at) for each in comparisons for at in each.images}
 
     rows = [Contender(BICUBIC, BICUBIC, means(BICUBIC))]
     for run in runs:
@@ -213,30 +224,12 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparison: Co
     return rows
 
 
-def _table(
-    rows: Sequence[Contender], standing: Sequence[Standing], comparison: Comparison, scale: int, how: Inference
-) -> str:
-    sets = [*comparison.images]
-    images = ", ".join(f"{name} ({len(of_set)})" for name, of_set in comparison.images.items())
-    text = f"Scale ×{scale}; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {images}.\n"
-    if how != WHOLE:
-        text += f"Scored in {how}: not to be compared with scores that are made otherwise.\n"
-    for name, left_out in comparison.left_out.items():
-        text += f"{name}: {left_out_note(left_out)}.\n"
-    text += "The best student is in bold.\n\n" + markdown(rows, sets, comparison.metrics)
-    if any(len(each.group.runs) > 1 for each in standing):
-        text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)
-    if gains := gains_markdown(standing, sets):
-        text += "\nGain in PSNR-Y, dB, paired by seed:\n\n" + gains
-    return text
-
-
 def _provenance(
     runs: Sequence[Run],
     contenders: Mapping[str, Network],
     teacher_file: Path | None,
     sets: Mapping[str, ImageSet],
-    comparison: Comparison,
+    comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
     """Where the numbers come from: `run.json` of every run, the weights, the images, the teacher, the software."""
     teacher = contenders.get(TEACHER)
@@ -244,9 +237,9 @@ def _provenance(
         "runs": {run.name: run.facts for run in runs},
         "fingerprints": {run.name: networks.fingerprint(contenders[run.name]) for run in runs},
         "sets": {
-            name: sets[name].model_dump(mode="json")
-            | {"images": len(images), "left_out": comparison.left_out.get(name, {})}
-            for name, images in comparison.images.items()
+            name: sets[name].model_dump(mode="json") | {"images": len(images), "left_out": each.left_out.get(name, {})}
+            for each in comparisons
+            for name, images in each.images.items()
         },
         "teacher": teacher
         and {
@@ -255,5 +248,7 @@ def _provenance(
             "fingerprint": networks.fingerprint(teacher),
         },
         **software(),
-        "crops": [{"picture": crop.picture, "left": crop.left, "top": crop.top} for crop in comparison.crops],
+        "crops": [
+            {"picture": crop.picture, "left": crop.left, "top": crop.top} for each in comparisons for crop in each.crops
+        ],
     }

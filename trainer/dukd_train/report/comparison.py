@@ -6,7 +6,7 @@ from functools import cached_property
 
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.system.terminal import progress
-from dukd_train.report.crops import ComparedCrop, most_different_crop
+from dukd_train.report.crops import SIDE, ComparedCrop, most_different_crop
 from dukd_train.scoring.evaluate import ImagePair
 from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8
@@ -58,6 +58,7 @@ def compare_networks(
     pairs: Mapping[str, Sequence[ImagePair]],
     scorer: Scorer,
     pictures: int,
+    side: int = SIDE,
 ) -> Comparison:
     """Score every network, and bicubic, on every image; whole answers are kept for one image at a time.
 
@@ -69,9 +70,10 @@ def compare_networks(
         pairs: the images of each set.
         scorer: how to score them.
         pictures: at most so many crops are kept, of different images.
+        side: of a crop, in pixels.
 
     Raises:
-        ImageError: no image can be used.
+        ImageError: no image can be used, though there are some.
     """
     scores: dict[str, dict[str, list[Score]]] = {
         name: {set_name: [] for set_name in pairs} for name in (BICUBIC, *contenders)
@@ -79,15 +81,17 @@ def compare_networks(
     images: dict[str, list[str]] = {set_name: [] for set_name in pairs}
     crops: list[ComparedCrop] = []
     skipped: Skipped = {}
+    if not pairs:
+        return Comparison(tuple(scorer.measures), {}, {name: {} for name in scores}, ())
     with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
         for set_name, set_pairs in pairs.items():
             for pair in set_pairs:
                 picture = f"{set_name}/{pair.name}"
-                with skipping(picture, skipped), image_errors(pair.hr, pair.lr):
+                with skipping(picture, skipped), image_errors(pair.file, pair.lr):
                     answers, truth = _answers(contenders, pair)
                     of_image = {name: scorer(answer, truth, pair.scale) for name, answer in answers.items()}
                     visible = {name: answers[name] for name in (BICUBIC, *shown, TEACHER) if name in answers}
-                    crops.append(most_different_crop(picture, visible, shown, truth, pair.scale))
+                    crops.append(most_different_crop(picture, visible, shown, truth, pair.scale, side))
                     crops = sorted(crops, key=lambda crop: -crop.difference)[:pictures]
                     images[set_name].append(pair.name)
                     for name, found in of_image.items():
@@ -104,8 +108,8 @@ def compare_networks(
     )
 
 
-def _answers(contenders: Mapping[str, SuperResolver], pair: ImagePair) -> tuple[dict[str, U8], U8]:
-    """What everyone makes of an LR image, by name, and the truth."""
+def _answers(contenders: Mapping[str, SuperResolver], pair: ImagePair) -> tuple[dict[str, U8], U8 | None]:
+    """What everyone makes of an LR image, by name, and the truth if there is one."""
     scene = pair.read()
     answers = {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
     return {BICUBIC: upscale(scene.lr, pair.scale)} | answers, scene.hr

@@ -19,6 +19,9 @@ F64 = npt.NDArray[np.float64]
 SIDE = 64
 """Of a crop, in HR pixels; smaller in pictures that are."""
 
+PHOTOGRAPH = 256
+"""Of a crop without a truth: there it is the eye that compares."""
+
 _STRIP = 256
 """Rows."""
 
@@ -39,14 +42,14 @@ class ComparedCrop:
     """Standard deviation over the students, in levels of luma: root mean square over the crop."""
     answers: Mapping[str, U8]
     """[side,side,3] by name, in the order to be shown, without the truth."""
-    truth: U8
-    """[side,side,3]"""
+    truth: U8 | None
+    """[side,side,3], where there is one."""
     context: U8
     """The whole picture, small, with the square marked."""
 
 
 def most_different_crop(
-    picture: str, answers: Mapping[str, U8], students: Sequence[str], truth: U8, border: int
+    picture: str, answers: Mapping[str, U8], students: Sequence[str], truth: U8 | None, border: int, side: int = SIDE
 ) -> ComparedCrop:
     """Where the students' answers to a picture differ most from one another; a single one's, from bicubic.
 
@@ -56,12 +59,14 @@ def most_different_crop(
         picture: what to call it.
         answers: whole pictures u8 [H,W,3] by name, among them `bicubic` and every student.
         students: names.
-        truth: u8 [H,W,3].
+        truth: u8 [H,W,3], or None.
         border: pixels along each side that are no part of a crop, nor of a score.
+        side: of the crop, where the picture is as large.
     """
     compared = students if len(students) > 1 else [*students, "bicubic"]
-    height, width = truth.shape[:2]
-    side = min(SIDE, height - 2 * border, width - 2 * border)
+    whole = answers["bicubic"] if truth is None else truth
+    height, width = whole.shape[:2]
+    side = min(side, height - 2 * border, width - 2 * border)
     inner = np.s_[border : height - border, border : width - border]
     difference, top, left = max(  # strip by strip: in floating point whole pictures would take much memory
         (
@@ -78,20 +83,20 @@ def most_different_crop(
         top=top,
         difference=difference,
         answers={name: answer[inside].copy() for name, answer in answers.items()},
-        truth=truth[inside].copy(),
-        context=_context(truth, left, top, side),
+        truth=None if truth is None else truth[inside].copy(),
+        context=_context(whole, left, top, side),
     )
 
 
 def crops_sheet(crops: Sequence[ComparedCrop], title: str) -> Image.Image:
-    """A row for each crop: where it is, every answer with its PSNR-Y on the crop, and the truth."""
+    """A row for each crop: where it is, every answer with its PSNR-Y on the crop, and the truth, where there is one."""
     rows: list[tuple[str, Sequence[Panel]]] = []
     for crop in crops:
         tiles = [Panel(crop.context, f"at ({crop.left}, {crop.top})")]
-        tiles += [
-            Panel(image, f"{name}\n{decibels(psnr_y(image, crop.truth, 0))}") for name, image in crop.answers.items()
-        ]
-        rows.append((crop.picture, [*tiles, Panel(crop.truth, "truth")]))
+        for name, image in crop.answers.items():
+            psnr = "" if crop.truth is None else f"\n{decibels(psnr_y(image, crop.truth, 0))}"
+            tiles.append(Panel(image, f"{name}{psnr}"))
+        rows.append((crop.picture, tiles if crop.truth is None else [*tiles, Panel(crop.truth, "truth")]))
     return sheet(rows, title)
 
 
@@ -112,11 +117,11 @@ def _box_means(plane: F64, side: int) -> F64:
     return boxes / side**2
 
 
-def _context(truth: U8, left: int, top: int, side: int) -> U8:
+def _context(whole: U8, left: int, top: int, side: int) -> U8:
     """The picture on a white ground as high as a tile, with the square at (left, top) marked."""
-    height, width = truth.shape[:2]
+    height, width = whole.shape[:2]
     factor = min(MIN_HEIGHT / height, _CONTEXT_WIDTH / width)
-    small = Image.fromarray(truth).resize(
+    small = Image.fromarray(whole).resize(
         (max(1, round(width * factor)), max(1, round(height * factor))), Image.Resampling.LANCZOS
     )
     ground = Image.new("RGB", (small.width, MIN_HEIGHT), "white")

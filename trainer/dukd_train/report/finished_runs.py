@@ -1,7 +1,7 @@
 """Finished training runs as a report reads them: folders with settings, facts, weights and curves."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,20 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
         if run.scale != runs[0].scale:
             raise RunError(f"scale {run.scale}, but {runs[0].folder} has scale {runs[0].scale}", run.folder)
     return runs
+
+
+def image_sets(runs: Sequence[Run], hr: Mapping[str, Path], lr_only: Mapping[str, Path]) -> dict[str, ImageSet]:
+    """What to compare runs on, by name: what is given; for `hr`, else the validation sets.
+
+    Raises:
+        SettingError: there is nothing, or two are called alike.
+    """
+    alone = {name: ImageSet(lr=folder) for name, folder in lr_only.items()}
+    given = {name: ImageSet(hr=folder) for name, folder in hr.items()}
+    sets = given or (validation_sets(runs) if not alone or any(run.config.validation.sets for run in runs) else {})
+    for name in alone.keys() & sets.keys():
+        raise SettingError(f"there is another set {name}", "`lr_only`", cure="give another name: NAME=FOLDER")
+    return sets | alone
 
 
 def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:

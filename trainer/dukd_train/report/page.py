@@ -26,6 +26,7 @@ from dukd_train.report.standings import (
     image_differences,
     image_means,
 )
+from dukd_train.report.standings import standings as standings_of
 from dukd_train.report.tables import Contender, digits
 from dukd_train.scoring.metrics import U8, psnr_y
 from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
@@ -40,7 +41,7 @@ class SeenCrop:
     image: str
     """A `data:` address."""
     psnr_y: float | None
-    """dB, of the crop; none of the truth."""
+    """dB, of the crop; none of the truth, nor without one."""
     best: bool
     """No other student comes nearer to the truth."""
 
@@ -79,6 +80,7 @@ def render(
     rows: Sequence[Contender],
     standings: Sequence[Standing],
     comparison: Comparison,
+    photographs: Comparison,
     panels: Sequence[Panel],
     provenance: Mapping[str, Any],
     against: str,
@@ -89,6 +91,7 @@ def render(
         rows: bicubic, every run, and perhaps the teacher.
         standings: of the groups that the runs make.
         comparison: the scores behind them, image by image.
+        photographs: images without HR, if there are any.
         panels: the curves of the groups, or of the runs of a single one.
         provenance: what `provenance.json` holds.
         against: group or contender that the others are held against image by image.
@@ -133,6 +136,11 @@ def render(
         against=against,
         differences=_differences(groups, comparison, against),
         crops=[_crop_figure(crop, groups) for crop in comparison.crops],
+        photographs=photographs,
+        photograph_notes={name: left_out_note(images) for name, images in photographs.left_out.items()},
+        photograph_standings=standings_of(groups, photographs),
+        choices=max((len(crop.answers) for crop in photographs.crops), default=1),
+        views=[_crop_figure(crop, groups, photographs) for crop in photographs.crops],
         provenance=provenance,
         runs=[run for group in groups for run in group.runs],
         group_of={run.name: group.name for group in groups for run in group.runs},
@@ -165,19 +173,31 @@ def _greatest_gain_first(row: ImageRow) -> tuple[bool, float]:
     return (True, 0.0) if math.isnan(gain) else (False, -gain)
 
 
-def _crop_figure(crop: ComparedCrop, groups: Sequence[Group]) -> CropFigure:
+def _crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Comparison | None = None) -> CropFigure:
     owners = {run.name: (group, run) for group in groups for run in group.runs}
-    psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items()}
-    students = [psnrs[name] for name in crop.answers if name not in (BICUBIC, TEACHER)]
+    psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items() if crop.truth is not None}
+    students = [psnr for name, psnr in psnrs.items() if name not in (BICUBIC, TEACHER)]
     best = max(students) if len({*students}) > 1 else None  # of equals none is the best
     tiles = []
     for name, answer in crop.answers.items():
         group, run = owners.get(name, (None, None))
         several = group is not None and run is not None and len(group.runs) > 1 and len(groups) > 1
         label, note = (group.name, f"seed {run.config.seed}") if group and run and several else (name, "")
-        tiles.append(SeenCrop(label, note, _png(answer), psnrs[name], name in owners and psnrs[name] == best))
-    tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
+        psnr = psnrs.get(name)
+        notes = [note, *(_scores_on(crop.picture, name, photographs) if photographs else ())]
+        best_one = name in owners and psnr is not None and psnr == best
+        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one))
+    if crop.truth is not None:
+        tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
     return CropFigure(crop, _png(crop.context), tiles)
+
+
+def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[str]:
+    """`NIQE 4.53`, of the whole picture."""
+    set_name = next(name for name in photographs.images if picture.startswith(f"{name}/"))
+    at = photographs.images[set_name].index(picture.removeprefix(f"{set_name}/"))
+    scores = photographs.scores[contender][set_name][at]
+    return [f"{LABELS[metric]} {shown(metric, value, 2)}" for metric, value in scores.items()]
 
 
 def _png(pixels: U8) -> str:

@@ -12,7 +12,8 @@ from dukd_cache.system.tables import markdown_table
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.groups import BASELINES
 from dukd_train.report.standings import GAIN_DIGITS, Standing
-from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, best_of, plain_score, shown
+from dukd_train.scoring.inference import WHOLE, Inference
+from dukd_train.scoring.scores import ENDLESS, LABELS, MISSING, Score, best_of, left_out_note, plain_score, shown
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,44 @@ def scores_json(rows: Sequence[Contender]) -> str:
     """`{name: {set: {"psnr_y": …, "ssim_y": …}}}`, a metrics file for `dvc metrics`."""
     scores = {row.name: {name: plain_score(score) for name, score in row.scores.items()} for row in rows}
     return json.dumps(scores, indent=2, ensure_ascii=False) + "\n"
+
+
+def text_of(
+    rows: Sequence[Contender],
+    standing: Sequence[Standing],
+    comparison: Comparison,
+    photographs: Comparison,
+    scale: int,
+    how: Inference,
+) -> str:
+    """All tables of a report, in Markdown."""
+    sets = [*comparison.images]
+    text = f"Scale ×{scale}"
+    if sets:
+        text += f"; PSNR in dB and SSIM of luma, less a border of {scale} pixels; images: {_counts(comparison)}"
+    text += ".\n"
+    if how != WHOLE:
+        text += f"Scored in {how}: not to be compared with scores that are made otherwise.\n"
+    for name, left_out in comparison.left_out.items():
+        text += f"{name}: {left_out_note(left_out)}.\n"
+    text += "The best student is in bold.\n" * bool(sets) + "\n" + markdown(rows, sets, comparison.metrics)
+    if any(len(each.group.runs) > 1 for each in standing):
+        text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)
+    if gains := gains_markdown(standing, sets):
+        text += "\nGain in PSNR-Y, dB, paired by seed:\n\n" + gains
+    if photographs.images:
+        text += f"\nImages without HR: {_counts(photographs)}"
+        text += "; NIQE, smaller is better.\n" if photographs.metrics else ", to be compared by eye.\n"
+        for name, left_out in photographs.left_out.items():
+            text += f"{name}: {left_out_note(left_out)}.\n"
+    if photographs.images and photographs.metrics:
+        text += "\n" + markdown(rows, [*photographs.images], photographs.metrics)
+    return text
+
+
+def _counts(comparison: Comparison) -> str:
+    """`Set5 (5), Set14 (14)`."""
+    return ", ".join(f"{name} ({len(images)})" for name, images in comparison.images.items())
 
 
 def _score_headings(sets: Sequence[str], metrics: Sequence[str]) -> list[str]:

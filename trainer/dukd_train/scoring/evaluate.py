@@ -1,4 +1,4 @@
-"""A network on image pairs → scores, as the benchmarks define them: whole images, 8 bits."""
+"""A network on images → scores, as the benchmarks define them: whole images, 8 bits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.pictures.bicubic import crop_to_scale, upscale
-from dukd_cache.pictures.sources import LrFolder, Scene, find, read_rgb, read_scene, refuse_shared_lr
-from dukd_cache.system.errors import ImageError, printable
+from dukd_cache.pictures.sources import LrFolder, find, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.system.errors import ImageError, SettingError, printable
 from dukd_cache.system.terminal import progress
 from dukd_cache.system.threads import in_threads
 from dukd_train.scoring.inference import super_resolve
@@ -66,56 +66,89 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """An image as it is scored: `lr` u8 [h,w,3] and, where there is one, `hr` u8 [s·h,s·w,3]."""
+
+    lr: U8
+    hr: U8 | None
+
+
+@dataclass(frozen=True)
 class ImagePair:
-    """An HR image and the LR image that goes with it, on disk."""
+    """An HR image and the LR image that goes with it, on disk; or an LR image alone."""
 
     name: str
-    """Path of the HR file below its folder, without its suffix."""
-    hr: Path
+    """Path of the file below its folder, without its suffix."""
+    hr: Path | None
+    """The HR file, or none where there is an LR image only."""
     lr: Path | None
     """The LR file, or none where the LR image is made by `dukd_cache.pictures.bicubic.downscale`."""
     scale: int
 
-    def read(self) -> Scene:
+    @property
+    def file(self) -> Path:
+        """What an error names: the HR file, or the only one."""
+        file = self.hr or self.lr
+        assert file is not None
+        return file
+
+    def read(self) -> Pixels:
         """The pixels of both.
 
         Raises:
             ImageError: a file cannot be decoded, or the LR image is not HR ÷ scale.
         """
-        return read_scene(self.hr, self.lr, self.scale)
+        if self.hr is None:
+            return Pixels(read_rgb(self.file), None)
+        scene = read_scene(self.hr, self.lr, self.scale)
+        return Pixels(scene.lr, scene.hr)
 
     def read_truth(self) -> U8:
-        """The pixels of `read().hr`; what is wrong with the pair is told, but no LR image is made, which takes long.
+        """The pixels of `read().hr`, or of the only file.
+
+        What is wrong with the pair is told, but no LR image is made, which takes long.
 
         Raises:
             ImageError: as `read`.
         """
         if self.lr:
-            return self.read().hr
-        pixels = read_rgb(self.hr)
-        with image_errors(self.hr):
-            return crop_to_scale(pixels, self.scale)
+            pixels = self.read()
+            return pixels.lr if pixels.hr is None else pixels.hr
+        hr = read_rgb(self.file)
+        with image_errors(self.file):
+            return crop_to_scale(hr, self.scale)
 
 
-def pair_images(hr: Path, scale: int, lr: LrFolder | None = None, skipped: Skipped | None = None) -> list[ImagePair]:
+def pair_images(
+    hr: Path | None, scale: int, lr: LrFolder | None = None, skipped: Skipped | None = None
+) -> list[ImagePair]:
     """All images of the folder or list `hr`, each with its LR file if there is an LR folder. Pixels are not read yet.
 
     Args:
+        hr: None: there are no HR images, but all those in the LR folder, whatever they are called.
         skipped: gets the images without an LR file, which are left out; without it they are an error.
 
     Raises:
-        ImageError: `hr` holds no image, an LR file is missing, or would serve two images.
-        SettingError: there is no such LR folder.
+        ImageError: there is no image, an LR file is missing, or would serve two images.
+        SettingError: there is no such LR folder, or no folder at all.
     """
-    pairs: list[ImagePair] = []
+    if hr is None:
+        if lr is None:
+            raise SettingError("is missing: a folder of HR images, or one of LR images", "`hr`")
+        alone = find(lr.root)
+        return [ImagePair(_name(path.relative_to(alone.root)), None, path, scale) for path in alone.paths]
+    pairs: dict[str, ImagePair] = {}
     found = find(hr, besides=[lr.root] if lr else [])
     for path in found.paths:
         name = path.relative_to(found.root)
-        stem = printable(name.with_suffix("").as_posix())
-        with skipping(stem, skipped):
-            pairs.append(ImagePair(stem, path, lr.find(name, scale) if lr else None, scale))
-    refuse_shared_lr((pair.hr.relative_to(found.root).as_posix(), pair.lr) for pair in pairs)
-    return pairs
+        with skipping(_name(name), skipped):
+            pairs[name.as_posix()] = ImagePair(_name(name), path, lr.find(name, scale) if lr else None, scale)
+    refuse_shared_lr((name, pair.lr) for name, pair in pairs.items())
+    return [*pairs.values()]
+
+
+def _name(file: Path) -> str:
+    return printable(file.with_suffix("").as_posix())
 
 
 def check_pairs(pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None:
@@ -128,8 +161,8 @@ def check_pairs(pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None
         raise ImageError("no images to evaluate on")
     with progress("checking the images to score on", len(pairs), "images") as advance:
         for pair, corner in zip(pairs, in_threads(_corner, pairs), strict=True):
-            with image_errors(pair.hr):
-                score(corner, corner, pair.scale)
+            with image_errors(pair.file):
+                score(corner, corner if pair.hr else None, pair.scale)
             advance(1)
 
 
@@ -167,7 +200,7 @@ def evaluate(
     images: list[ImageScore] = []
     skipped: Skipped = {}
     for pair in pairs:
-        with skipping(pair.name, skipped if skip else None), image_errors(pair.hr, pair.lr):
+        with skipping(pair.name, skipped if skip else None), image_errors(pair.file, pair.lr):
             scene = pair.read()
             answer = score(super_resolve(network, scene.lr), scene.hr, pair.scale)
             if pair.name not in known:

@@ -1,6 +1,6 @@
-"""Named sets of HR images, as the command line and the settings give them."""
+"""Named sets of images, as the command line and the settings give them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dukd_cache.pictures.sources import LrFolder
@@ -8,19 +8,24 @@ from dukd_cache.settings.addresses import local_path
 from dukd_cache.system.errors import PlaceError, SettingError, printable
 
 
-def named_sets(hr: Sequence[str]) -> dict[str, Path]:
+def named_sets(words: Sequence[str], option: str = "hr", besides: Collection[str] = ()) -> dict[str, Path]:
     """`name=path`, or a path whose folder gives the name, each → path by name.
+
+    Args:
+        besides: names that other sets have.
 
     Raises:
         SettingError: two sets of one name, or a path that is none of this machine.
     """
     sets: dict[str, Path] = {}
-    for word in hr:
-        name, path = _parts("hr", word)
+    for word in words:
+        name, path = _parts(option, word)
         name = name or set_name(path)
-        if name in sets:
+        if name in sets or name in besides:
             raise SettingError(
-                f"there is another set {name} ({sets[name]})", f"`hr={word}`", cure=f"give names: `hr=NAME={path}`"
+                f"there is another set {name}" + (f" ({sets[name]})" if name in sets else ""),
+                f"`{option}={word}`",
+                cure=f"give names: `{option}=NAME={path}`",
             )
         sets[name] = path
     return sets

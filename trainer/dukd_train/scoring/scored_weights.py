@@ -9,14 +9,24 @@ from typing import Any
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.pictures.sources import LrFolder, find
 from dukd_cache.system.errors import WeightsError
 from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import progress
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
 from dukd_train.scoring.provenance import device_name, software
-from dukd_train.scoring.scores import LABELS, USUAL, MetricName, Scorer, left_out_note, scorer, shown, usual_score
+from dukd_train.scoring.scores import (
+    LABELS,
+    USUAL,
+    MetricName,
+    Scorer,
+    left_out_note,
+    refuse_blind,
+    scorer,
+    shown,
+    usual_score,
+)
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.scoring.super_resolver import device_of
 
@@ -48,7 +58,7 @@ class Scored:
 
 def score_weights(
     weights: Path,
-    sets: Mapping[str, Path],
+    sets: Mapping[str, Path | None],
     lr: Mapping[str, LrFolder],
     scale: int | None,
     device: str,
@@ -58,6 +68,7 @@ def score_weights(
     """Score the network in `weights` on the images below each folder of `sets`, by name.
 
     Args:
+        sets: folders of HR images; None where a set has LR images only.
         lr: LR folders by set; LR images are made where a set has none.
         scale: refuse a network of another one.
         how: the network is asked; by default on whole images in float32.
@@ -65,9 +76,11 @@ def score_weights(
     Raises:
         WeightsError: the file holds no SR network, or one of another scale than `scale`.
         ImageError: a folder cannot be used. (Images that cannot be are skipped.)
-        SettingError: a metric or the device is not to be had.
+        SettingError: a metric or the device is not to be had; no metric for a set without HR images.
     """
     where = choose_device(device)
+    for name, hr in sets.items():
+        find(hr or lr[name].root)  # before a metric's model is fetched
     score = scorer(metrics, where)
     network = networks.load_any(weights).to(where)
     if scale not in (None, network.scale):
@@ -78,7 +91,7 @@ def score_weights(
 
 def score_network(
     network: Network,
-    sets: Mapping[str, Path],
+    sets: Mapping[str, Path | None],
     lr: Mapping[str, LrFolder],
     score: Scorer = usual_score,
     how: Inference = WHOLE,
@@ -92,8 +105,11 @@ def score_network(
 
     Raises:
         ImageError: a folder cannot be used; without `skip`, an image.
-        SettingError: tiles too small for their overlap.
+        SettingError: tiles too small for their overlap, or no metric for a set without HR images.
     """
+    for name, hr in sets.items():
+        if hr is None:
+            refuse_blind(score.measures, f"set {name}")
     asked = prepared(network, how)
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {
@@ -127,10 +143,12 @@ def tables(scores: Scored) -> str:
 
 
 def _made(
-    weights: Path, network: Network, sets: Mapping[str, Path], lr: Mapping[str, LrFolder], how: Inference
+    weights: Path, network: Network, sets: Mapping[str, Path | None], lr: Mapping[str, LrFolder], how: Inference
 ) -> dict[str, Any]:
     folders = {
         name: {"hr": str(hr), "lr": f"{lr[name].root}/{lr[name].template}" if name in lr else "bicubic"}
+        if hr
+        else {"hr": None, "lr": str(lr[name].root)}
         for name, hr in sets.items()
     }
     return {

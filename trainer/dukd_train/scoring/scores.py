@@ -83,16 +83,13 @@ class Scorer:
         """How near `image` comes to `truth`, both u8 [H,W,3], without the `border` pixels along each side.
 
         Args:
-            truth: where there is none, so are the scores that need it: NaN.
+            truth: where there is none, only the scores of `BLIND` are.
 
         Raises:
             ImageError: the sizes differ, or are too small for a metric.
         """
-        there, compared = (self.measures, truth) if truth is not None else (BLIND, image)
-        return {
-            name: measure(image, compared, border) if name in there else math.nan
-            for name, measure in self.measures.items()
-        }
+        names, compared = possible(self.measures, truth is not None), image if truth is None else truth
+        return {name: self.measures[name](image, compared, border) for name in names}
 
 
 def scorer(names: Sequence[MetricName] = USUAL, device: "torch.device | None" = None) -> Scorer:
@@ -116,6 +113,23 @@ def scorer(names: Sequence[MetricName] = USUAL, device: "torch.device | None" = 
         else:
             measures[name] = _MEASURES[name]
     return Scorer(measures)
+
+
+def possible(metrics: Iterable[str], truth: bool) -> list[str]:
+    """Those of `metrics` that can be had, with a truth or without."""
+    return [metric for metric in metrics if truth or metric in BLIND]
+
+
+def refuse_blind(metrics: Iterable[str], subject: str) -> None:
+    """For a set without HR images, which is called `subject`.
+
+    Raises:
+        SettingError: all of `metrics` need them.
+    """
+    if not possible(metrics, truth=False):
+        raise SettingError(
+            f"has no HR images, and without them no {' or '.join(metrics)}", subject, "add niqe to `metrics`"
+        )
 
 
 usual_score = scorer()
@@ -185,19 +199,12 @@ def common_means(everyone: Sequence[Sequence[Score]]) -> list[Score]:
 
 
 def left_out(everyone: Sequence[Sequence[Score]], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of each metric the images `names` that `common_means` leaves out; {} where it leaves out none.
-
-    Scores that are missing for want of a truth leave nothing out: there are none.
-    """
-    missing = {
-        metric: [at for at in range(len(names)) if at not in _counted(everyone, metric)] for metric in everyone[0][0]
+    """Of each metric the images `names` that `common_means` leaves out; {} where it leaves out none."""
+    found = {
+        metric: tuple(name for at, name in enumerate(names) if at not in _counted(everyone, metric))
+        for metric in everyone[0][0]
     }
-    return {
-        metric: tuple(names[at] for at in images)
-        for metric, images in missing.items()
-        if metric in BLIND or any(math.isinf(scores[at][metric]) for scores in everyone for at in images)
-        if images
-    }
+    return {metric: images for metric, images in found.items() if images}
 
 
 def left_out_note(images: Mapping[str, Sequence[str]]) -> str:

@@ -129,7 +129,8 @@ def check_images(study: Study, points: Iterable[Point]) -> None:
         ImageError: there are no images in a folder, or no folder.
         WeightsError: the teacher is not there.
     """
-    scored = {images.hr for point in points for images in point.config.validation.sets.values()}
+    sets = [images for point in points for images in point.config.validation.sets.values()]
+    scored = {folder for images in sets if (folder := images.hr or images.lr)}
     for folder in sorted(scored | {*study.hr.values()}):
         find_images(folder)
     if study.teacher is not None and not study.teacher.exists():  # a run folder stands for its student

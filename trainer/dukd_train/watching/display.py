@@ -7,7 +7,7 @@ from rich.text import Text
 
 from dukd_cache.system.terminal import Board, bar, duration
 from dukd_train.scoring.provenance import device_name
-from dukd_train.scoring.scores import Score, decibels, is_better, shown
+from dukd_train.scoring.scores import LABELS, Score, decibels, is_better, shown
 from dukd_train.scoring.super_resolver import device_of
 from dukd_train.watching.observers import Observer, Row, Start
 
@@ -43,6 +43,9 @@ class Display(Observer):
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         texts = []
         for name, score in scores.items():
+            if "psnr_y" not in score:  # a set without HR images
+                texts += [f"{name} {LABELS[metric]} {shown(metric, value)}" for metric, value in score.items()]
+                continue
             psnr = score["psnr_y"]
             if name not in self._best or is_better("psnr_y", psnr, than=self._best[name][0]):
                 self._best[name] = (psnr, step)
