@@ -13,8 +13,9 @@ from dukd_cache.settings import presets
 from dukd_train.cli import main as train_main
 
 NAMES = presets.names(CacheConfig.presets)
-COUNTS = {"dukd": [64, 64, 64], "kd": [64, 0, 0], "pairs": [64, 0, 0], "small": [4, 2, 2]}
-"""Crops of an image, by view."""
+COUNTS = {"dukd": [64, 64, 64], "kd": [64, 0, 0], "pairs": [64, 0, 0], "small": [4, 2, 2], "real": [16, 4, 4]}
+PATCHES = {"small": 32, "real": 64}
+"""Crops of an image, by view; sides of patches, where they are not 48."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -22,7 +23,8 @@ def test_a_preset_asks_for(name: str) -> None:
     given = ["hr=photos", "scale=4" if name == "pairs" else "teacher=SwinIR_x4.pth"]
     made = CacheConfig.load(name, None, given)
     assert [made.crops(view) for view in VIEWS] == COUNTS[name]
-    assert made.patch == (32 if name == "small" else 48)
+    assert made.patch == PATCHES.get(name, 48)
+    assert bool(made.degradation) == (name == "real")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,6 +17,13 @@ from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
 
 FILES = [PROJECT / "trainer/dukd_train/presets" / f"{name}.yaml" for name in presets.names("dukd_train.presets")]
+OF_REAL_IMAGES = {
+    "real_x4_compact": "photos --teacher RealESRGAN_x4plus.pth --out caches/real_x4",
+    "real_x2_compact": "photos --teacher RealESRGAN_x4plus.pth --scale 2 --out caches/real_x2",
+    "real_x4_span": "photos --teacher RealESRGAN_x4plus.pth --out caches/real_x4",
+    "anime_x4_compact": "drawings --teacher RealESRGAN_x4plus_anime_6B.pth --out caches/anime_x4",
+}
+"""What makes their caches."""
 PAPER = {"edsr": ("EDSR", 2.7e6), "rcan": ("RCAN", 5.2e6), "swinir": ("SwinIR", 1.2e6)}
 """Architecture and parameters (of the ×4 network) of the paper's students, section 4.1."""
 
@@ -53,7 +60,7 @@ def flat(name: str) -> dict[str, Any]:
 def test_they_are_all_there() -> None:
     names = {path.stem for path in FILES}
     assert {f"{student}_x{scale}" for student in PAPER for scale in (2, 3, 4)} <= names
-    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small"} <= names
+    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small", *OF_REAL_IMAGES} <= names
 
 
 def apart_from_what_the_files_say(made: TrainConfig) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def test_they_say_what_the_defaults_are() -> None:
     assert apart_from_what_the_files_say(made) == default | {"scale": 2, "patch": 48, "student": student}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "small"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem not in ("small", *OF_REAL_IMAGES)], ids=lambda path: path.stem)
 def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     named = NAME.fullmatch(path.stem)
     assert named is not None
@@ -122,6 +129,22 @@ def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     start = re.search(r"--set student.init=runs/(\w+)/student.safetensors", text)
     assert (start is not None) == (path.stem == "edsr_x4"), "the only student that does not start from random weights"
     assert start is None or start[1] == f"{named['student']}_x2"
+
+
+@pytest.mark.parametrize(("name", "words"), OF_REAL_IMAGES.items())
+def test_those_of_real_images_learn_the_teachers_answers_alone(name: str, words: str) -> None:
+    """And all but the scale, the student and the cache is alike."""
+    made = preset(name)
+    assert f"#   dukd-cache build --config real --hr {words}\n" in made_text(name)
+    assert made.cache == str(Path(words.rpartition(" ")[2]).absolute())
+    assert {term.to for term in made.loss.of("dukd").values()} == {"teacher"}
+    assert made.augment.zoom.invert == 0
+    alike = flat("real_x4_compact")
+    assert flat(name) == alike | {key: flat(name)[key] for key in ("scale", "student", "cache")}
+
+
+def made_text(name: str) -> str:
+    return next(path for path in FILES if path.stem == name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -144,7 +167,7 @@ def test_a_name_is_a_preset_and_all_else_a_file(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("source", "section", "begin", "end"),
     [
-        ("edsr_x5", None, "unknown preset 'edsr_x5': did you mean 'edsr_x4'? (valid: edsr_to_swinir_x4, ", ")"),
+        ("edsr_x5", None, "unknown preset 'edsr_x5': did you mean 'edsr_x4'? (valid: anime_x4_compact, ", ")"),
         ("other", None, "unknown preset 'other': (valid: ", "; the file there is ./other"),
         ("configs/edsr_x4.yaml", None, "configs/edsr_x4.yaml: no such config file; the preset", "is `config=edsr_x4`"),
         ("small", "train", "`section=train`: the preset small has no parts", ""),
