@@ -58,7 +58,8 @@ class AnswerInfo(Frozen):
     def how(self) -> str:
         """It was asked, for people."""
         more = (f", mean of {self.self_ensemble}",) * (self.self_ensemble > 1)
-        return "".join([self.precision, *more, *(f", context {self.context}",) * (self.context > 0)])
+        of = f", of {self.of} inputs" * (self.of != "input")
+        return "".join([self.precision, of, *more, *(f", context {self.context}",) * (self.context > 0)])
 
     @property
     def asked(self) -> str:
