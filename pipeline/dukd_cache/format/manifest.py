@@ -60,6 +60,7 @@ class AnswerInfo(Frozen):
     def how(self) -> str:
         """It was asked, for people."""
         said: list[str] = [self.precision]
+        said += [f"of {self.of} inputs"] * (self.of != "input")
         said += [f"mean of {self.self_ensemble}"] * (self.self_ensemble > 1)
         said += [f"context {self.context}"] * (self.context > 0)
         said += ["made half as large"] * (self.smaller > 1)

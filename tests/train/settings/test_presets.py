@@ -114,7 +114,9 @@ def test_they_say_what_the_defaults_are() -> None:
     assert apart_from_what_the_files_say(made) == default | {"scale": 2, "patch": 48, "student": student}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.stem not in ("small", *OF_REAL_IMAGES)], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stem not in ("small", *OF_REAL_IMAGES)], ids=lambda path: path.stem
+)
 def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     named = NAME.fullmatch(path.stem)
     assert named is not None
