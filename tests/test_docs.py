@@ -83,13 +83,42 @@ def test_the_commands_of_the_page_on_weights_run(tmp_path: Path, monkeypatch: py
     for name, written in {"net.pt": as_script, "net.pt2": as_program, "net.onnx": as_onnx}.items():
         written(Enlarge().requires_grad_(False), tmp_path / name)
     lines = re.findall(r"dukd-cache build --hr photos --teacher [^`\n]+", page)
-    assert len(lines) == 5
+    networks.save(networks.build("EDSR", 4, {"channels": 4, "blocks": 1}), tmp_path / "RealESRGAN_x4plus.pth", {})
+    assert len(lines) == 6
     for number, line in enumerate(lines):
         monkeypatch.setattr(sys, "argv", [*line.split()[:-1], f"cache-{number}"])
         with pytest.raises(SystemExit) as ended:
             dukd_cache.cli.main()
         assert ended.value.code == 0, line
     assert networks.load_any(Path("python:mine.py:network")).scale == 2
+
+
+def test_the_commands_of_the_page_on_real_images_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In order, on small images, with a tiny teacher, fewer crops and two small steps instead of all."""
+    text = (PROJECT / "docs/real.md").read_text(encoding="utf-8").replace("\\\n", "").replace("bf16", "fp32")
+    monkeypatch.chdir(tmp_path)
+    save_photos(tmp_path / "photos", [(300, 280)])
+    save_photos(tmp_path / "bad_photos", [(60, 50)])
+    save_photos(tmp_path / "Set14" / "HR", [(200, 208)])
+    networks.save(networks.build("EDSR", 4, {"channels": 4, "blocks": 1}), tmp_path / "RealESRGAN_x4plus.pth", {})
+    lines = re.findall(r"^    (dukd-(?:cache|train) .*)$", text, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == [
+        *("plan", "build", "inspect", "run", "upscale", "compare", "degrade", "eval", "run", "export", "export")
+    ]
+    fewer = {"build": ["--base", "1", "--zoom-in", "1", "--zoom-out", "1"]}
+    sets = ["steps=2", "batch=1", "patch=8", "student.settings={num_feat: 8, num_conv: 1}"]
+    fewer["run"] = [word for each in (*sets, "discriminator.width=4") for word in ("--set", each)]
+    for line in lines:
+        program, *words = line.split()
+        if "onnx" in words:  # tests/train/using has it
+            continue
+        monkeypatch.setattr(sys, "argv", [program, *words, *fewer.get(words[0], [])])
+        with pytest.raises(SystemExit) as ended:
+            {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
+        assert ended.value.code == 0, (line, capsys.readouterr().err)
+    assert (tmp_path / "report/report.html").is_file()
 
 
 def test_the_page_on_python_names_all_that_is_public() -> None:
