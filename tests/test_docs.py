@@ -34,6 +34,7 @@ def test_the_blocks_of_the_page_on_python_run_in_order(tmp_path: Path, monkeypat
     save_photos(tmp_path / "photos", [(200, 210), (220, 196)])
     save_photos(tmp_path / "test", [(60, 50)])
     networks.save(networks.build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path / "edsr_x4.safetensors", {})
+    networks.save(networks.build("EDSR", 4, {"channels": 4, "blocks": 1}), tmp_path / "other_x4.safetensors", {})
     (tmp_path / "cache.yaml").write_text("hr: photos\nteacher: edsr_x4.safetensors\nviews: {base: 8}\n")
     names: dict[str, Any] = {}
     for block in BLOCKS:

@@ -76,6 +76,7 @@ __all__ = [
     "SettingError",
     "ShardCorrupt",
     "WeightsError",
+    "answer",
     "build",
     "convert",
     "open",
@@ -128,6 +129,28 @@ def build(
     with engine_of(config, engine, own, **of_ray) as chosen:
         build_cache(config, out, part=own, engine=chosen)
     return open(out)
+
+
+def answer(root: str | Path, teacher: str | Path, name: str | None = None, **how: Any) -> "Cache":
+    """Ask one more teacher about the inputs of the finished cache at `root`; the other answers are not touched.
+
+    One that was stopped goes on; where the answers are there, nothing is done.
+
+    Args:
+        teacher: its weights.
+        name: of its answers; None: made of the file's.
+        how: `precision`, `device`, `batch_size`, `self_ensemble`, `dtype`, `mixed_workers`, `takes` and `of`, as the
+            options of `dukd-cache answer`.
+
+    Raises:
+        DukdError: what the user can mend. The cache stays as it is.
+    """
+    from dukd_cache.build.reuse import Tally
+    from dukd_cache.commands.answer import HowAsked, add
+    from dukd_cache.settings.addresses import network_file
+
+    add(root, network_file(str(teacher)), name, HowAsked(**how), Tally())
+    return open(root)
 
 
 def plan(config: "CacheConfig", out: str | Path) -> "Forecast":

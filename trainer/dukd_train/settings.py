@@ -108,7 +108,7 @@ class Eco(Ramp):
     steps: Count = 0
     """Steps in which α rises. 0: no ECO."""
     answer: str = "teacher"
-    """T(x), an answer of the cache by its name; `teacher` is an only one, too."""
+    """T(x), an answer of the cache by its name; `teacher` is an only one, and the one that `target` names, too."""
 
 
 class Data(Settings):

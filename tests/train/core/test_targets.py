@@ -19,9 +19,10 @@ from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Element, apply, repea
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.core.targets import MIXED, arrays_of, compared, with_target
+from dukd_train.data.mixing import eco_of
 from dukd_train.measures import l1
 from dukd_train.objective import METHODS, Term
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import Eco, TrainConfig
 
 Settings = Callable[..., TrainConfig]
 
@@ -141,6 +142,15 @@ def test_what_teacher_means(answers: tuple[str, ...], target: str | None, expect
     else:
         found = with_target(METHODS["kd"] | {"own": Term(view="base", to="two")}, target, header)
         assert [term.to for term in found.values()] == ["truth", expected, "two"]
+
+
+def test_eco_begins_with_the_answers_that_are_the_target(both: Path) -> None:
+    cache, eco = Cache(both), Eco(steps=5)
+    assert eco_of(eco, cache, ["base"], "two").answer == "two"
+    assert eco_of(Eco(steps=5, answer="one"), cache, ["base"], "two").answer == "one"
+    for target in (None, "mean"):
+        with pytest.raises(SettingError, match=r"eco\.answer$|eco\.answer: "):
+            eco_of(eco, cache, ["base"], target)
 
 
 def test_all_answers_are_read_where_they_are_mixed(both: Path) -> None:

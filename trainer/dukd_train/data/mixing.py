@@ -21,8 +21,12 @@ VIEW = "base"
 """Whose records are mixed."""
 
 
-def eco_of(eco: Eco, cache: Cache, views: Collection[str]) -> Eco:
-    """The same with the cache's only answer, where it says `teacher`; `views` are those that the loss reads.
+def eco_of(eco: Eco, cache: Cache, views: Collection[str], target: str | None = None) -> Eco:
+    """The same with the answer that it means: `teacher` is that of `target`, or the cache's only one.
+
+    Args:
+        views: those that the loss reads.
+        target: what the loss takes for `teacher`, where a cache has several answers.
 
     Raises:
         SettingError: the cache has no such answer, or nothing would be changed.
@@ -34,8 +38,9 @@ def eco_of(eco: Eco, cache: Cache, views: Collection[str]) -> Eco:
         raise SettingError(f"no term of the loss reads {VIEW}, whose records it mixes", "eco")
     if not answers:
         raise SettingError(f"{cache.root} holds pairs without a teacher", "eco")
-    if eco.answer == TEACHER and len(answers) == 1:
-        return eco.model_copy(update={"answer": answers[0]})
+    meant = target if target in answers else answers[0] if len(answers) == 1 else None
+    if eco.answer == TEACHER and meant:
+        return eco.model_copy(update={"answer": meant})
     if eco.answer not in answers:
         raise SettingError(f"{cache.root}: {unknown_name('answer', eco.answer, answers)}", "eco.answer")
     return eco
