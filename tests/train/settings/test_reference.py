@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from tests.conftest import PROJECT
@@ -73,8 +72,8 @@ def test_what_the_page_sets_can_be_set(override: str) -> None:
 
 
 def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
-    example, *commands = re.findall(r"(?:^    .*\n)+", OF_A_CACHE, re.MULTILINE)
-    (tmp_path / "cache.yaml").write_text(dedent(example))
+    example, *commands = re.findall(r"^```(?:yaml|bash)\n(.*?)^```$", OF_A_CACHE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "cache.yaml").write_text(example)
     found = CacheConfig.load(tmp_path / "cache.yaml")
     assert {view: found.crops(view) for view in VIEWS} == {"base": 8, "zoom_in": 4, "zoom_out": 4}
     overrides = re.findall(r"--set (\S+)", "".join(commands))
