@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.browser import CHROMIUM, Browser
 from tests.object_store import Bucket, found_at, running_server
 from tests.ray_cluster import running_cluster
 
@@ -68,3 +69,13 @@ def ray_cluster(s3_server: str) -> Iterator[Any]:  # noqa: ARG001 - its nodes fi
     """Two nodes of one core each, with an `address`."""
     with running_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    """Skips the test where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here")
+    folder = tmp_path / "browser"
+    folder.mkdir()
+    return Browser(folder)

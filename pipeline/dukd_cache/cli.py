@@ -158,6 +158,9 @@ def inspect(
     picture: Annotated[
         Path | None, typer.Option(parser=path, help="Write a contact sheet: input, teacher and truth of each view.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(parser=path, help="Write a page of all that is measured, with pictures of records.")
+    ] = None,
     sample: Annotated[
         int | None,
         typer.Option(min=0, help="Records of each view to measure; 0: none. Default: 256, and 16 with the teacher."),
@@ -171,13 +174,13 @@ def inspect(
     device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = "auto",
 ) -> None:
     """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
-    from dukd_cache.commands.inspect import facts, measured, save_picture, table
+    from dukd_cache.commands.inspect import facts, measured, save_page, save_picture, table
     from dukd_cache.format.reader import Cache
     from dukd_cache.system.files import try_file
 
     opened = Cache(cache)
-    if picture:
-        try_file(picture)
+    for file in filter(None, (picture, html)):
+        try_file(file)
     numbers = measured(opened, sample, teacher, device)
     if as_json:
         print(json.dumps({**facts(opened), **numbers.facts}, indent=1))
@@ -185,6 +188,8 @@ def inspect(
         show("\n\n".join([table(opened), *numbers.tables]))
     if picture:
         save_picture(opened, picture)
+    if html:
+        save_page(opened, numbers, html)
 
 
 @app.command(epilog="Example: `dukd-cache verify cache --teacher SwinIR_x4.pth`")

@@ -182,6 +182,14 @@ def test_inspect_writes_a_picture(dukd_cache: Command, small_cache: Path, tmp_pa
         assert len(set(sheet.convert("L").resize((64, 64)).tobytes())) > 50, "there are photographs in it"
 
 
+def test_inspect_writes_a_page(dukd_cache: Command, small_cache: Path, tmp_path: Path) -> None:
+    ended = dukd_cache("inspect", small_cache, "--sample", 2, "--html", tmp_path / "cache.html")
+    assert (ended.code, ended.errors) == (0, [])
+    assert os.listdir(tmp_path) == ["cache.html"]
+    assert "How good the answers are" in (tmp_path / "cache.html").read_text(encoding="utf-8")
+    refused(dukd_cache("inspect", small_cache, "--html", tmp_path), f"{tmp_path}: expected a file, found a folder")
+
+
 def test_pairs_without_a_teacher(dukd_cache: Command, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     ended = dukd_cache("build", "--hr", photos, "--out", out, "--scale", 3, "--patch", 10)

@@ -20,7 +20,23 @@ _TILES_PER_ROW = 6
 
 
 def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
-    """Records of every view of `cache`, evenly spread over it: input, answer and truth side by side.
+    """The records of `shown_records` on one picture: input, answer and truth side by side.
+
+    Raises:
+        SettingError: `records_per_view` is not positive.
+        CacheError: what is stored is damaged.
+    """
+    rows: list[tuple[str, Sequence[Panel]]] = []
+    for title, records in shown_records(cache, records_per_view):
+        per_row = max(1, _TILES_PER_ROW // max(map(len, records), default=1))
+        for start in range(0, len(records), per_row):
+            tiles = [tile for record in records[start : start + per_row] for tile in record]
+            rows.append(("" if start else title, tiles))
+    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.scale}, digest {cache.digest[:12]}")
+
+
+def shown_records(cache: Cache, records_per_view: int) -> Iterator[tuple[str, list[list[Panel]]]]:
+    """Records of every view of `cache`, evenly spread over it, as a title and the pictures of each record.
 
     Where the cache has the columns for it, the hardest records follow, and those whose answers are worse than bicubic.
 
@@ -30,21 +46,12 @@ def contact_sheet(cache: Cache, records_per_view: int) -> Image.Image:
     """
     if records_per_view < 1:
         raise SettingError(f"records per view must be positive, got {records_per_view}")
-    rows: list[tuple[str, Sequence[Panel]]] = []
-    for view in cache.views:
-        picks = evenly(cache.count(view), records_per_view)
-        rows += _rows(cache, view, f"{len(picks)} of {cache.count(view)} records", picks)
-        for kind, found in picks_of(cache.columns(view)).items():
-            rows += _rows(cache, view, kind, found)
-    return sheet(rows, f"{cache.place.title}: ×{cache.manifest.scale}, digest {cache.digest[:12]}")
-
-
-def _rows(cache: Cache, view: str, what: str, picks: Sequence[int]) -> Iterator[tuple[str, Sequence[Panel]]]:
     steps = cache.manifest.degradation.steps
-    groups = [_record_tiles(index, cache.read(view, index), steps) for index in picks]
-    per_row = max(1, _TILES_PER_ROW // max(map(len, groups), default=1))
-    for start in range(0, len(groups), per_row):
-        yield "" if start else f"{view}: {what}", [tile for group in groups[start : start + per_row] for tile in group]
+    for view in cache.views:
+        evenly_spread = evenly(cache.count(view), records_per_view)
+        picks = {f"{len(evenly_spread)} of {cache.count(view)} records": evenly_spread, **picks_of(cache.columns(view))}
+        for kind, indices in picks.items():
+            yield f"{view}: {kind}", [_record_tiles(index, cache.read(view, index), steps) for index in indices]
 
 
 def _record_tiles(index: int, record: Record, steps: Sequence[Step]) -> list[Panel]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.build.trial import ONLY, doubts_of, spoken
-from dukd_cache.check import equivariance, hardest, quality
+from dukd_cache.check import equivariance, hardest, page, quality
 from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.manifest import ImagesInfo, Manifest
 from dukd_cache.format.reader import Cache
@@ -93,6 +93,13 @@ def save_picture(cache: Cache, path: Path) -> None:
     sheet = contact_sheet(cache, _RECORDS_PICTURED)
     with finished_file(path) as partial, partial.open("wb") as stream:
         sheet.save(stream, "PNG")
+
+
+def save_page(cache: Cache, numbers: "Measured", path: Path) -> None:
+    """Write all of it as one HTML page."""
+    text = page.render(cache, facts(cache), numbers.facts, _RECORDS_PICTURED)
+    with finished_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from dukd_cache.system.errors import ImageError, SettingError, WeightsError
 from dukd_train.errors import RunError
 from dukd_train.report.compare import FILES, compare
 from dukd_train.report.crops import most_different_crop
+from dukd_train.report.plotting import styles
 from dukd_train.scoring.evaluate import evaluate, pair_images, super_resolve
 from dukd_train.scoring.inference import Inference
 from dukd_train.settings import TrainConfig
@@ -186,8 +187,8 @@ def test_curves_have_a_panel_for_each_loss_and_set(report: Report) -> None:
     with Image.open(report.out / "curves.png") as figure:
         assert 1.2 < figure.width / figure.height < 1.6  # total, rec, kd and one set: two by two
         pixels = np.asarray(figure.convert("RGB")).astype(int)
-    blue, orange, green = (31, 119, 180), (255, 127, 14), (44, 160, 44)  # the first three of "tab10"
-    drawn = [int((np.abs(pixels - color).max(axis=2) < 50).sum()) for color in (blue, orange, green)]
+    colors = [[int(look["color"][at : at + 2], 16) for at in (1, 3, 5)] for look in styles(["a", "b", "c"]).values()]
+    drawn = [int((np.abs(pixels - color).max(axis=2) < 50).sum()) for color in colors]
     assert drawn[0] > 300
     assert drawn[1] > 300
     assert drawn[2] == 0

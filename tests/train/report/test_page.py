@@ -1,62 +1,17 @@
 """The HTML page of a report: whole in one file, well-formed, with every run and set; drawn by a real browser."""
 
 import csv
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.browser import Browser, read
 from tests.train.natural import photographs, torch_home
 from tests.train.report.test_compare import make_run, write_images
 
 from dukd_train.report.compare import compare
-
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@dataclass
-class Page(HTMLParser):
-    """What a page holds; refuses tags that do not nest."""
-
-    open: list[str] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        assert tag != "img" or dict(attrs).get("alt")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if text := data.strip():
-            self.texts.append(text)
-
-
-def read(path: Path) -> Page:
-    page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
-    page.close()
-    assert page.open == []
-    return page
+from dukd_train.report.plotting import styles
 
 
 @pytest.fixture(scope="module")
@@ -139,42 +94,30 @@ def test_a_single_run_has_its_page(tmp_path: Path) -> None:
     assert "less that of bicubic" in text
 
 
-@pytest.fixture
-def photograph(tmp_path: Path) -> Callable[[Path, int, int], np.ndarray]:
-    """What a browser shows of a page in a window of some size: u8 [H,W,3]."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium here")
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_axe_finds_nothing_wrong(report: Path, browser: Browser, width: int, dark: bool) -> None:
+    assert browser.violations(report / "report.html", width, dark) == []
 
-    def take(page: Path, width: int, height: int) -> np.ndarray:
-        words = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
-        words += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        shot = tmp_path / f"{width}.png"
-        place = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", f"--window-size={width},{height}"]
-        environment = {**os.environ, "HOME": str(tmp_path)}
-        subprocess.run(
-            [str(CHROMIUM), *words, *place, page.as_uri()], capture_output=True, timeout=90, check=True, env=environment
-        )
-        with Image.open(shot) as picture:
-            return np.asarray(picture.convert("RGB"))
 
-    return take
+def test_a_browser_shows_it_dark(report: Path, browser: Browser) -> None:
+    shown = browser.photograph(report / "report.html", 1200, 2000, dark=True)
+    assert shown.max(axis=2).mean() < 80
+    assert shown.max() > 220, "the letters"
 
 
 @pytest.mark.parametrize("width", [1200, 500])
-def test_a_browser_shows_it(report: Path, photograph: Callable[[Path, int, int], np.ndarray], width: int) -> None:
-    shown = photograph(report / "report.html", width, 4000).astype(int)
+def test_a_browser_shows_it(report: Path, browser: Browser, width: int) -> None:
+    shown = browser.photograph(report / "report.html", width, 4000).astype(int)
     assert shown.shape == (4000, width, 3)
     assert (shown[0, 0] == 255).all()  # light
-    blue, orange = (31, 119, 180), (255, 127, 14)  # the two groups: keys, dots and curves
-    for color in (blue, orange):
+    for look in styles(["scratch", "dukd"]).values():  # keys, marks and curves
+        color = [int(look["color"][at : at + 2], 16) for at in (1, 3, 5)]
         assert (np.abs(shown - color).max(axis=2) < 30).sum() > 500
     margin = shown[:, -8:]  # nothing runs out of the page at its right
     assert (margin.min(axis=2) > 200).all()
 
 
-def test_a_browser_shows_the_answer_that_is_chosen(
-    report: Path, photograph: Callable[[Path, int, int], np.ndarray], tmp_path: Path
-) -> None:
+def test_a_browser_shows_the_answer_that_is_chosen(report: Path, browser: Browser, tmp_path: Path) -> None:
     page = (report / "report.html").read_text(encoding="utf-8")
     head, section = page[: page.index("<body>")], page[page.index('<section id="photographs">') :]
 
@@ -182,7 +125,7 @@ def test_a_browser_shows_the_answer_that_is_chosen(
         first, second = section.split(" checked>", 1)
         chosen = first + ">" + second.replace(f"> {name} <", f" checked> {name} <", 1)
         (tmp_path / "page.html").write_text(head + chosen, encoding="utf-8")
-        return photograph(tmp_path / "page.html", 800, 900).astype(int)
+        return browser.photograph(tmp_path / "page.html", 800, 900).astype(int)
 
     one, other = shown("scratch"), shown("bicubic")
     differing = np.abs(one - other).max(axis=2) > 40

@@ -126,11 +126,12 @@ def made(validation: Validation, scale: int) -> dict[str, str]:
     The digits are of a hash over the names and lengths of the image files. Scores of one student that are made alike
     are alike, wherever the images lie.
     """
-    how = inference(validation)
-    return {
-        name: f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({_hash_of_files(pairs)}), {how}"
-        for name, pairs in _pairs(validation, scale).items()
-    }
+    return {name: made_of(pairs, inference(validation)) for name, pairs in _pairs(validation, scale).items()}
+
+
+def made_of(pairs: Sequence[ImagePair], how: Inference) -> str:
+    """How scores of one set are made; see `made`."""
+    return f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({_hash_of_files(pairs)}), {how}"
 
 
 def written(metric: str, value: float) -> str:

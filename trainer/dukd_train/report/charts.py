@@ -7,7 +7,7 @@ from typing import Any
 from dukd_train.report.plotting import FAINT, literal, new_figure, styles, svg_uri, tidy
 from dukd_train.report.standings import ImageDifferences, Standing
 
-_WIN, _LOSS = "#2f7ebc", "#d9722b"
+_WIN, _LOSS = "#0072b2", "#d55e00"
 """Blue and orange are told apart by everyone."""
 
 _WIDTH = 4.8
@@ -18,15 +18,16 @@ _NAMED = 20
 
 
 def score_chart(standings: Sequence[Standing], set_name: str) -> str:
-    """Every run a dot, every group a line with its mean and standard deviation; a `data:` address."""
+    """Every run a mark, every group a line with its mean and standard deviation; a `data:` address."""
     names = [standing.group.name for standing in standings]
     looks = styles(names)
     figure = new_figure(_WIDTH, 0.9 + 0.32 * len(names))
     axes = figure.subplots()
     for height, standing in enumerate(standings):
-        spread, color = standing.scores[set_name]["psnr_y"], looks[standing.group.name]["color"]
+        spread, look = standing.scores[set_name]["psnr_y"], looks[standing.group.name]
+        color = look["color"]
         runs = [value for value in spread.values if math.isfinite(value)]
-        axes.plot(runs, [height] * len(runs), "o", color=color, alpha=0.55, markersize=6, markeredgewidth=0)
+        axes.plot(runs, [height] * len(runs), look["marker"], color=color, alpha=0.6, markersize=6, markeredgewidth=0)
         if math.isfinite(spread.mean):
             axes.errorbar(spread.mean, height, xerr=spread.deviation, color=color, capsize=4, linewidth=1.6)
             axes.plot(spread.mean, height, "|", color=color, markersize=14, markeredgewidth=2)

@@ -18,11 +18,13 @@ from dukd_cache.system.errors import DukdError, SettingError, WeightsError
 from dukd_cache.system.files import make_folder, naming, try_folder
 from dukd_cache.system.left_overs import is_systems
 from dukd_cache.system.terminal import say
+from dukd_train.keeping.validation import made_of
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison, compare_networks
 from dukd_train.report.crops import PHOTOGRAPH, crops_sheet
 from dukd_train.report.curves import draw_curves, panels
 from dukd_train.report.finished_runs import Run, image_sets, load_runs
 from dukd_train.report.groups import apart, group_runs
+from dukd_train.report.headlines import headline
 from dukd_train.report.page import render
 from dukd_train.report.standings import choose_baseline, standings
 from dukd_train.report.tables import Contender, comma_separated, images_csv, scores_json, text_of
@@ -32,6 +34,7 @@ from dukd_train.scoring.provenance import device_name, software
 from dukd_train.scoring.scores import USUAL, MetricName, Score, Scorer, scorer
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.settings import ImageSet
+from dukd_train.watching.outlook import multiply_adds
 
 PAGE = "report.html"
 
@@ -125,15 +128,26 @@ def compare(
     skipped |= comparison.skipped | photographs.skipped
     rows = _rows(loaded, contenders, [comparison, photographs])
     standing = standings(groups, comparison)
-    table = text_of(rows, standing, comparison, photographs, scale, how)
+    references = [row for row in rows if not row.competes]
+    headlines = {name: headline(standing, references, name) for name in comparison.images}
+    table = text_of(rows, standing, comparison, photographs, headlines, scale, how)
     provenance = {
         **_provenance(loaded, contenders, teacher, sets, [comparison, photographs]),
+        "costs": {
+            row.name: {key: getattr(row, key) for key in ("parameters", "multiply_adds", "milliseconds")}
+            for row in rows
+            if row.parameters
+        },
         "how": str(how),
         **how.facts(),
         "device": device_name(chosen),
         "skipped": {name: str(error) for name, error in skipped.items()},
     }
-    drawn = panels(shown)
+    beside = {
+        (name, made_of(pairs[name], how)): {row.name: row.scores[name]["psnr_y"] for row in references}
+        for name in comparison.images
+    }
+    drawn = panels(shown, beside)
     make_folder(out.parent)
     with naming(out), TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
         folder = Path(made)
@@ -143,7 +157,7 @@ def compare(
             "images.csv": images_csv(comparison),
             "scores.json": scores_json(rows),
             "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
-            PAGE: render(rows, standing, comparison, photographs, drawn, provenance, against),
+            PAGE: render(rows, standing, comparison, photographs, headlines, drawn, provenance, against),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files
@@ -205,22 +219,28 @@ def _rows(runs: Sequence[Run], contenders: Mapping[str, Network], comparisons: S
     def means(name: str) -> dict[str, Score]:
         return {at: each.mean(name, at) for each in comparisons for at in each.images}
 
+    def takes(name: str) -> dict[str, Any]:
+        network = contenders[name]
+        times = [each.milliseconds[name] for each in comparisons if name in each.milliseconds]
+        return {
+            "parameters": network.parameters_count,
+            "multiply_adds": multiply_adds(network),
+            "milliseconds": times[0],
+        }
+
     rows = [Contender(BICUBIC, BICUBIC, means(BICUBIC))]
     for run in runs:
+        steps, seed = int(run.facts["steps"]), int(run.facts["seed"])
+        method = str(run.facts["method"])
         rows.append(
             Contender(
-                name=run.name,
-                method=str(run.facts["method"]),
-                scores=means(run.name),
-                student=str(run.facts["student"]),
-                parameters=contenders[run.name].parameters_count,
-                steps=int(run.facts["steps"]),
-                seed=int(run.facts["seed"]),
-                competes=True,
+                run.name, method, means(run.name), str(run.facts["student"]), **takes(run.name),
+                steps=steps, seed=seed, competes=True,
             )
-        )
-    if network := contenders.get(TEACHER):
-        rows.append(Contender(TEACHER, TEACHER, means(TEACHER), network.architecture, network.parameters_count))
+        )  # fmt: skip
+    if TEACHER in contenders:
+        architecture = contenders[TEACHER].architecture
+        rows.append(Contender(TEACHER, TEACHER, means(TEACHER), architecture, **takes(TEACHER)))
     return rows
 
 

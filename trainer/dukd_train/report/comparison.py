@@ -1,8 +1,10 @@
 """Several networks on the same images: everyone's score on every image, and the crops at which students differ most."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
 
 from dukd_cache.pictures.bicubic import upscale
 from dukd_cache.system.terminal import progress
@@ -32,6 +34,8 @@ class Comparison:
 
     skipped: Skipped = field(default_factory=dict)
     """Images that could not be used, called set/name: they are none of `images`."""
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    """That each network took for a megapixel of output, from pixels to pixels: the median over the images."""
 
     @cached_property
     def means(self) -> Mapping[str, Mapping[str, Score]]:
@@ -81,6 +85,7 @@ def compare_networks(
     images: dict[str, list[str]] = {set_name: [] for set_name in pairs}
     crops: list[ComparedCrop] = []
     skipped: Skipped = {}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
     if not pairs:
         return Comparison(tuple(scorer.measures), {}, {name: {} for name in scores}, ())
     with progress("comparing", sum(map(len, pairs.values())), "images") as advance:
@@ -88,7 +93,7 @@ def compare_networks(
             for pair in set_pairs:
                 picture = f"{set_name}/{pair.name}"
                 with skipping(picture, skipped), image_errors(pair.file, pair.lr):
-                    answers, truth = _answers(contenders, pair)
+                    answers, truth = _answers(contenders, pair, times)
                     of_image = {name: scorer(answer, truth, pair.scale) for name, answer in answers.items()}
                     visible = {name: answers[name] for name in (BICUBIC, *shown, TEACHER) if name in answers}
                     crops.append(most_different_crop(picture, visible, shown, truth, pair.scale, side))
@@ -105,11 +110,18 @@ def compare_networks(
         scores={name: {at: tuple(found) for at, found in of.items() if found} for name, of in scores.items()},
         crops=tuple(crops),
         skipped=skipped,
+        milliseconds={name: median(found) for name, found in times.items()},
     )
 
 
-def _answers(contenders: Mapping[str, SuperResolver], pair: ImagePair) -> tuple[dict[str, U8], U8 | None]:
-    """What everyone makes of an LR image, by name, and the truth if there is one."""
+def _answers(
+    contenders: Mapping[str, SuperResolver], pair: ImagePair, times: Mapping[str, list[float]]
+) -> tuple[dict[str, U8], U8 | None]:
+    """What everyone makes of an LR image, by name, and the truth if there is one; adds to `times`."""
     scene = pair.read()
-    answers = {name: super_resolve(network, scene.lr) for name, network in contenders.items()}
-    return {BICUBIC: upscale(scene.lr, pair.scale)} | answers, scene.hr
+    answers = {BICUBIC: upscale(scene.lr, pair.scale)}
+    for name, network in contenders.items():
+        since = time.perf_counter()
+        answers[name] = answer = super_resolve(network, scene.lr)
+        times[name].append((time.perf_counter() - since) * 1e9 / (answer.shape[0] * answer.shape[1]))
+    return answers, scene.hr

@@ -1,8 +1,8 @@
-"""Training curves: loss and validation PSNR against the step, of groups of runs, mean and band over the seeds."""
+"""Training curves: validation PSNR and loss against the step, of groups of runs, mean and band over the seeds."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from dukd_train.report.finished_runs import Curve, Run
 from dukd_train.report.groups import Group
-from dukd_train.report.plotting import literal, new_figure, styles, svg_uri, tidy
+from dukd_train.report.plotting import FAINT, literal, new_figure, styles, svg_uri, tidy
 from dukd_train.report.spreads import mean_curve
 
 _TOTAL = "total (each method has its own terms)"
@@ -23,8 +23,8 @@ _PANEL = (4.8, 3.2)
 """Width and height in inches."""
 
 _LEGEND_COLUMNS = 4
-_SPARSE = 40
-"""Curves of no more points than this get markers."""
+_MARKED = 8
+"""Points of a curve, about, that get a marker: people who see few colours tell curves apart by them."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,18 @@ class Panel:
     unit: str
     lines: Mapping[str, Line]
     """By name of the group."""
+    references: Mapping[str, float] = field(default_factory=dict)
+    """Scores of what is not trained here, by name: bicubic and the teacher, on the same images."""
 
 
-def panels(groups: Sequence[Group]) -> list[Panel]:
-    """A panel for each loss and each validation set, with a line for each group that has it.
+def panels(
+    groups: Sequence[Group], references: Mapping[tuple[str, str], Mapping[str, float]] | None = None
+) -> list[Panel]:
+    """A panel for each validation set, then one for each loss, with a line for each group that has it.
+
+    Args:
+        groups: runs that make one line.
+        references: scores in dB to draw beside those of a validation set, by its name and how they are made.
 
     Raises:
         RunError: a run's curves are damaged.
@@ -59,13 +67,14 @@ def panels(groups: Sequence[Group]) -> list[Panel]:
     sets = [*dict.fromkeys(key for of_group in scores.values() for curves in of_group for key in curves)]
     several = {name for name, _ in sets if sum(other == name for other, _ in sets) > 1}
     shared = {title for title, _ in titles if sum(other == title for other, _ in titles) > 1}
-    found = [
+    found = []
+    for name, made in sets:  # scores that were made in different ways are not to be seen on the same axes
+        title = f"{name}: PSNR-Y" + (f"\n{made or 'made in an unknown way'}" if name in several else "")
+        found.append(Panel(title, "dB", _lines((name, made), scores), (references or {}).get((name, made), {})))
+    found += [
         Panel(f"{title} by {unit}" if title in shared else title, unit, _lines((title, unit), losses))
         for title, unit in titles
     ]
-    for name, made in sets:  # scores that were made in different ways are not to be seen on the same axes
-        title = f"{name}: PSNR-Y" + (f"\n{made or 'made in an unknown way'}" if name in several else "")
-        found.append(Panel(title, "dB", _lines((name, made), scores)))
     return [panel for panel in found if panel.lines]
 
 
@@ -124,23 +133,32 @@ def _lines(name: Hashable, curves: Mapping[str, Sequence[Mapping[Any, Curve]]]) 
 
 def _draw(axes: Axes, panel: Panel, looks: Mapping[str, dict[str, Any]]) -> None:
     opacity = 0.4 / (2 + len(panel.lines))
-    for name, line in panel.lines.items():
+    for at, (name, line) in enumerate(panel.lines.items()):
         steps, means = zip(*line.mean, strict=True)
-        marker = "o" if len(steps) <= _SPARSE and panel.unit == "dB" else ""
-        axes.plot(steps, means, linewidth=1.5, alpha=0.9, marker=marker, markersize=3, **looks[name])
+        every = max(1, len(steps) // _MARKED)
+        marks: dict[str, Any] = {"markersize": 4.5, "markevery": (at * every // len(panel.lines), every)}
+        axes.plot(steps, means, linewidth=1.5, alpha=0.9, **marks, **looks[name])
         lows, highs = ([value for _, value in curve] for curve in (line.low, line.high))
         if lows != highs:
             axes.fill_between(steps, lows, highs, color=looks[name]["color"], alpha=opacity, linewidth=0)
+    references = {name: value for name, value in panel.references.items() if math.isfinite(value)}
+    for name, value in references.items():
+        axes.axhline(value, color=FAINT, linewidth=1.2, linestyle=(0, (6, 3)))
+        axes.annotate(
+            name, (1, value), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", va="bottom", fontsize=8, color=FAINT,
+        )  # fmt: skip
     axes.set_title(literal(panel.title), fontsize=11)
     axes.set_xlabel("step")
     axes.set_ylabel(panel.unit)
     tidy(axes)
-    _limit(axes, [curve for line in panel.lines.values() for curve in (line.low, line.high)])
+    _limit(axes, [curve for line in panel.lines.values() for curve in (line.low, line.high)], [*references.values()])
 
 
-def _limit(axes: Axes, curves: Sequence[Curve]) -> None:
+def _limit(axes: Axes, curves: Sequence[Curve], references: Sequence[float]) -> None:
     last = max(step for curve in curves for step, _ in curve)
     late = [value for curve in curves for step, value in curve if step >= _WARM_UP * last and math.isfinite(value)]
     if late:
-        margin = 0.06 * (max(late) - min(late)) or 0.01 * abs(max(late)) or 1.0
-        axes.set_ylim(min(late) - margin, max(late) + margin)
+        low, high = min([*late, *references]), max([*late, *references])
+        margin = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)

@@ -1,22 +1,21 @@
 """A report as one HTML page that needs nothing else: no script, no other file, no network."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from statistics import median
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
-
 from dukd_cache.settings.model import dump
+from dukd_cache.system.pages import environment
 from dukd_train.report import charts
-from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
-from dukd_train.report.crops import ComparedCrop
+from dukd_train.report.comparison import TEACHER, Comparison
+from dukd_train.report.crop_figures import crop_figure
 from dukd_train.report.curves import Panel, curve_pictures
 from dukd_train.report.groups import BASELINES, Group, apart, differing_settings
-from dukd_train.report.plotting import data_uri, styles
+from dukd_train.report.headlines import distinguishable, gap_shares, in_short, times
+from dukd_train.report.plotting import SHAPES, styles
 from dukd_train.report.spreads import MINUS
 from dukd_train.report.standings import (
     GAIN_DIGITS,
@@ -28,31 +27,7 @@ from dukd_train.report.standings import (
 )
 from dukd_train.report.standings import standings as standings_of
 from dukd_train.report.tables import Contender, digits
-from dukd_train.scoring.metrics import U8, psnr_y
 from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
-
-
-@dataclass(frozen=True)
-class SeenCrop:
-    """A crop as one contender sees it."""
-
-    name: str
-    note: str
-    image: str
-    """A `data:` address."""
-    psnr_y: float | None
-    """dB, of the crop; none of the truth, nor without one."""
-    best: bool
-    """No other student comes nearer to the truth."""
-
-
-@dataclass(frozen=True)
-class CropFigure:
-    """A square of a picture, and everyone's answer."""
-
-    crop: ComparedCrop
-    context: str
-    tiles: list[SeenCrop]
 
 
 @dataclass(frozen=True)
@@ -81,6 +56,7 @@ def render(
     standings: Sequence[Standing],
     comparison: Comparison,
     photographs: Comparison,
+    headlines: Mapping[str, str],
     panels: Sequence[Panel],
     provenance: Mapping[str, Any],
     against: str,
@@ -92,30 +68,35 @@ def render(
         standings: of the groups that the runs make.
         comparison: the scores behind them, image by image.
         photographs: images without HR, if there are any.
+        headlines: what each set says, in words.
         panels: the curves of the groups, or of the runs of a single one.
         provenance: what `provenance.json` holds.
         against: group or contender that the others are held against image by image.
     """
     groups = [standing.group for standing in standings]
     shown = apart(groups)
-    environment = Environment(
-        loader=PackageLoader("dukd_train.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    sets = [*comparison.images]
+    by_name = {row.name: row for row in rows}
+    references = [row for row in rows if not row.competes]
+    templates = environment("dukd_train.report")
+    templates.filters |= {
         "score": _score,
         "decibels": decibels,
         "signed": _signed,
         "duration": _duration,
         "heat": _heat,
+        "few_digits": _few_digits,
     }
-    return environment.get_template("report.html.jinja").render(
+    return templates.get_template("report.html.jinja").render(
         scale=standings[0].group.runs[0].scale,
         sets=comparison.images,
-        best_of={name: best_groups(standings, name) for name in comparison.images},
+        headlines=headlines,
+        in_short=in_short(standings, rows, sets),
+        shares={each.group.name: {name: gap_shares(each, references, name) for name in sets} for each in standings},
+        level={name: _level(standings, name) for name in sets},
+        costs={group.name: _costs([by_name[run.name] for run in group.runs]) for group in groups},
+        teacher=by_name.get(TEACHER),
+        times=times,
         notes={name: left_out_note(images) for name, images in comparison.left_out.items()},
         metrics=comparison.metrics,
         labels=LABELS,
@@ -124,23 +105,25 @@ def render(
             and not any(is_better(metric, other.scores[name][metric].mean, mean) for other in standings)
         ),
         rows=rows,
-        references=[row for row in rows if not row.competes],
-        by_name={row.name: row for row in rows},
+        references=references,
+        by_name=by_name,
         standings=standings,
         baselines=[method for method in BASELINES if any(method in standing.gains for standing in standings)],
         digits=digits,
         gain_digits=GAIN_DIGITS,
         score_charts={name: charts.score_chart(standings, name) for name in comparison.images},
         looks=styles([group.name for group in shown]),
+        shapes=SHAPES,
+        beside=any(panel.references for panel in panels),
         curves=curve_pictures(panels, [group.name for group in shown]),
         against=against,
         differences=_differences(groups, comparison, against),
-        crops=[_crop_figure(crop, groups) for crop in comparison.crops],
+        crops=[crop_figure(crop, groups) for crop in comparison.crops],
         photographs=photographs,
         photograph_notes={name: left_out_note(images) for name, images in photographs.left_out.items()},
         photograph_standings=standings_of(groups, photographs),
         choices=max((len(crop.answers) for crop in photographs.crops), default=1),
-        views=[_crop_figure(crop, groups, photographs) for crop in photographs.crops],
+        views=[crop_figure(crop, groups, photographs) for crop in photographs.crops],
         provenance=provenance,
         runs=[run for group in groups for run in group.runs],
         group_of={run.name: group.name for group in groups for run in group.runs},
@@ -167,43 +150,26 @@ def _differences(groups: Sequence[Group], comparison: Comparison, against: str) 
     return found
 
 
+def _level(standings: Sequence[Standing], set_name: str) -> list[str]:
+    """Names of the groups that seeds do not tell from the best, which is none of them."""
+    best = best_groups(standings, set_name)
+    return [
+        each.group.name
+        for each in standings
+        if best and each not in best and distinguishable(best[0], each, set_name) is False
+    ]
+
+
+def _costs(rows: Sequence[Contender]) -> Contender:
+    """Of runs of one network: the first, with the median of the times."""
+    found = [row.milliseconds for row in rows if row.milliseconds is not None]
+    return replace(rows[0], milliseconds=median(found) if found else None)
+
+
 def _greatest_gain_first(row: ImageRow) -> tuple[bool, float]:
     """For sorting; images that are left out come last."""
     gain = sum(row.differences)
     return (True, 0.0) if math.isnan(gain) else (False, -gain)
-
-
-def _crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Comparison | None = None) -> CropFigure:
-    owners = {run.name: (group, run) for group in groups for run in group.runs}
-    psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items() if crop.truth is not None}
-    students = [psnr for name, psnr in psnrs.items() if name not in (BICUBIC, TEACHER)]
-    best = max(students) if len({*students}) > 1 else None  # of equals none is the best
-    tiles = []
-    for name, answer in crop.answers.items():
-        group, run = owners.get(name, (None, None))
-        several = group is not None and run is not None and len(group.runs) > 1 and len(groups) > 1
-        label, note = (group.name, f"seed {run.config.seed}") if group and run and several else (name, "")
-        psnr = psnrs.get(name)
-        notes = [note, *(_scores_on(crop.picture, name, photographs) if photographs else ())]
-        best_one = name in owners and psnr is not None and psnr == best
-        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one))
-    if crop.truth is not None:
-        tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
-    return CropFigure(crop, _png(crop.context), tiles)
-
-
-def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[str]:
-    """`NIQE 4.53`, of the whole picture."""
-    set_name = next(name for name in photographs.images if picture.startswith(f"{name}/"))
-    at = photographs.images[set_name].index(picture.removeprefix(f"{set_name}/"))
-    scores = photographs.scores[contender][set_name][at]
-    return [f"{LABELS[metric]} {shown(metric, value, 2)}" for metric, value in scores.items()]
-
-
-def _png(pixels: U8) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
 
 
 def _score(value: float, metric: str, more: int = 0) -> str:
@@ -212,6 +178,13 @@ def _score(value: float, metric: str, more: int = 0) -> str:
 
 def _signed(value: float, decimals: int) -> str:
     return MISSING if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
+def _few_digits(value: float | None) -> str:
+    """Three digits that count: `0.0512`, `12.3`, `4,560`."""
+    if not value:
+        return MISSING
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def _duration(seconds: float) -> str:

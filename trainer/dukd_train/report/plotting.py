@@ -1,28 +1,45 @@
 """What all figures of a report have in common: colours, axes, and how they become files."""
 
-import base64
 import io
-from itertools import cycle, islice
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-FAINT = "#8a8f98"
+from dukd_cache.system.pages import data_uri
+
+FAINT = "#6b7280"
 """Of what is not a student."""
 
+_COLORS = ("#0072b2", "#d55e00", "#008a64", "#b0589c", "#a87700", "#1c2128")
+"""After Okabe and Ito, told apart by people who see few colours; the lighter ones darkened to 3:1 on white."""
+
 _DASHES = ("-", "--", ":", "-.")
+SHAPES = {
+    "o": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "s": "M-4-4h8v8h-8z",
+    "^": "M0-5L5 4H-5z",
+    "D": "M0-5L5 0 0 5-5 0z",
+    "v": "M0 5L5-4H-5z",
+    "X": "M-5-5L0-2 5-5 2 0 5 5 0 2-5 5-2 0z",
+    "P": "M-2-5H2V-2H5V2H2V5H-2V2H-5V-2H-2z",
+}
+"""Markers, each with its outline as SVG writes it; so many that with the colours they make other pairs each round."""
+
+_MARKERS = [*SHAPES]
 
 
-def styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """A colour for each name, and with more than there are colours another kind of line."""
-    palette = mpl.colormaps["tab10" if len(names) <= 10 else "tab20"]
-    colors = [mpl.colors.to_hex(palette(number)) for number in range(palette.N)]
-    dashes = [_DASHES[(at // len(colors)) % len(_DASHES)] for at in range(len(names))]
+def styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each name, and with more than there are colours another kind of line."""
     return {
-        name: {"color": color, "linestyle": dash}
-        for name, color, dash in zip(names, islice(cycle(colors), len(names)), dashes, strict=True)
+        name: {
+            "color": _COLORS[at % len(_COLORS)],
+            "linestyle": _DASHES[at // len(_COLORS) % len(_DASHES)],
+            "marker": _MARKERS[at % len(_MARKERS)],
+        }
+        for at, name in enumerate(names)
     }
 
 
@@ -44,13 +61,8 @@ def literal(text: str) -> str:
 
 
 def svg_uri(figure: Figure) -> str:
-    """The figure as a `data:` address; equal figures give equal text."""
+    """The figure, on no ground, as a `data:` address; equal figures give equal text."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "dukd"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return data_uri(buffer.getvalue(), "image/svg+xml")
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """`content` of a MIME type as an address that needs no file."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

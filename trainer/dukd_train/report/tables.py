@@ -31,6 +31,10 @@ class Contender:
     seed: int | None = None
     competes: bool = False
     """A student: the best of these is marked."""
+    multiply_adds: float | None = None
+    """For a megapixel of output."""
+    milliseconds: float | None = None
+    """For a megapixel of output, as scored here."""
 
 
 def digits(metric: str) -> int:
@@ -108,10 +112,11 @@ def text_of(
     standing: Sequence[Standing],
     comparison: Comparison,
     photographs: Comparison,
+    headlines: Mapping[str, str],
     scale: int,
     how: Inference,
 ) -> str:
-    """All tables of a report, in Markdown."""
+    """Headlines and all tables of a report, in Markdown."""
     sets = [*comparison.images]
     text = f"Scale ×{scale}"
     if sets:
@@ -121,6 +126,7 @@ def text_of(
         text += f"Scored in {how}: not to be compared with scores that are made otherwise.\n"
     for name, left_out in comparison.left_out.items():
         text += f"{name}: {left_out_note(left_out)}.\n"
+    text += "".join(f"{name}: {line}\n" for name, line in headlines.items())
     text += "The best student is in bold.\n" * bool(sets) + "\n" + markdown(rows, sets, comparison.metrics)
     if any(len(each.group.runs) > 1 for each in standing):
         text += "\nMean ± standard deviation over seeds:\n\n" + seeds_markdown(standing, sets, comparison.metrics)

@@ -1,0 +1,99 @@
+"""A cache as one HTML page that needs nothing else: records to look at, distributions, verdicts and what it cost."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dukd_cache.build.costs import costs
+from dukd_cache.check import equivariance, hardest
+from dukd_cache.check.sheet import shown_records
+from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.drawing import Panel
+from dukd_cache.system.pages import data_uri, environment
+
+_BARS = 24
+"""Of a histogram."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How the numbers of one column are distributed over the records of a view."""
+
+    view: str
+    column: str
+    low: float
+    high: float
+    """Of the axis, from the first bar to the last."""
+    counts: list[int]
+    """Of records, a number for each bar."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of a record."""
+
+    image: str
+    """A `data:` address."""
+    caption: str
+
+
+def render(cache: Cache, facts: Mapping[str, Any], measured: Mapping[str, Any], records: int) -> str:
+    """The page.
+
+    Args:
+        cache: to show records of.
+        facts: what the manifest says.
+        measured: what was measured: `quality`, `notes`, `numbers`, `equivariance`, `trusted`, as far as they are there.
+        records: of each view, to show.
+
+    Raises:
+        CacheError: what is stored is damaged.
+    """
+    templates = environment("dukd_cache.check")
+    return templates.get_template("cache.html.jinja").render(
+        title=cache.place.title,
+        manifest=cache.manifest,
+        digest=cache.digest,
+        views=facts["views"],
+        costs=[*costs(cache.manifest)],
+        quality=measured.get("quality", {}),
+        notes=measured.get("notes", []),
+        numbers=measured.get("numbers", {}),
+        trusted=measured.get("trusted", {}),
+        generators=[*equivariance.GENERATORS],
+        worst=_worst(measured.get("equivariance", {})),
+        kinds=(hardest.HARDEST, hardest.WORSE),
+        histograms=_histograms(cache),
+        sheet=[(name, [[*map(_tile, record)] for record in shown]) for name, shown in shown_records(cache, records)],
+    )
+
+
+def _histograms(cache: Cache) -> list[Histogram]:
+    """Of the columns that a view has, but for those that are the same number everywhere."""
+    found: list[Histogram] = []
+    for view in cache.views if cache.manifest.columns else ():
+        for name, values in cache.columns(view).items():
+            known: npt.NDArray[Any] = values[np.isfinite(values)]
+            if len(known) and known.min() < known.max():
+                counts, edges = np.histogram(known, _BARS)
+                found.append(Histogram(view, name, float(edges[0]), float(edges[-1]), counts.tolist()))
+    return found
+
+
+def _worst(gaps: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """By view and generator, the PSNR in dB of the worst of what the generator draws."""
+    return {
+        view: {name: min(of_view[each]["psnr"] for each in drawn) for name, drawn in equivariance.GENERATORS.items()}
+        for view, of_view in gaps.items()
+    }
+
+
+def _tile(panel: Panel) -> Tile:
+    buffer = io.BytesIO()
+    Image.fromarray(panel.image).save(buffer, "png", optimize=True)
+    return Tile(data_uri(buffer.getvalue(), "image/png"), panel.caption)

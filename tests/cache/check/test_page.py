@@ -1,0 +1,81 @@
+"""A cache as one HTML page: whole in one file, with all that `inspect` measures."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.browser import Browser, read
+from tests.cache.samples import build_job
+
+from dukd_cache.build.columns import COLUMNS
+from dukd_cache.check.hardest import HARDEST, WORSE
+from dukd_cache.commands.build import build_cache
+from dukd_cache.commands.inspect import Measured, measured, save_page
+from dukd_cache.format.reader import Cache
+
+
+@pytest.fixture(scope="module")
+def numbers() -> list[Measured]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(photos: Path, teacher_file: Path, numbers: list[Measured], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a cache with all columns and an image that was skipped; the teacher was asked again."""
+    out = tmp_path_factory.mktemp("page")
+    build_cache(*build_job(photos, out / "c & <b>", teacher_file, columns=tuple(COLUMNS)))
+    cache = Cache(out / "c & <b>")
+    numbers.append(measured(cache, 3, teacher_file, "cpu"))
+    save_page(cache, numbers[0], out / "page.html")
+    return out / "page.html"
+
+
+def test_the_page_needs_nothing_else(page: Path) -> None:
+    found = read(page)
+    assert not {"script", "link"} & {*found.tags}
+    inner = [address for address in found.addresses if address.startswith("#")]
+    assert [*dict.fromkeys(address.removeprefix("#") for address in inner)] == found.ids
+    assert all(address.startswith("data:image/png;") for address in found.addresses if address not in inner)
+    assert not re.search(r"url\(|@import", page.read_text(encoding="utf-8"))
+
+
+def test_the_page_says_what_inspect_says(page: Path, numbers: list[Measured]) -> None:
+    texts, facts = read(page).texts, numbers[0].facts
+    assert "c & <b>" in texts
+    for view, found in facts["quality"].items():
+        assert view in texts
+        for each in (*found["psnr"].values(), *found["bytes"].values()):
+            assert {f"{each['mean']:,.2f}", f"{each['mean']:,.0f}"} & {*texts}
+    assert {*facts["notes"]} <= {*texts}
+    for view, holds in facts["trusted"].items():
+        (line,) = [text for text in texts if text.startswith(f"Augmentations on {view}: ")]
+        trust, _, leave = line.partition("; leave out ")
+        assert [name for name, good in holds.items() if good] == (
+            [] if "trust none" in trust else re.findall(r"(\w+)(?:,|$|\.)", trust.partition(" trust ")[2])
+        )
+        assert [name for name, good in holds.items() if not good] == re.findall(r"\w+", leave)
+    assert texts.count("✓ trust") + texts.count("✗ leave out") == sum(map(len, facts["trusted"].values()))
+    for view, found in facts["numbers"].items():
+        for kind in (HARDEST, WORSE):
+            assert (f"{view}: {kind}, worst first" in texts) == (kind in found)
+            assert all(f"#{each['record']}" in texts for each in found.get(kind, ()))
+
+
+def test_a_cache_without_answers_and_columns(photos: Path, tmp_path: Path) -> None:
+    build_cache(*build_job(photos, tmp_path / "pairs", None))
+    save_page(Cache(tmp_path / "pairs"), Measured({}, ()), tmp_path / "page.html")
+    text = " ".join(read(tmp_path / "page.html").texts)
+    assert "without a teacher: pairs to train from scratch" in text
+    assert "Nothing was measured." in text
+    assert "The cache keeps no numbers of its records" in text
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
+def test_axe_finds_nothing_wrong(page: Path, browser: Browser, width: int, dark: bool) -> None:
+    assert browser.violations(page, width, dark) == []
+
+
+def test_axe_finds_what_is_wrong(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text('<!DOCTYPE html><body><img src="x.png"><p style="width: 900px">wide</p></body>')
+    rules = {each[0] for each in browser.violations(tmp_path / "bad.html", 390)}
+    assert {"image-alt", "html-has-lang", "wider than the window"} <= rules

@@ -1,0 +1,71 @@
+"""Crops as the page shows them: everyone's answer as a picture with its name and score."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from dukd_cache.system.pages import data_uri
+from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
+from dukd_train.report.crops import ComparedCrop
+from dukd_train.report.groups import Group
+from dukd_train.scoring.metrics import U8, psnr_y
+from dukd_train.scoring.scores import LABELS, shown
+
+
+@dataclass(frozen=True)
+class SeenCrop:
+    """A crop as one contender sees it."""
+
+    name: str
+    note: str
+    image: str
+    """A `data:` address."""
+    psnr_y: float | None
+    """dB, of the crop; none of the truth, nor without one."""
+    best: bool
+    """No other student comes nearer to the truth."""
+
+
+@dataclass(frozen=True)
+class CropFigure:
+    """A square of a picture, and everyone's answer."""
+
+    crop: ComparedCrop
+    context: str
+    tiles: list[SeenCrop]
+
+
+def crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Comparison | None = None) -> CropFigure:
+    """`crop` with a picture of each answer; with what else `photographs` says of the whole picture."""
+    owners = {run.name: (group, run) for group in groups for run in group.runs}
+    psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items() if crop.truth is not None}
+    students = [psnr for name, psnr in psnrs.items() if name not in (BICUBIC, TEACHER)]
+    best = max(students) if len({*students}) > 1 else None  # of equals none is the best
+    tiles = []
+    for name, answer in crop.answers.items():
+        group, run = owners.get(name, (None, None))
+        several = group is not None and run is not None and len(group.runs) > 1 and len(groups) > 1
+        label, note = (group.name, f"seed {run.config.seed}") if group and run and several else (name, "")
+        psnr = psnrs.get(name)
+        notes = [note, *(_scores_on(crop.picture, name, photographs) if photographs else ())]
+        best_one = name in owners and psnr is not None and psnr == best
+        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one))
+    if crop.truth is not None:
+        tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
+    return CropFigure(crop, _png(crop.context), tiles)
+
+
+def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[str]:
+    """`NIQE 4.53`, of the whole picture."""
+    set_name = next(name for name in photographs.images if picture.startswith(f"{name}/"))
+    at = photographs.images[set_name].index(picture.removeprefix(f"{set_name}/"))
+    scores = photographs.scores[contender][set_name][at]
+    return [f"{LABELS[metric]} {shown(metric, value, 2)}" for metric, value in scores.items()]
+
+
+def _png(pixels: U8) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    return data_uri(buffer.getvalue(), "image/png")
