@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert score["bicubic"] < score["student"] < score["teacher"]
 
 
+def ends_well(line: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command, in this process."""
+    program, *words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", [program, *words, *more])
+    with pytest.raises(SystemExit) as ended:
+        {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
+    assert ended.value.code == 0, line
+
+
 def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand, on small images, with a tiny teacher and two steps instead of all."""
     monkeypatch.chdir(tmp_path)
@@ -65,13 +75,23 @@ def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.Monk
     lines = re.findall(r"^    (dukd-(?:cache|train) .*)$", readme, re.MULTILINE)
     assert [line.split()[1] for line in lines] == ["build", "run", "upscale"]
     for line in lines:
-        program, *words = line.split()
-        words += ["--set", "steps=2"] if words[0] == "run" else []
-        monkeypatch.setattr(sys, "argv", [program, *words])
-        with pytest.raises(SystemExit) as ended:
-            {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
-        assert ended.value.code == 0, line
+        ends_well(line, ["--set", "steps=2"] if " run " in line else [], monkeypatch)
     assert len([*tmp_path.glob("enlarged/*.png")]) == 2
+
+
+def test_the_tutorials_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them in order, on small images, with a tiny teacher and two steps instead of all."""
+    monkeypatch.chdir(tmp_path)
+    save_photos(tmp_path / "photos", [(200, 210), (220, 196)])
+    save_photos(tmp_path / "held-out", [(60, 50)])
+    networks.save(networks.build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path / "DCTLSA_X4.pt", {})
+    page = (PROJECT / "docs/tutorial.md").read_text(encoding="utf-8")
+    for line in "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)).splitlines():
+        ends_well(line, ["--set", "steps=2"] if " run " in line else [], monkeypatch)
+    assert len([*tmp_path.glob("enlarged/*.png")]) == 1
+    assert (tmp_path / "sheet.png").exists()
+    assert (tmp_path / "report" / "report.html").exists()
+    assert (tmp_path / "student.onnx").exists()
 
 
 def test_the_commands_of_the_page_on_weights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +114,7 @@ def test_the_commands_of_the_page_on_weights_run(tmp_path: Path, monkeypatch: py
     assert networks.load_any(Path("python:mine.py:network")).scale == 2
 
 
-def test_the_commands_of_the_page_on_real_images_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_of_the_page_on_real_images_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, on small images, with a tiny teacher, fewer crops and two small steps instead of all."""
     text = (PROJECT / "docs/real.md").read_text(encoding="utf-8").replace("\\\n", "").replace("bf16", "fp32")
     monkeypatch.chdir(tmp_path)
@@ -104,7 +122,7 @@ def test_the_commands_of_the_page_on_real_images_run(
     save_photos(tmp_path / "bad_photos", [(60, 50)])
     save_photos(tmp_path / "Set14" / "HR", [(200, 208)])
     networks.save(networks.build("EDSR", 4, {"channels": 4, "blocks": 1}), tmp_path / "RealESRGAN_x4plus.pth", {})
-    lines = re.findall(r"^    (dukd-(?:cache|train) .*)$", text, re.MULTILINE)
+    lines = re.findall(r"^(dukd-(?:cache|train) .*)$", text, re.MULTILINE)
     assert [line.split()[1] for line in lines] == [
         *("plan", "build", "inspect", "run", "upscale", "compare", "degrade", "eval", "run", "export", "export")
     ]
@@ -112,13 +130,8 @@ def test_the_commands_of_the_page_on_real_images_run(
     sets = ["steps=2", "batch=1", "patch=8", "student.settings={num_feat: 8, num_conv: 1}"]
     fewer["run"] = [word for each in (*sets, "discriminator.width=4") for word in ("--set", each)]
     for line in lines:
-        program, *words = line.split()
-        if "onnx" in words:  # tests/train/using has it
-            continue
-        monkeypatch.setattr(sys, "argv", [program, *words, *fewer.get(words[0], [])])
-        with pytest.raises(SystemExit) as ended:
-            {"dukd-cache": dukd_cache.cli, "dukd-train": dukd_train.cli}[program].main()
-        assert ended.value.code == 0, (line, capsys.readouterr().err)
+        if " onnx " not in line:  # tests/train/using has it
+            ends_well(line, fewer.get(line.split()[1], []), monkeypatch)
     assert (tmp_path / "report/report.html").is_file()
 
 
