@@ -33,6 +33,7 @@ default_role = "code"  # of docstrings
 html_theme = "pydata_sphinx_theme"
 html_title = "dukd"
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("tutorial", "results", "benchmarks")}  # they have no pages below them
 html_theme_options = {"secondary_sidebar_items": ["page-toc"], "show_prev_next": True, "footer_end": []}
 copybutton_exclude = ".linenos, .gp, .go"
 
