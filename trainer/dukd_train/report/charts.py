@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dukd_train.report.plotting import FAINT, literal, new_figure, styles, svg_uri, tidy
+from dukd_train.report.plotting import FAINT, Drawing, drawing, literal, new_figure, styles, tidy
 from dukd_train.report.standings import ImageDifferences, Standing
 
 _WIN, _LOSS = "#0072b2", "#d55e00"
@@ -17,8 +17,8 @@ _NAMED = 20
 """Bars of no more images than this carry their names."""
 
 
-def score_chart(standings: Sequence[Standing], set_name: str) -> str:
-    """Every run a mark, every group a line with its mean and standard deviation; a `data:` address."""
+def score_chart(standings: Sequence[Standing], set_name: str) -> Drawing:
+    """Every run a mark, every group a line with its mean and standard deviation."""
     names = [standing.group.name for standing in standings]
     looks = styles(names)
     figure = new_figure(_WIDTH, 0.9 + 0.32 * len(names))
@@ -36,13 +36,14 @@ def score_chart(standings: Sequence[Standing], set_name: str) -> str:
     axes.set_title(literal(f"{set_name}: PSNR-Y, dB"), fontsize=11)
     axes.ticklabel_format(axis="x", useOffset=False)
     tidy(axes)
-    return svg_uri(figure)
+    means = ", ".join(f"{each.group.name} {each.scores[set_name]['psnr_y'].text(2)}" for each in standings)
+    return drawing(figure, f"PSNR-Y of every run on {set_name}; {means} dB")
 
 
 def difference_charts(
     differences: Sequence[ImageDifferences], images: Sequence[str], against: str
-) -> Mapping[str, str]:
-    """For each group its differences on all images, sorted, on the same axis; `data:` addresses by group."""
+) -> Mapping[str, Drawing]:
+    """For each group its differences on all images, sorted, on the same axis; by group."""
     finite = [value for each in differences for value in each.values if math.isfinite(value)]
     low, high = min([0.0, *finite]), max([0.0, *finite])
     margin = 0.08 * (high - low) or 0.1
@@ -51,7 +52,7 @@ def difference_charts(
 
 def _difference_chart(
     differences: ImageDifferences, images: Sequence[str], against: str, limits: tuple[float, float]
-) -> str:
+) -> Drawing:
     values = differences.values
     order = sorted((at for at in range(len(values)) if math.isfinite(values[at])), key=lambda at: values[at])
     figure = new_figure(_WIDTH, 2.8)
@@ -71,4 +72,5 @@ def _difference_chart(
         axes.set_xticks([])
     tidy(axes)
     axes.grid(visible=False, axis="x")
-    return svg_uri(figure)
+    says = f"{differences.group} over {against}, image by image; better on {differences.wins} of {differences.compared}"
+    return drawing(figure, says)

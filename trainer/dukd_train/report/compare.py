@@ -25,6 +25,7 @@ from dukd_train.report.curves import draw_curves, panels
 from dukd_train.report.finished_runs import Run, image_sets, load_runs
 from dukd_train.report.groups import apart, group_runs
 from dukd_train.report.headlines import headline
+from dukd_train.report.latex import latex
 from dukd_train.report.page import render
 from dukd_train.report.standings import choose_baseline, standings
 from dukd_train.report.tables import Contender, comma_separated, images_csv, scores_json, text_of
@@ -42,6 +43,7 @@ FILES = (
     PAGE,
     "table.md",
     "table.csv",
+    "table.tex",
     "images.csv",
     "scores.json",
     "curves.png",
@@ -147,6 +149,7 @@ def compare(
         (name, made_of(pairs[name], how)): {row.name: row.scores[name]["psnr_y"] for row in references}
         for name in comparison.images
     }
+    paper = latex(standing, references, [*comparison.images], comparison.metrics)
     drawn = panels(shown, beside)
     make_folder(out.parent)
     with naming(out), TemporaryDirectory(dir=out.parent, prefix=".dukd-report-") as made:
@@ -154,10 +157,11 @@ def compare(
         texts = {
             "table.md": table,
             "table.csv": comma_separated(rows, [*comparison.images], comparison.metrics),
+            "table.tex": paper,
             "images.csv": images_csv(comparison),
             "scores.json": scores_json(rows),
             "provenance.json": json.dumps(provenance, indent=2, ensure_ascii=False) + "\n",
-            PAGE: render(rows, standing, comparison, photographs, headlines, drawn, provenance, against),
+            PAGE: render(rows, standing, comparison, photographs, headlines, drawn, provenance, against, paper),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files

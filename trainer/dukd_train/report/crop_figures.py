@@ -4,14 +4,19 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib as mpl
+import numpy as np
 from PIL import Image
 
 from dukd_cache.system.pages import data_uri
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
-from dukd_train.report.crops import ComparedCrop
+from dukd_train.report.crops import F64, ComparedCrop
 from dukd_train.report.groups import Group
-from dukd_train.scoring.metrics import U8, psnr_y
+from dukd_train.scoring.metrics import U8, luma, psnr_y
 from dukd_train.scoring.scores import LABELS, shown
+
+_LEAST_ERROR, _ALMOST_ALL = 8.0, 0.995
+"""The brightest colour of an error map: so many levels at least, and of almost all errors of everyone the greatest."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class SeenCrop:
     """dB, of the crop; none of the truth, nor without one."""
     best: bool
     """No other student comes nearer to the truth."""
+    error: str = ""
+    """Where it errs, brighter for more, as a `data:` address; empty without a truth, and of the truth."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class CropFigure:
     crop: ComparedCrop
     context: str
     tiles: list[SeenCrop]
+    brightest: float
+    """Levels of luma, of 255, from which on errors are shown alike."""
 
 
 def crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Comparison | None = None) -> CropFigure:
@@ -43,6 +52,10 @@ def crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Compar
     psnrs = {name: psnr_y(answer, crop.truth, 0) for name, answer in crop.answers.items() if crop.truth is not None}
     students = [psnr for name, psnr in psnrs.items() if name not in (BICUBIC, TEACHER)]
     best = max(students) if len({*students}) > 1 else None  # of equals none is the best
+    errors = {
+        name: np.abs(luma(answer) - luma(crop.truth)) for name, answer in crop.answers.items() if crop.truth is not None
+    }
+    brightest = max([_LEAST_ERROR, *(float(np.quantile(error, _ALMOST_ALL)) for error in errors.values())])
     tiles = []
     for name, answer in crop.answers.items():
         group, run = owners.get(name, (None, None))
@@ -51,10 +64,11 @@ def crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Compar
         psnr = psnrs.get(name)
         notes = [note, *(_scores_on(crop.picture, name, photographs) if photographs else ())]
         best_one = name in owners and psnr is not None and psnr == best
-        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one))
+        error = _error_map(errors[name] / brightest) if name in errors else ""
+        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one, error))
     if crop.truth is not None:
         tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
-    return CropFigure(crop, _png(crop.context), tiles)
+    return CropFigure(crop, _png(crop.context), tiles, brightest)
 
 
 def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[str]:
@@ -63,6 +77,11 @@ def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[st
     at = photographs.images[set_name].index(picture.removeprefix(f"{set_name}/"))
     scores = photographs.scores[contender][set_name][at]
     return [f"{LABELS[metric]} {shown(metric, value, 2)}" for metric, value in scores.items()]
+
+
+def _error_map(shares_HW: F64) -> str:
+    """Errors as shares of the brightest."""
+    return _png((mpl.colormaps["inferno"](shares_HW)[..., :3] * 255).round().astype(np.uint8))
 
 
 def _png(pixels: U8) -> str:

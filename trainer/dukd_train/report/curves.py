@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from dukd_train.report.finished_runs import Curve, Run
 from dukd_train.report.groups import Group
-from dukd_train.report.plotting import FAINT, literal, new_figure, styles, svg_uri, tidy
+from dukd_train.report.plotting import FAINT, Drawing, drawing, literal, new_figure, styles, tidy
 from dukd_train.report.spreads import mean_curve
 
 _TOTAL = "total (each method has its own terms)"
@@ -47,6 +47,11 @@ class Panel:
     """By name of the group."""
     references: Mapping[str, float] = field(default_factory=dict)
     """Scores of what is not trained here, by name: bicubic and the teacher, on the same images."""
+
+    @property
+    def of_scores(self) -> bool:
+        """Not of losses."""
+        return self.unit == "dB"
 
 
 def panels(
@@ -97,14 +102,16 @@ def draw_curves(drawn: Sequence[Panel], names: Sequence[str], path: Path) -> Non
     figure.savefig(path, dpi=110)
 
 
-def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, str]:
-    """The panels one by one, as `data:` addresses by title; colours are those of `styles(names)`."""
+def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, Drawing]:
+    """The panels one by one, by title; colours are those of `styles(names)`."""
     looks = styles([*names])
-    pictures: dict[str, str] = {}
+    pictures: dict[str, Drawing] = {}
     for panel in drawn:
         figure = new_figure(*_PANEL)
         _draw(figure.subplots(), panel, looks)
-        pictures[panel.title] = svg_uri(figure)
+        ends = {name: line.mean[-1][1] for name, line in panel.lines.items()} | {**panel.references}
+        last = ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
+        pictures[panel.title] = drawing(figure, f"{panel.title} against the step; at the end {last} {panel.unit}")
     return pictures
 
 

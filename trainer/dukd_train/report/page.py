@@ -8,14 +8,14 @@ from statistics import median
 from typing import Any
 
 from dukd_cache.settings.model import dump
-from dukd_cache.system.pages import environment
+from dukd_cache.system.pages import data_uri, environment
 from dukd_train.report import charts
 from dukd_train.report.comparison import TEACHER, Comparison
 from dukd_train.report.crop_figures import crop_figure
 from dukd_train.report.curves import Panel, curve_pictures
 from dukd_train.report.groups import BASELINES, Group, apart, differing_settings
 from dukd_train.report.headlines import distinguishable, gap_shares, in_short, times
-from dukd_train.report.plotting import SHAPES, styles
+from dukd_train.report.plotting import SHAPES, Drawing, styles
 from dukd_train.report.spreads import MINUS
 from dukd_train.report.standings import (
     GAIN_DIGITS,
@@ -44,7 +44,7 @@ class SetDifferences:
     """All that is shown of a set image by image."""
 
     groups: list[ImageDifferences]
-    pictures: Mapping[str, str]
+    pictures: Mapping[str, Drawing]
     rows: list[ImageRow]
     """Greatest mean gain first."""
     largest: float
@@ -60,6 +60,7 @@ def render(
     panels: Sequence[Panel],
     provenance: Mapping[str, Any],
     against: str,
+    paper: str,
 ) -> str:
     """The page.
 
@@ -72,6 +73,7 @@ def render(
         panels: the curves of the groups, or of the runs of a single one.
         provenance: what `provenance.json` holds.
         against: group or contender that the others are held against image by image.
+        paper: the table of scores in LaTeX.
     """
     groups = [standing.group for standing in standings]
     shown = apart(groups)
@@ -115,14 +117,22 @@ def render(
         looks=styles([group.name for group in shown]),
         shapes=SHAPES,
         beside=any(panel.references for panel in panels),
-        curves=curve_pictures(panels, [group.name for group in shown]),
+        curves={
+            part: curve_pictures(of_part, [group.name for group in shown])
+            for part, scored in (("Scores", True), ("Losses", False))
+            if (of_part := [panel for panel in panels if panel.of_scores is scored])
+        },
         against=against,
+        paper=data_uri(paper.encode(errors="backslashreplace"), "text/x-tex"),
         differences=_differences(groups, comparison, against),
         crops=[crop_figure(crop, groups) for crop in comparison.crops],
         photographs=photographs,
         photograph_notes={name: left_out_note(images) for name, images in photographs.left_out.items()},
         photograph_standings=standings_of(groups, photographs),
-        choices=max((len(crop.answers) for crop in photographs.crops), default=1),
+        choices=max(
+            (len(each.answers) + (each.truth is not None) for each in (*comparison.crops, *photographs.crops)),
+            default=1,
+        ),
         views=[crop_figure(crop, groups, photographs) for crop in photographs.crops],
         provenance=provenance,
         runs=[run for group in groups for run in group.runs],

@@ -1,7 +1,9 @@
 """What all figures of a report have in common: colours, axes, and how they become files."""
 
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -60,9 +62,27 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def svg_uri(figure: Figure) -> str:
-    """The figure, on no ground, as a `data:` address; equal figures give equal text."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "dukd"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return data_uri(buffer.getvalue(), "image/svg+xml")
+@dataclass(frozen=True)
+class Drawing:
+    """A figure to look at, and to take away; on no ground, so that it can lie on any."""
+
+    svg: str
+    """A `data:` address, as `pdf`."""
+    pdf: str
+    says: str
+    """In words, for people who do not see it."""
+    name: str
+    """Of a file, without suffix."""
+
+
+def drawing(figure: Figure, says: str) -> Drawing:
+    """`figure` as files of both kinds, which are equal for equal figures."""
+    kinds: dict[str, bytes] = {}
+    facts = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None, "Creator": None}}
+    with mpl.rc_context({"svg.hashsalt": "dukd", "pdf.fonttype": 42}):
+        for kind, metadata in facts.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, transparent=True, metadata=metadata)
+            kinds[kind] = buffer.getvalue()
+    name = re.sub(r"\W+", "-", says.partition(";")[0]).strip("-").lower()
+    return Drawing(data_uri(kinds["svg"], "image/svg+xml"), data_uri(kinds["pdf"], "application/pdf"), says, name)
