@@ -8,7 +8,16 @@ import typer
 
 from dukd_cache.command_line.console import PartOption, address, network, path, program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
-from dukd_cache.settings.choices import MAX_SHARD_MB, Converted, DegradationName, Device, Dtype, EngineName, Precision
+from dukd_cache.settings.choices import (
+    MAX_SHARD_MB,
+    Asked,
+    Converted,
+    DegradationName,
+    Device,
+    Dtype,
+    EngineName,
+    Precision,
+)
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.tables import show
 
@@ -243,7 +252,7 @@ def answer(
     precision: Annotated[Precision, typer.Option(help="It computes in this.")] = "fp32",
     device: DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records asked at once.")] = 16,
-    of: Annotated[Literal["input", "clean"], typer.Option(help="It is asked about this.")] = "input",
+    of: Annotated[Asked, typer.Option(help="It is asked about this.")] = "input",
     self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Mean of so many answers.")] = "1",
     values: Annotated[Literal["1", "255"], typer.Option(help="It takes colours from 0 to this.")] = "1",
     channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Their order.")] = "rgb",
@@ -262,11 +271,20 @@ def answer(
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands.answer import HowAsked, add
     from dukd_cache.commands.inspect import summary
+    from dukd_cache.settings.model import validated
 
     tally = Tally()
-    takes = {"values": int(values), "channels": channels, "window": window}
-    how = HowAsked(precision, device, batch_size, int(self_ensemble), dtype, mixed_workers, takes, of)
-    manifest = add(cache, teacher, name, how, tally)
+    given = {
+        "precision": precision,
+        "device": device,
+        "batch_size": batch_size,
+        "self_ensemble": int(self_ensemble),
+        "dtype": dtype,
+        "mixed_workers": mixed_workers,
+        "takes": {"values": int(values), "channels": channels, "window": window},
+        "of": of,
+    }
+    manifest = add(cache, teacher, name, validated(HowAsked, given), tally)
     print(f"{cache}: {summary(manifest)} (asked the teacher for {tally.asked}, kept {tally.kept})")
 
 

@@ -1,6 +1,7 @@
 """`import dukd_cache`: what Python users meet first."""
 
 import pydoc
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,37 @@ def test_mistakes_are_the_package_s_errors(small_cache: Path, tmp_path: Path, as
     with pytest.raises(dukd_cache.ImageError):
         dukd_cache.build(asked.but(hr=tmp_path / "nothing").config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"precision": "fp17"}, "unknown precision 'fp17': did you mean 'fp16'?"),
+        ({"dtype": "uint9"}, "unknown dtype 'uint9': did you mean 'uint8'?"),
+        ({"of": "klean"}, "unknown of 'klean': did you mean 'clean'?"),
+        ({"self_ensemble": 3}, "setting self_ensemble: expected 1, 8 or 16, got 3"),
+        ({"batch_size": 0}, "setting batch_size: expected a whole number from 1 to 4096, got 0"),
+        ({"takes": {"values": 7}}, "setting takes.values: expected 1 or 255, got 7"),
+        ({"dtyp": "uint8"}, "unknown setting 'dtyp': did you mean 'dtype'?"),
+    ],
+)
+def test_how_another_teacher_is_asked_is_checked(
+    given: dict[str, object], says: str, small_cache: Path, teacher_file: Path
+) -> None:
+    before = files_of(small_cache)
+    with pytest.raises(dukd_cache.SettingError, match=f"^{re.escape(says)}"):
+        dukd_cache.answer(small_cache, teacher_file, name="other", **given)
+    assert files_of(small_cache) == before
+
+
+def test_numbers_and_names_that_mean_nothing_are_refused(
+    small_cache: Path, teacher_file: Path, tmp_path: Path, asked: Asked
+) -> None:
+    with pytest.raises(dukd_cache.SettingError, match=r"^`sample` must be positive, got -1$"):
+        dukd_cache.verify(small_cache, teacher_file, sample=-1)
+    with pytest.raises(dukd_cache.SettingError, match=r"^`shard_size=0`: expected a whole number from 1 to 100000$"):
+        dukd_cache.convert(small_cache, tmp_path / "out", "zarr", shard_size=0)
+    with pytest.raises(dukd_cache.SettingError, match=r"^unknown engine 'rayy': did you mean 'ray'\?"):
+        dukd_cache.build(*asked, engine="rayy")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+    assert not asked.out.exists()

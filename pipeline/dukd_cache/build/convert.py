@@ -15,8 +15,8 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import LIBRARIES, ShardWriter, software
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
-from dukd_cache.settings.choices import Store
-from dukd_cache.system.errors import CacheError
+from dukd_cache.settings.choices import MAX_SHARD_MB, Store
+from dukd_cache.system.errors import CacheError, SettingError
 from dukd_cache.system.threads import in_threads, told
 
 
@@ -56,8 +56,10 @@ def converted_header(source: Manifest, store: Store, codec: str | None, shard_si
         shard_size: megabytes of pixels a shard, before compression; None keeps the records a shard of `source`.
 
     Raises:
-        SettingError: the store cannot compress with `codec`.
+        SettingError: the store cannot compress with `codec`, or there are no shards of that size.
     """
+    if shard_size is not None and not 1 <= shard_size <= MAX_SHARD_MB:
+        raise SettingError(f"expected a whole number from 1 to {MAX_SHARD_MB}", f"`shard_size={shard_size}`")
     versions = {name: text for name, text in source.software.items() if name not in LIBRARIES}
     header = source.header.model_copy(
         update={

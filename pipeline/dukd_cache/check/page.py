@@ -1,20 +1,18 @@
 """A cache as one HTML page that needs nothing else: records to look at, distributions, verdicts and what it cost."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from dukd_cache.build.costs import costs
 from dukd_cache.check import equivariance, hardest
 from dukd_cache.check.sheet import shown_records
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.drawing import Panel
-from dukd_cache.system.pages import data_uri, environment
+from dukd_cache.system.pages import environment, png_uri
 
 _BARS = 24
 """Of a histogram."""
@@ -94,6 +92,4 @@ def _worst(gaps: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, d
 
 
 def _tile(panel: Panel) -> Tile:
-    buffer = io.BytesIO()
-    Image.fromarray(panel.image).save(buffer, "png", optimize=True)
-    return Tile(data_uri(buffer.getvalue(), "image/png"), panel.caption)
+    return Tile(png_uri(panel.image), panel.caption)

@@ -1,9 +1,9 @@
 """What a user asks of `dukd-cache answer`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated
+
+from pydantic import Field
 
 from dukd_cache.build import teacher
 from dukd_cache.build.add_answer import WORK, add_answer, finish_addition
@@ -21,27 +21,31 @@ from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
-from dukd_cache.settings.choices import Precision, SelfEnsemble
-from dukd_cache.settings.takes import Takes
+from dukd_cache.settings.choices import Asked, Device, Precision, SelfEnsemble
+from dukd_cache.settings.model import Number, Settings, WholeNumber
+from dukd_cache.settings.takes import USUAL, Takes
 from dukd_cache.system.errors import CacheError, SettingError
 from dukd_cache.system.terminal import progress, say
 
 
-@dataclass(frozen=True)
-class HowAsked:
+class HowAsked(Settings):
     """How a teacher is asked about a cache that is there."""
 
     precision: Precision = "fp32"
-    device: str = "auto"
-    batch_size: int = 16
-    self_ensemble: int = 1
+    """It computes in this."""
+    device: Device = "auto"
+    """Where."""
+    batch_size: Annotated[int, Field(ge=1, le=4096), Number] = 16
+    """Records asked at once."""
+    self_ensemble: Annotated[SelfEnsemble, WholeNumber, Number] = 1
+    """Each answer is the mean of so many."""
     dtype: Dtype | None = None
     """Of its answers; None: that of the others, uint8 where there are none."""
     mixed_workers: bool = False
     """They may be computed on something else than the others."""
-    takes: Mapping[str, Any] = field(default_factory=dict)
-    """See `Takes`."""
-    of: str = "input"
+    takes: Takes = USUAL
+    """What it takes its inputs for."""
+    of: Asked = "input"
     """What it is asked about: `input` or `clean`."""
 
 
@@ -57,11 +61,8 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     Raises:
         DukdError: anything the user can mend. The cache stays as it is.
     """
-    place, mean_of = place_at(root), {size: size for size in get_args(SelfEnsemble)}.get(how.self_ensemble)
-    if mean_of is None:
-        raise SettingError("expected 1, 8 or 16", f"`self_ensemble={how.self_ensemble}`")
-    device, takes = choose_device(how.device), Takes(**how.takes)
-    asked = teacher.load(weights, device, how.precision, self_ensemble=mean_of, takes=takes).about(how.of)
+    place, device = place_at(root), choose_device(how.device)
+    asked = teacher.load(weights, device, how.precision, self_ensemble=how.self_ensemble, takes=how.takes).about(how.of)
     if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
         tally.kept += sum(map(finished.total, finished.views))
         return finished

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm
-from typing import Any
+from typing import Any, get_args
 
 import numpy
 
@@ -50,7 +50,7 @@ from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import EngineName
 from dukd_cache.settings.part import Part
 from dukd_cache.settings.takes import USUAL
-from dukd_cache.system.errors import ImageError, SettingError
+from dukd_cache.system.errors import ImageError, SettingError, unknown_name
 from dukd_cache.system.files import refuse_no_folder
 from dukd_cache.system.terminal import Advance, progress, say
 from dukd_cache.system.threads import usable_cores
@@ -124,6 +124,8 @@ def engine_of(config: CacheConfig, name: EngineName, part: Part | None = None, *
     Raises:
         DukdError: it is not there, or `part` or fields are no use to it.
     """
+    if name not in get_args(EngineName):
+        raise SettingError(unknown_name("engine", name, get_args(EngineName)))
     if name == "local":
         for field in of_ray:
             raise SettingError("give `engine=ray`, too", f"`{field}`")

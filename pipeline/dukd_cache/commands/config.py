@@ -16,7 +16,7 @@ from dukd_cache.format.record import Count, Dtype, Margin, Side
 from dukd_cache.pictures.degradation.presets import Steps
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.plan.views import VIEWS
-from dukd_cache.settings.choices import MAX_SHARD_MB, Device, Precision, SelfEnsemble, Store
+from dukd_cache.settings.choices import MAX_SHARD_MB, Asked, Device, Precision, SelfEnsemble, Store
 from dukd_cache.settings.model import ByName, CacheAddress, Location, NetworkFile, Number, Settings, WholeNumber, one_of
 from dukd_cache.settings.roles import Marked
 from dukd_cache.settings.takes import Takes
@@ -38,7 +38,6 @@ _PATHS = WithJsonSchema({"anyOf": [_A_PATH, {"type": "array", "items": _A_PATH}]
 Locations = Annotated[tuple[Location, ...], BeforeValidator(_as_list), _PATHS]
 Addresses = Annotated[tuple[CacheAddress, ...], BeforeValidator(_as_list), _PATHS]
 _BY_NAME = {"type": "object", "additionalProperties": _A_PATH}
-Asked = Literal["input", "clean"]
 _ASKED = {"type": "string", "enum": [*get_args(Asked)]}
 _ONE_OR_BOTH = WithJsonSchema({"anyOf": [_ASKED, {"type": "array", "items": _ASKED}]})
 _TEACHERS = WithJsonSchema({"anyOf": [_A_PATH, _BY_NAME, {"type": "array", "items": _A_PATH}, {"type": "null"}]})

@@ -37,6 +37,8 @@ def verify_cache(
         raise SettingError("only a teacher is asked about what is cut from images: give `teacher`, too", "`hr`")
     if lr and not hr:
         raise SettingError("give `hr`, too", "`lr`")
+    if weights is not None and sample < 1:
+        raise SettingError(f"`sample` must be positive, got {sample}")
     found = manifest.read_despite_damage(place_at(root))
     asked, around = {}, None
     if weights is not None and found:  # looked at before the cache's bytes are, which may take hours

@@ -10,6 +10,8 @@ Dtype = Literal["uint8", "float16", "float32"]
 """How pixels are stored."""
 SelfEnsemble = Literal[1, 8, 16]
 """Over how many flips, turns and inversions of an input a teacher's answer is the mean."""
+Asked = Literal["input", "clean"]
+"""Which array of a record a teacher is asked about."""
 Store = Literal["webdataset", "zarr"]
 """How a cache lies in its folder."""
 Converted = Literal[Store, "folder"]

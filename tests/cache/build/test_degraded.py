@@ -101,7 +101,7 @@ def test_the_record_says_what_was_drawn(photos: Path, teacher_file: Path, second
     convert(cache, tmp_path / "zarr", converted_header(cache.manifest, "zarr", None, None))
     assert [record.info for record in everything(Cache(tmp_path / "zarr"), "base")] == [each.info for each in records]
     drawn = [{name: record.info.columns[name] for name in names} for record in records]
-    add(asked.out, second_teacher, "second", HowAsked("fp32", "cpu", 4, 1, None, False), Tally())
+    add(asked.out, second_teacher, "second", HowAsked(device="cpu", batch_size=4), Tally())
     after = everything(Cache(asked.out), "base")
     assert [{name: record.info.columns[name] for name in names} for record in after] == drawn
     assert verify(asked.out) == []

@@ -136,10 +136,8 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
     terms = terms_of(config, cache, world.device)
-    eco, order = (
-        eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target),
-        order_of(config, cache, terms, world),
-    )
+    eco = eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
+    order = order_of(config, cache, terms, world)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
     if not world.leads:

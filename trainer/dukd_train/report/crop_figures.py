@@ -1,18 +1,16 @@
 """Crops as the page shows them: everyone's answer as a picture with its name and score."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-from PIL import Image
 
-from dukd_cache.system.pages import data_uri
+from dukd_cache.system.pages import png_uri
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
 from dukd_train.report.crops import F64, ComparedCrop
 from dukd_train.report.groups import Group
-from dukd_train.scoring.metrics import U8, luma, psnr_y
+from dukd_train.scoring.metrics import luma, psnr_y
 from dukd_train.scoring.scores import LABELS, shown
 
 _LEAST_ERROR, _ALMOST_ALL = 8.0, 0.995
@@ -65,10 +63,10 @@ def crop_figure(crop: ComparedCrop, groups: Sequence[Group], photographs: Compar
         notes = [note, *(_scores_on(crop.picture, name, photographs) if photographs else ())]
         best_one = name in owners and psnr is not None and psnr == best
         error = _error_map(errors[name] / brightest) if name in errors else ""
-        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), _png(answer), psnr, best_one, error))
+        tiles.append(SeenCrop(label, ", ".join(filter(None, notes)), png_uri(answer), psnr, best_one, error))
     if crop.truth is not None:
-        tiles.append(SeenCrop("truth", "", _png(crop.truth), None, False))
-    return CropFigure(crop, _png(crop.context), tiles, brightest)
+        tiles.append(SeenCrop("truth", "", png_uri(crop.truth), None, False))
+    return CropFigure(crop, png_uri(crop.context), tiles, brightest)
 
 
 def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[str]:
@@ -81,10 +79,4 @@ def _scores_on(picture: str, contender: str, photographs: Comparison) -> list[st
 
 def _error_map(shares_HW: F64) -> str:
     """Errors as shares of the brightest."""
-    return _png((mpl.colormaps["inferno"](shares_HW)[..., :3] * 255).round().astype(np.uint8))
-
-
-def _png(pixels: U8) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
+    return png_uri((mpl.colormaps["inferno"](shares_HW)[..., :3] * 255).round().astype(np.uint8))

@@ -49,7 +49,7 @@ class Recipe:
                     reach += values["side"] // 2 * pixel
                 case "resize" | "shrink":
                     pixel = _pixel(each, pixel, scale)
-                    reach += {"area": before + pixel, "bilinear": before, "bicubic": 2 * before}[_method(values)]
+                    reach += {"area": before + pixel, "bilinear": before, "bicubic": 2 * before}[method_of(values)]
         return math.ceil(reach / scale)
 
     def applied(self, hr: U8, scale: int) -> U8:
@@ -89,7 +89,8 @@ def labelled(steps: Sequence[Step]) -> Iterator[tuple[str, Step]]:
         yield f"{step.kind}{counts[step.kind]}", step
 
 
-def _method(values: Values) -> Method:
+def method_of(values: Values) -> Method:
+    """How a picture was resized."""
     return cast(Method, METHODS[int(values["method"]) - 1])
 
 
@@ -112,12 +113,12 @@ def _done(each: Drawn, image: F32, height: int, width: int) -> F32:
         case "jpeg" | "webp" as how if values["quality"]:
             return effects.compressed(image, int(values["quality"]), how, int(values["x"]), int(values["y"]))
         case "shrink":
-            return effects.resized(image, height, width, _method(values))
+            return effects.resized(image, height, width, method_of(values))
         case "resize":
             what = cast(Resize, each.step.what)
             sides = (height, width) if what.of == "lr" else image.shape[:2]
             new_height, new_width = (max(1, round(side * values["factor"])) for side in sides)
-            return effects.resized(image, new_height, new_width, _method(values))
+            return effects.resized(image, new_height, new_width, method_of(values))
     return image
 
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from dukd_cache.pictures.degradation.recipe import labelled, with_shrink
-from dukd_cache.pictures.degradation.steps import KERNELS, METHODS, NOISES, Step, Values
+from dukd_cache.pictures.degradation.recipe import labelled, method_of, with_shrink
+from dukd_cache.pictures.degradation.steps import KERNELS, NOISES, Step, Values
 
 
 def in_words(steps: Sequence[Step], columns: Mapping[str, float]) -> str:
@@ -33,9 +33,9 @@ def _words(step: Step, values: Values) -> Iterator[str]:
             yield f"{step.kind} {values['quality']:.0f}"
         case "resize" if values["factor"] != 1:
             of = " of LR" * (step.resize is not None and step.resize.of == "lr")
-            yield f"×{values['factor']:.2f}{of} {_method(values)}"
+            yield f"×{values['factor']:.2f}{of} {method_of(values)}"
         case "shrink":
-            yield f"to LR {_method(values)}"
+            yield f"to LR {method_of(values)}"
 
 
 def _blur(kind: str, values: Values) -> str:
@@ -44,7 +44,3 @@ def _blur(kind: str, values: Values) -> str:
     widths = dict.fromkeys(f"{values[name]:.1f}" for name in ("sigma_x", "sigma_y"))
     shape = f"{kind.partition('_')[0]} " * (kind not in ("isotropic", "anisotropic"))
     return f"{shape}blur {'×'.join(widths)}"
-
-
-def _method(values: Values) -> str:
-    return METHODS[int(values["method"]) - 1]
