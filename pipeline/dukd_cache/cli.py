@@ -130,15 +130,25 @@ def plan(
     config: "CacheConfig",
     out: OutAddress,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table: seconds and bytes.")] = False,
+    header: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="Write what the cache will declare to this file, as JSON; measure nothing."),
+    ] = None,
 ) -> None:
-    """Say what the same `build` would do, how long it would take and why; write nothing.
+    """Say what the same `build` would do, how long it would take and why; write nothing there.
 
     A few records are cut, asked and encoded to measure how long that takes.
     """
     from dukd_cache.build import forecast
     from dukd_cache.commands import build as job
+    from dukd_cache.format.manifest import to_json
+    from dukd_cache.system.files import try_file, write_atomically
     from dukd_cache.system.terminal import say
 
+    if header:
+        try_file(header)
+        write_atomically(header, to_json(job.planned(config, out).header))
+        return
     found = job.forecast(config, out)
     for line in found.notes:
         say(line)

@@ -355,16 +355,18 @@ def study(
     when the same command is given again.
     """
     from dukd_train.core.stopping import end_with_parent
-    from dukd_train.sweeps.study import Study, build_caches, check_images
-    from dukd_train.sweeps.sweep import WHOLE, ReportWanted
+    from dukd_train.sweeps.study import Study, build_caches, check_caches, check_images
+    from dukd_train.sweeps.sweep import WHOLE, ReportWanted, check_wanted
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
     asked = Study.load(file)
     opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out)
-    check_images(asked, points)
-    build_caches(asked, out, alone=part is None)
     wanted = ReportWanted(asked.hr or None, asked.teacher)
+    check_images(asked, points)
+    if part is None:
+        check_wanted(wanted, check_caches(asked, points, out))
+    build_caches(asked, out, alone=part is None)
     if table := train_all(points, out, jobs, wanted, part or WHOLE, opening):
         show(table)
 

@@ -200,6 +200,21 @@ def _screened(config: CacheConfig, sets: list[HrSet], spec: CropSpec, listed: by
         return screen(sets, spec, config.on_bad_image, advance, known.facts)
 
 
+def planned(config: CacheConfig, out: Address) -> Prepared:
+    """What `build_cache` would know before its first record, and had not refused. Writes nothing.
+
+    Raises:
+        DukdError: anything the user can mend.
+    """
+    place = place_at(out)
+    if isinstance(place, Folder):
+        refuse_no_folder(place.path)
+    made = prepare(config, out)
+    check(place, made.header)
+    check_reusable(map(place_at, config.reuse), made.header)
+    return made
+
+
 def forecast(config: CacheConfig, out: Address) -> Forecast:
     """What `build_cache` would do, from a measured sample. Writes nothing to the cache.
 
@@ -207,11 +222,7 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
         DukdError: what `build_cache` would raise before its first record.
     """
     place, reuse = place_at(out), [place_at(other) for other in config.reuse]
-    if isinstance(place, Folder):
-        refuse_no_folder(place.path)
-    made = prepare(config, out)
-    check(place, made.header)
-    check_reusable(reuse, made.header)
+    made = planned(config, out)
     found = existing(made.plan, made.header, place, reuse)
     tallies = {view.name: found.tallies(view) for view in made.header.views}
     sample = measure_sample(made.plan, made.header, made.teachers, place, config.batch_size)

@@ -7,7 +7,7 @@ format is described in docs/cache-format.md.
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 from pydantic import (
     BaseModel,
@@ -21,7 +21,7 @@ from pydantic import (
 from dukd_cache.format.codecs import CODECS, Codec
 from dukd_cache.format.record import NOT_ANSWERS, Array, ColumnType, Count, Dtype, Frozen, Margin, Name, Sha256, Side
 from dukd_cache.pictures.degradation.steps import Step
-from dukd_cache.places import Place
+from dukd_cache.places import Address, Place
 from dukd_cache.settings.choices import Precision, SelfEnsemble, Store
 from dukd_cache.system.errors import CacheError, ShardCorrupt
 
@@ -261,6 +261,18 @@ class Header(Frozen):
             for view in self.views
         ]
         return self.model_copy(update={"views": tuple(views)})
+
+
+class Declared(Protocol):
+    """A cache that is finished, or planned: where it lies, and what it says of itself."""
+
+    @property
+    def root(self) -> Address:
+        """Its folder or address."""
+
+    @property
+    def manifest(self) -> Header:
+        """What is known before the first record, at least."""
 
 
 class ShardInfo(NamedTuple):

@@ -126,6 +126,42 @@ def test_what_is_missing_at_the_end_is_told_before_anything_is_built(
     assert not out.exists()
 
 
+FEW = {"scale": 2, "patch": 12, "views": {"base": 2, "zoom_in": 0, "zoom_out": 0}}
+
+
+@pytest.mark.usefixtures("forked_programs")
+@pytest.mark.parametrize(
+    ("many", "row", "message"),
+    [
+        ({"scale": 4}, {}, "`cache`: expected caches of one scale, for one report; few has 2 and many has 4"),
+        ({"views": {"base": 0}}, {}, "cache many: its plan ended with exit code 2"),
+        ({}, {"method": "kd"}, "many-a,seed=0: method kd: .*many holds pairs without a teacher; use method scratch"),
+        ({}, {"patch": 24}, "many-a,seed=0: patch 24: the cache's patches have 12 pixels"),
+        ({}, {"sampling": {"share": 0.5}}, "many-a,seed=0: sampling.by: .*many has no columns"),
+        ({}, {"student": {"settings": {"chanels": 4}}}, "many-a,seed=0: .*'chanels'"),
+        ({}, {"loss": {"x": {"view": "bas", "to": "truth"}}}, "many-a,seed=0: loss.x: .*unknown view 'bas'"),
+    ],
+)
+def test_what_a_row_cannot_have_is_told_before_anything_is_built(
+    many: dict[str, Any],
+    row: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    hr_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")))
+    few = FEW | {"hr": str(hr_folder)}
+    caches = {"few": few, "many": few | {"seed": 1} | many}
+    rows = {"fine": {"caches": ["few"]}, "a": {"caches": ["many"]} | row}
+    settings = {"method": "scratch", "student": {"architecture": "EDSR", "settings": {"channels": 4, "blocks": 1}}}
+    file, out = tmp_path / "study.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump({"caches": caches, "settings": settings, "rows": rows}))
+    with pytest.raises((SettingError, RunError), match=message):
+        command(file, out)
+    assert not out.exists()
+
+
 def test_a_build_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")))
     asked = Study(**ROWS | {"caches": {"few": {"hr": str(tmp_path / "nowhere"), "scale": 2}}, "rows": {"a": {}}})

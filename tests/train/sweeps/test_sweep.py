@@ -206,5 +206,5 @@ def test_caches_of_two_scales_have_no_report_in_common(
     file: Path, tmp_path: Path, build_cache: Callable[..., Path], cache_folder: Path
 ) -> None:
     other = build_cache(weights=None, scale=3, zoom_in=0, zoom_out=0)
-    with pytest.raises(SettingError, match="caches of scales 2, 3 in one sweep"):
+    with pytest.raises(SettingError, match=r"expected caches of one scale, for one report; .* has 2 and .* has 3$"):
         sweep(points(file, None, ["method=scratch"], [f"cache={cache_folder},{other}"]), tmp_path / "s", 1, DEFAULT)

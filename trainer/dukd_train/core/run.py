@@ -29,6 +29,7 @@ from dukd_train.data.batches import Batches
 from dukd_train.data.mixing import VIEW, eco_of
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
+from dukd_train.data.sampling import kept_of
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder, spare
 from dukd_train.keeping.best import BestWeights, criterion
@@ -136,8 +137,10 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
     terms = terms_of(config, cache, world.device)
-    eco = eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
-    order = order_of(config, cache, terms, world)
+    views = arrays_of(terms, cache.manifest)
+    eco = eco_of(config.eco, cache, views, config.target)
+    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
+    order = order_of(config, cache, terms, world, kept)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
     if not world.leads:

@@ -4,21 +4,24 @@ from collections.abc import Mapping
 
 import torch
 
-from dukd_cache.format.reader import Cache
+from dukd_cache import networks
+from dukd_cache.format.manifest import Declared
 from dukd_cache.settings import presets
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.core.parallel import World
 from dukd_train.core.targets import MIXED, arrays_of, with_target
+from dukd_train.data.mixing import eco_of
 from dukd_train.data.order import Order
 from dukd_train.data.rows import targets_in
-from dukd_train.data.sampling import kept_of
+from dukd_train.data.sampling import refuse_missing_column
+from dukd_train.data.shuffle import Kept
 from dukd_train.measures import OF_PLAIN_PICTURES, SMALLEST
 from dukd_train.objective import GAN, KNOWN, Term
 from dukd_train.scoring.perceptual import lpips_network
 from dukd_train.settings import TrainConfig
 
 
-def terms_of(config: TrainConfig, cache: Cache, device: torch.device) -> dict[str, Term]:
+def terms_of(config: TrainConfig, cache: Declared, device: torch.device) -> dict[str, Term]:
     """The terms of the loss, all of which the cache can serve, and `device` compute.
 
     Raises:
@@ -38,14 +41,14 @@ def terms_of(config: TrainConfig, cache: Cache, device: torch.device) -> dict[st
     return terms
 
 
-def _fitting(config: TrainConfig, cache: Cache) -> str:
+def _fitting(config: TrainConfig, cache: Declared) -> str:
     """What to do about a cache of another scale: the preset of the same student, where there is one for that."""
     preset = f"{config.student.architecture.lower()}_x{cache.manifest.scale}"
     is_there = preset in presets.names(config.presets)
     return f"take the preset {preset}" if is_there else "set scale=null, it follows from the cache"
 
 
-def _refuse_missing(method: str, cache: Cache, name: str, term: Term) -> None:
+def _refuse_missing(method: str, cache: Declared, name: str, term: Term) -> None:
     """Refuse a term whose view or target the cache has not."""
     targets = targets_in(cache.manifest)
     everywhere = {array for of_view in targets.values() for array in of_view}
@@ -89,18 +92,17 @@ def _refuse_learned(config: TrainConfig, name: str, term: Term, device: torch.de
         raise error.about(f"loss.{name}") from error
 
 
-def order_of(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world: World) -> Order:
-    """What the batches of a run are, and which records they are of.
+def order_of(
+    config: TrainConfig, cache: Declared, terms: Mapping[str, Term], world: World, kept: Mapping[str, Kept]
+) -> Order:
+    """What the batches of a run are; `kept` are the records of views of which some are left out.
 
     Raises:
-        SettingError: `patch`, `sampling` or a border leaves nothing, or the batch cannot be shared.
-        CacheError: an index is damaged or cannot be read.
+        SettingError: `patch` or a border leaves nothing, or the batch cannot be shared.
     """
     window = config.data.shuffle_window if config.data.shuffle == "shards" else None
-    views = arrays_of(terms, cache.manifest)
-    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
     order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window, kept)
-    order.check_patch(views)
+    order.check_patch(arrays_of(terms, cache.manifest))
     for name, term in terms.items():
         side = order.side(term.view) * cache.manifest.scale
         smallest = SMALLEST.get(term.by, 1)
@@ -114,3 +116,17 @@ def order_of(config: TrainConfig, cache: Cache, terms: Mapping[str, Term], world
                 reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - smallest) // 2}"
             )
     return order
+
+
+def refuse_unserved(config: TrainConfig, cache: Declared, world: World) -> None:
+    """Refuse settings that a cache like this cannot serve, also where it is only planned: no record is read.
+
+    Raises:
+        SettingError: what a run would refuse before its first step, but for what records and images say.
+    """
+    terms = terms_of(config, cache, world.device)
+    eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
+    if config.sampling.share:
+        refuse_missing_column(cache, config.sampling)
+    order_of(config, cache, terms, world, kept={})
+    networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from dukd_cache.format.reader import Cache
+from dukd_cache.format.manifest import Declared
 from dukd_cache.pictures.bicubic import downscale_batch
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch
@@ -21,7 +21,7 @@ VIEW = "base"
 """Whose records are mixed."""
 
 
-def eco_of(eco: Eco, cache: Cache, views: Collection[str], target: str | None = None) -> Eco:
+def eco_of(eco: Eco, cache: Declared, views: Collection[str], target: str | None = None) -> Eco:
     """The same with the answer that it means: `teacher` is that of `target`, or the cache's only one.
 
     Args:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from dukd_cache.format.manifest import Declared
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.shuffle import I64, Kept
@@ -16,16 +17,21 @@ def kept_of(cache: Cache, view: str, sampling: Sampling) -> Kept:
         SettingError: the cache has no such column, or nothing is left.
         CacheError: an index is damaged or cannot be read.
     """
-    columns = cache.columns(view)
+    refuse_missing_column(cache, sampling)
+    kept = Kept(left(cache.columns(view)[sampling.by], sampling))
+    if not len(kept):
+        raise SettingError(f"leaves nothing of {view}, take less", f"sampling.share {sampling.share:g}")
+    return kept
+
+
+def refuse_missing_column(cache: Declared, sampling: Sampling) -> None:
+    """Refuse a column that the records of a cache have not: a SettingError."""
+    columns = sorted(cache.manifest.columns)
     if not columns:
         cure = f"build it again with `columns=[{sampling.by}]`, which asks no teacher"
         raise SettingError(f"{cache.root} has no columns", "sampling.by", cure=cure)
     if sampling.by not in columns:
         raise SettingError(f"{cache.root}: {unknown_name('column', sampling.by, columns)}", "sampling.by")
-    kept = Kept(left(columns[sampling.by], sampling))
-    if not len(kept):
-        raise SettingError(f"leaves nothing of {view}, take less", f"sampling.share {sampling.share:g}")
-    return kept
 
 
 def left(numbers_N: npt.NDArray[np.float64], sampling: Sampling) -> I64:

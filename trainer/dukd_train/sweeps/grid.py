@@ -6,7 +6,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -105,6 +105,19 @@ def distinct(found: Iterable[Point], given: str) -> list[Point]:
             raise SettingError(f"too long for the name of a folder: {point.name}", given)
         points[point.name] = point
     return [*points.values()]
+
+
+def one_scale(scales: Mapping[str, int]) -> int:
+    """The scale that all caches have; `scales` are theirs, by name.
+
+    Raises:
+        SettingError: they have several, and a report compares students of one.
+    """
+    found = sorted({*scales.values()})
+    if len(found) > 1:
+        named = " and ".join(f"{min(name for name in scales if scales[name] == scale)} has {scale}" for scale in found)
+        raise SettingError(f"expected caches of one scale, for one report; {named}", "`cache`")
+    return found[0]
 
 
 def _listed(word: str, text: str) -> list[str]:

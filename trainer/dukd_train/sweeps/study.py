@@ -17,13 +17,17 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
+from dukd_cache.format.manifest import Declared, Header
 from dukd_cache.format.reader import Cache
+from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.sources import find_images
 from dukd_cache.settings import yaml_file
 from dukd_cache.settings.model import ByName, CacheAddress, Location, Seed, Settings, changed, content, validated
@@ -31,9 +35,11 @@ from dukd_cache.settings.schema import is_free, schema_of
 from dukd_cache.system.errors import CacheError, SettingError, WeightsError, unknown_name
 from dukd_cache.system.files import make_folder, write_atomically
 from dukd_cache.system.terminal import say
+from dukd_train.core.parallel import World
+from dukd_train.core.served import refuse_unserved
 from dukd_train.errors import RunError
 from dukd_train.settings import TrainConfig
-from dukd_train.sweeps.grid import Point, distinct
+from dukd_train.sweeps.grid import Point, distinct, one_scale
 
 CACHES = "caches"
 """The folder, in a study's, of those that it builds."""
@@ -137,6 +143,55 @@ def check_images(study: Study, points: Iterable[Point]) -> None:
         raise WeightsError("no such file", study.teacher)
 
 
+def check_caches(study: Study, points: Iterable[Point], out: Path) -> int:
+    """Look, before caches are built for hours, whether each can be built and will serve its trainings; their scale.
+
+    Raises:
+        CacheError: a finished one is not there.
+        SettingError: a cache cannot serve a training, which is named; or they have several scales.
+        RunError: a cache cannot be built; `dukd-cache plan` has said why.
+    """
+    found = {study.place(name, out): _declared(study, name, out) for name in study.caches}
+    scale = one_scale({name: found[study.place(name, out)].manifest.scale for name in study.caches})
+    for point in points:
+        try:
+            refuse_unserved(point.config, found[point.config.cache], World(choose_device(point.config.device)))
+        except SettingError as error:
+            raise error.about(point.name) from error
+    return scale
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A cache as it will be."""
+
+    root: str
+    manifest: Header
+
+
+def _declared(study: Study, name: str, out: Path) -> Declared:
+    place, given = study.place(name, out), study.caches[name]
+    if isinstance(given, str):
+        return Cache(place)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "header.json"
+        _dukd_cache(["plan", *_words(given, name, place, Path(folder)), "--header", str(file)], name)
+        return _Planned(place, Header.model_validate_json(file.read_bytes()))
+
+
+def _dukd_cache(words: Sequence[str], cache: str) -> None:
+    code = subprocess.run([sys.executable, "-m", "dukd_cache", *words], check=False).returncode
+    if code:
+        raise RunError(f"its {words[0]} ended with exit code {code}", f"cache {cache}")
+
+
+def _words(settings: Mapping[str, Any], name: str, place: str, folder: Path) -> list[str]:
+    """What `dukd-cache` is told of a cache, whose settings are written into `folder`."""
+    file = folder / f"cache-{name}.yaml"
+    write_atomically(file, yaml_file.dump(settings).encode())
+    return ["--config", str(file), "--out", place]
+
+
 def build_caches(study: Study, out: Path, alone: bool) -> None:
     """Build what is not built yet, one after another, by `dukd-cache build`: a teacher is never loaded here.
 
@@ -152,17 +207,14 @@ def build_caches(study: Study, out: Path, alone: bool) -> None:
     for name, given in study.caches.items():
         if isinstance(given, str):
             continue
-        place, file = study.place(name, out), out / "settings" / f"cache-{name}.yaml"
-        make_folder(file.parent)
-        write_atomically(file, yaml_file.dump(given).encode())
-        words = ["build", "--config", str(file), "--out", place]
+        make_folder(out / "settings")
+        place = study.place(name, out)
+        words = ["build", *_words(given, name, place, out / "settings")]
         if not alone:
             _finished(place, words)
             continue
         say(f"study: cache {name}")
-        code = subprocess.run([sys.executable, "-m", "dukd_cache", *words], check=False).returncode
-        if code:
-            raise RunError(f"its build ended with exit code {code}", f"cache {name}")
+        _dukd_cache(words, name)
 
 
 def _finished(place: str, words: list[str]) -> None:

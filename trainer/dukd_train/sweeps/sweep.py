@@ -25,7 +25,7 @@ from dukd_train.keeping import late_scores, run_folder
 from dukd_train.report.compare import PAGE, Compared, check_out, compare
 from dukd_train.scoring.evaluate import check_pairs, pair_images
 from dukd_train.sweeps.engine import Opening, this_machine
-from dukd_train.sweeps.grid import Point
+from dukd_train.sweeps.grid import Point, one_scale
 from dukd_train.sweeps.jobs import Job, run_all
 from dukd_train.sweeps.overview import Overview
 from dukd_train.sweeps.run_process import State
@@ -91,16 +91,18 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
             check(point.config, out / point.name, known)
         except DukdError as error:
             raise SettingError(str(error), point.name) from error
-    scales = {Cache(cache).manifest.scale for cache in {point.config.cache for point in points}}
-    if len(scales) > 1:
-        raise SettingError(f"caches of scales {', '.join(map(str, sorted(scales)))} in one sweep", "`grid`")
-    (scale,) = scales
+    scale = one_scale({cache: Cache(cache).manifest.scale for cache in {point.config.cache for point in points}})
     check_out(out / REPORT)
+    check_wanted(wanted, scale)
+    return bool(wanted.hr) or any(point.config.validation.sets for point in points)
+
+
+def check_wanted(wanted: ReportWanted, scale: int) -> None:
+    """Refuse images or a teacher that the report of students of `scale` cannot be made with: a DukdError."""
     for folder in (wanted.hr or {}).values():
         check_pairs(pair_images(folder, scale))
     if wanted.teacher and (found := networks.load_any(wanted.teacher).scale) != scale:
         raise WeightsError(f"expected a network of scale {scale}, found scale {found}", wanted.teacher)
-    return bool(wanted.hr) or any(point.config.validation.sets for point in points)
 
 
 def _job(point: Point, out: Path, workers: int) -> Job:
