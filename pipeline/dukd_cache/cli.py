@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dukd_cache.command_line.console import PartOption, address, network, path, program, run_app
+from dukd_cache.command_line.console import program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
+from dukd_cache.command_line.values import PartOption, address, network, path
 from dukd_cache.settings.choices import (
     MAX_SHARD_MB,
     Asked,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, PartOption, Section, network, path, program, run_app
+from dukd_cache.command_line.console import program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema
+from dukd_cache.command_line.values import CONFIG, Overrides, PartOption, Section, network, path
 from dukd_cache.settings.choices import Device, EngineName, Precision
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.tables import show

@@ -1,4 +1,4 @@
-"""How both commands read places, and how they end: a user's mistake is one line and exit code 2, a signal one line and
+"""How both commands begin, and how they end: a user's mistake is one line and exit code 2, a signal one line and
 128 and its number: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP (a terminal that was closed).
 
 What the system refuses (a full disk, a folder without write permission) counts as something the user can mend, too.
@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from io import TextIOWrapper
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -21,8 +20,6 @@ from typer.exceptions import TyperException
 
 from dukd_cache import __version__
 from dukd_cache.command_line.words import explain, in_options, named
-from dukd_cache.settings.addresses import local_path, network_file, parsed
-from dukd_cache.settings.part import Part, part_of
 from dukd_cache.system.errors import DukdError, SettingError, ShardCorrupt
 from dukd_cache.system.terminal import say, speaks
 
@@ -54,54 +51,6 @@ class _Terminated(BaseException):
 
     def __init__(self, number: int) -> None:
         self.number = signal.Signals(number)
-
-
-def path(text: str) -> Path:
-    """Reads an option or argument that names a file or folder of this machine."""
-    return _read(local_path, text)
-
-
-def network(text: str) -> Path:
-    """Reads one that names weights, a program, or the user's own code."""
-    return _read(network_file, text)
-
-
-def source(text: str) -> str:
-    """Reads one that names a file of settings, or a preset."""
-    _read(local_path, text)
-    return text
-
-
-def address(text: str) -> str:
-    """Reads one that names a place which may be elsewhere: that of a cache."""
-    return str(_read(parsed, text))
-
-
-def part(text: str) -> Part:
-    """Reads which share of the work this machine does."""
-    return _read(part_of, text)
-
-
-def _read(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except DukdError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-CONFIG = typer.Option("--config", parser=source, metavar="FILE|NAME", help="YAML file of settings, or a preset.")
-Section = Annotated[str | None, typer.Option(metavar="NAME", help="Part of that file that holds the settings.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting of the file.")]
-
-PartOption = Annotated[
-    Part | None,
-    typer.Option(
-        "--part",
-        parser=part,
-        metavar="I/N",
-        help="Share of this machine; auto: as Slurm says.",
-    ),
-]
 
 
 def program(about: str) -> typer.Typer:

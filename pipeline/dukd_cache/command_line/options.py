@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dukd_cache.command_line.console import CONFIG, Overrides, Section
+from dukd_cache.command_line.values import CONFIG, Overrides, Section
 from dukd_cache.settings.model import Model, Settings, content, validated
 from dukd_cache.settings.presets import is_name
 from dukd_cache.settings.schema import Node, node_at, schema_of, settings, short_of

@@ -9,7 +9,7 @@ from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from typer.main import get_command
 
 from dukd_cache import cli as cache_commands
-from dukd_cache.command_line import console
+from dukd_cache.command_line import values
 from dukd_cache.places.choice import place_at
 from dukd_cache.settings.addresses import local_path, parsed
 from dukd_cache.system.errors import PlaceError
@@ -102,9 +102,7 @@ def options_of(app: Any) -> dict[str, Any]:
 def test_every_option_that_is_a_path_is_read_alike(app: Any) -> None:
     found = options_of(app)
     assert len(found) > 5
-    assert [
-        name for name, parser in found.items() if parser not in (console.path, console.source, console.network)
-    ] == []
+    assert [name for name, parser in found.items() if parser not in (values.path, values.source, values.network)] == []
 
 
 def test_a_place_elsewhere_where_none_may_be_names_the_option(dukd_cache: Command, tmp_path: Path) -> None:

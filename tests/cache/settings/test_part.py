@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import typer
 
-from dukd_cache.command_line.console import PartOption, run_app
+from dukd_cache.command_line.console import run_app
+from dukd_cache.command_line.values import PartOption
 from dukd_cache.settings.part import Part, part_of
 from dukd_cache.system.errors import SettingError
 

@@ -1,0 +1,61 @@
+"""How both commands read a value of an option or an argument, and the options that several commands have."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from dukd_cache.settings.addresses import local_path, network_file, parsed
+from dukd_cache.settings.part import Part, part_of
+from dukd_cache.system.errors import DukdError
+
+T = TypeVar("T")
+
+
+def path(text: str) -> Path:
+    """Reads an option or argument that names a file or folder of this machine."""
+    return _read(local_path, text)
+
+
+def network(text: str) -> Path:
+    """Reads one that names weights, a program, or the user's own code."""
+    return _read(network_file, text)
+
+
+def source(text: str) -> str:
+    """Reads one that names a file of settings, or a preset."""
+    _read(local_path, text)
+    return text
+
+
+def address(text: str) -> str:
+    """Reads one that names a place which may be elsewhere: that of a cache."""
+    return str(_read(parsed, text))
+
+
+def part(text: str) -> Part:
+    """Reads which share of the work this machine does."""
+    return _read(part_of, text)
+
+
+def _read(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except DukdError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+CONFIG = typer.Option("--config", parser=source, metavar="FILE|NAME", help="YAML file of settings, or a preset.")
+Section = Annotated[str | None, typer.Option(metavar="NAME", help="Part of that file that holds the settings.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting of the file.")]
+
+PartOption = Annotated[
+    Part | None,
+    typer.Option(
+        "--part",
+        parser=part,
+        metavar="I/N",
+        help="Share of this machine; auto: as Slurm says.",
+    ),
+]
