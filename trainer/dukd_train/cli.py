@@ -107,7 +107,7 @@ def run(
     """Train a student.
 
     A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
-    (multistep schedule), also one that is finished.
+    (but for a cosine schedule), also one that is finished.
     """
     from dukd_train.core.stopping import end_with_parent
 

@@ -167,8 +167,8 @@ class Discriminator(Settings):
 class Schedule(Settings):
     """How the learning rate falls."""
 
-    kind: Literal["multistep", "cosine"] = "multistep"
-    """multistep: in steps. cosine: along half a cosine, down to `floor`."""
+    kind: Literal["multistep", "cosine", "constant"] = "multistep"
+    """multistep: in steps. cosine: along half a cosine, down to `floor`. constant: not at all."""
     milestones: tuple[Positive, ...] = (100_000, 200_000)
     """multistep: the steps at which the rate is multiplied by `gamma`, increasing."""
     gamma: Probability = 0.1

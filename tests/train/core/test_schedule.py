@@ -33,6 +33,8 @@ COSINE = Schedule(kind="cosine")
         (Schedule(kind="cosine", floor=0.2), 0, 100, 1.0),
         (Schedule(kind="cosine", floor=0.2), 50, 100, 0.6),
         (Schedule(kind="cosine", floor=0.2), 100, 100, 0.2),
+        (Schedule(kind="constant"), 10**6, 10, 1.0),
+        (Schedule(kind="constant", warmup=4), 1, 10, 0.5),
         (Schedule(warmup=4), 0, 100, 0.25),
         (Schedule(warmup=4), 2, 100, 0.75),
         (Schedule(warmup=4), 3, 100, 1.0),

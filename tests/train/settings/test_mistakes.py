@@ -78,7 +78,7 @@ def line(given: dict[str, Any]) -> str:
         ),
         (
             {"cache": "c", "schedule": {"kind": "cosinus"}},
-            "unknown schedule.kind 'cosinus': did you mean 'cosine'? (valid: cosine, multistep)",
+            "unknown schedule.kind 'cosinus': did you mean 'cosine'? (valid: constant, cosine, multistep)",
         ),
         ({"cache": "c", "method": 3}, "setting method: expected scratch, kd, dukd or dukd-gan, got 3"),
         ({"cache": "c", "method": None}, "setting method: expected scratch, kd, dukd or dukd-gan, got null"),

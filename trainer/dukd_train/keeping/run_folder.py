@@ -66,7 +66,7 @@ def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
         RunError: `out` holds files that are no run, or a run that cannot go on with these settings.
     """
     found = _changes(out, config)
-    free = (*with_role(FREE), *(["steps"] if config.schedule.kind == "multistep" else []))
+    free = (*with_role(FREE), *(["steps"] if config.schedule.kind != "cosine" else []))
     for change in found:
         if within(change.name, with_role(FIXED)):
             raise RunError(f"holds a run with {change}", out, cure="choose another `out`")
