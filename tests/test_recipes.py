@@ -77,7 +77,7 @@ def test_an_array_of_slurm_makes_a_cache(
             monkeypatch.setenv(name, value)
         done = Command(monkeypatch, capsys)(*line.split()[1:])
         assert done.code == 0, done
-        assert ("part 1/2 is whole" in done.output) == (task == 0)
+        assert ("part 1/2 is done" in done.output) == (task == 0)
     cache = Cache(tmp_path / "cache")
     assert {view: cache.count(view) for view in ("base", "zoom_in", "zoom_out")} == {
         "base": 4,

@@ -25,7 +25,7 @@ from dukd_cache.system.tables import show
 if TYPE_CHECKING:
     from dukd_cache.commands.config import CacheConfig
 
-app = program("Run a super-resolution teacher once over your images and keep its answers in shards.")
+app = program("Run a super-resolution teacher once over your images and store its answers in shards.")
 
 
 _CALLED_HERE = {
@@ -41,14 +41,16 @@ _CALLED_HERE = {
 }
 """What commands may be called by those who know other programs."""
 
-HrFolder = Annotated[Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a list of their paths.")]
+HrFolder = Annotated[
+    Path, typer.Option("--hr", parser=path, help="Folder of HR images, or a text file of their paths.")
+]
 OutFolder = Annotated[Path, typer.Option("--out", parser=path, help="Folder to write to.")]
 OutAddress = Annotated[str, typer.Option("--out", parser=address, help="Folder, or s3://bucket/cache.")]
 CacheAddress = Annotated[
     str, typer.Argument(parser=address, help="Folder of a finished cache, or its address: s3://bucket/cache.")
 ]
-DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
-_RAY = "Ray: a cluster whose machines see the same files"
+DeviceOption = Annotated[Device, typer.Option(help="auto: a GPU if there is one.")]
+_RAY = "Ray: a cluster whose machines share the files"
 
 
 def _settings() -> "type[CacheConfig]":
@@ -68,22 +70,22 @@ def build(
     part: PartOption = None,
     engine: Annotated[
         EngineName,
-        typer.Option(help="ray: by a cluster. Default: local.", show_default=False, rich_help_panel=_RAY),
+        typer.Option(help="ray: on a cluster. Default: local.", show_default=False, rich_help_panel=_RAY),
     ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Default: one of this machine alone.",
+            help="Default: start one on this machine.",
             rich_help_panel=_RAY,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="At most. Default: as many as fit.", rich_help_panel=_RAY),
+        typer.Option(help="Maximum. Default: as many as fit.", rich_help_panel=_RAY),
     ] = None,
     cpus_per_worker: Annotated[
-        int | None, typer.Option(help="Also its threads. Default: 1.", rich_help_panel=_RAY)
+        int | None, typer.Option(help="CPUs and threads. Default: 1.", rich_help_panel=_RAY)
     ] = None,
     gpus_per_worker: Annotated[
         float | None,
@@ -92,13 +94,11 @@ def build(
             rich_help_panel=_RAY,
         ),
     ] = None,
-    shards_per_task: Annotated[
-        int | None, typer.Option(help="Given to a worker at once. Default: 4.", rich_help_panel=_RAY)
-    ] = None,
+    shards_per_task: Annotated[int | None, typer.Option(help="Default: 4.", rich_help_panel=_RAY)] = None,
 ) -> None:
-    """Run the teacher once over crops of your images; write its answers into shards.
+    """Run the teacher once over crops of your images; store its answers in shards.
 
-    The same command goes on with a build that was stopped; a changed one keeps all answers that still hold.
+    To resume a build, run the same command again. After a change, answers that are still valid are kept.
     """
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands import build as job
@@ -117,7 +117,7 @@ def build(
         manifest = job.build_cache(config, out, tally, part, chosen)
     counts = f" (asked the teacher for {tally.asked}, reused {tally.reused}, kept {tally.kept})"
     if manifest is None:
-        print(f"{out}: part {part} is whole{counts}; others are not yet: dukd-cache status {out}")
+        print(f"{out}: part {part} is done{counts}; others are not yet: dukd-cache status {out}")
     else:
         print(f"{out}: {summary(manifest)}{counts if manifest.answers else ''}")
 
@@ -136,9 +136,9 @@ def plan(
         typer.Option(parser=path, help="Write what the cache will declare to this file, as JSON; measure nothing."),
     ] = None,
 ) -> None:
-    """Say what the same `build` would do, how long it would take and why; write nothing there.
+    """Show what `build` would do, how long it would take and why. Writes nothing there.
 
-    A few records are cut, asked and encoded to measure how long that takes.
+    To measure this, it runs the teacher on a few records.
     """
     from dukd_cache.build import forecast
     from dukd_cache.commands import build as job
@@ -164,7 +164,7 @@ def status(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say how far a build is, from outside: what is whole, who works, what is missing, how long that will take."""
+    """Show how far a build is: what is done, which workers are running, what is missing and how long it will take."""
     from dukd_cache.commands.status import facts, table
 
     found = facts(cache)
@@ -176,24 +176,22 @@ def inspect(
     cache: CacheAddress,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(parser=path, help="Write a contact sheet: input, teacher and truth of each view.")
+        Path | None, typer.Option(parser=path, help="Write a contact sheet: inputs, answers and truths of each view.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(parser=path, help="Write a page of all that is measured, with pictures of records.")
+        Path | None, typer.Option(parser=path, help="Write all of this as one page, with pictures of records.")
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option(min=0, help="Records of each view to measure; 0: none. Default: 256, and 16 with the teacher."),
+        typer.Option(min=0, help="Records of each view to measure. 0: none. Default: 256, and 16 with the teacher."),
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(
-            parser=network, help="Weights of the cache's teacher: also say how it answers flipped and inverted inputs."
-        ),
+        typer.Option(parser=network, help="Weights of the cache's teacher: also measure which augmentations are safe."),
     ] = None,
-    device: Annotated[Device, typer.Option(help="The teacher's. auto: the GPU where there is one.")] = "auto",
+    device: Annotated[Device, typer.Option(help="For the teacher. auto: a GPU if there is one.")] = "auto",
 ) -> None:
-    """Say what is in a cache, how good it is, and with --teacher which augmentations to trust."""
+    """Show what is in a cache, how good it is, and with --teacher which augmentations are safe."""
     from dukd_cache.commands.inspect import facts, measured, save_page, save_picture, table
     from dukd_cache.format.reader import Cache
     from dukd_cache.system.files import try_file
@@ -217,24 +215,24 @@ def verify(
     cache: CacheAddress,
     teacher: Annotated[
         Path | None,
-        typer.Option(parser=network, help="Ask these weights again about some records and compare the answers."),
+        typer.Option(parser=network, help="Run these weights again on some records and compare the answers."),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Records to ask again, with --teacher.")] = 64,
+    sample: Annotated[int, typer.Option(min=1, help="Number of these records.")] = 64,
     device: DeviceOption = "auto",
     hr: Annotated[
         list[Path] | None,
-        typer.Option(
-            parser=path, help="Images that it was built from: ask --teacher about what is cut from them; for context."
-        ),
+        typer.Option(parser=path, help="Images that the cache was built from: needed for --teacher if it has context."),
     ] = None,
-    lr: Annotated[list[Path] | None, typer.Option(parser=path, help="Their LR images, if these were not made.")] = None,
+    lr: Annotated[
+        list[Path] | None, typer.Option(parser=path, help="Their LR images, if it was built with --lr.")
+    ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Drop what is broken; the build's command then writes it anew.")
+        bool, typer.Option("--repair", help="Remove damaged shards. The build command then writes them again.")
     ] = False,
 ) -> None:
     """Check every byte and every record of a cache.
 
-    Problems are printed, one a line. Exit code 0: all holds; 1: something does not; 2: it could not be checked.
+    Prints one line per problem. Exit code 0: the cache is intact. 1: there are problems. 2: it could not be checked.
     """
     from dukd_cache.check.verify import other_files
     from dukd_cache.check.verify import repair as mend
@@ -250,34 +248,34 @@ def verify(
         raise typer.Exit(1)
     for name in other_files(cache):
         print(f"note: {name}: no file of this cache")
-    print(f"{cache}: all holds")
+    print(f"{cache}: intact")
 
 
 @app.command(epilog="Example: `dukd-cache answer cache --teacher CRAFT_X4.pt`")
 def answer(
     cache: CacheAddress,
-    teacher: Annotated[Path, typer.Option(parser=network, help="Weights of the teacher to ask.")],
+    teacher: Annotated[Path, typer.Option(parser=network, help="Weights of the teacher to add.")],
     name: Annotated[
-        str | None, typer.Option(help="What its answers are called. Default: after the file; the first: `teacher`.")
+        str | None, typer.Option(help="Name of its answers. Default: that of the file; for the first: `teacher`.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="It computes in this.")] = "fp32",
+    precision: Annotated[Precision, typer.Option(help="The teacher's precision.")] = "fp32",
     device: DeviceOption = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records asked at once.")] = 16,
-    of: Annotated[Asked, typer.Option(help="It is asked about this.")] = "input",
-    self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Mean of so many answers.")] = "1",
-    values: Annotated[Literal["1", "255"], typer.Option(help="It takes colours from 0 to this.")] = "1",
-    channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Their order.")] = "rgb",
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records per batch.")] = 16,
+    of: Annotated[Asked, typer.Option(help="What its inputs are.")] = "input",
+    self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Number of outputs to average.")] = "1",
+    values: Annotated[Literal["1", "255"], typer.Option(help="Its values run from 0 to this.")] = "1",
+    channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Its order of channels.")] = "rgb",
     window: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Multiple that its inputs must be of. Default: found.")
+        int | None, typer.Option(min=1, max=1024, help="Its inputs must be a multiple of this. Default: detected.")
     ] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Of its answers. Default: that of the others.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Type of its answers. Default: as the others.")] = None,
     mixed_workers: Annotated[
-        bool, typer.Option("--mixed-workers", help="It may compute on something else than the others did.")
+        bool, typer.Option("--mixed-workers", help="Allow other hardware than that of the other answers.")
     ] = False,
 ) -> None:
-    """Ask another teacher about a finished cache, without its images; its other answers stay.
+    """Add the answers of another teacher to a finished cache. Needs no images; the other answers stay.
 
-    Until all shards are written again, the cache is used as before. The same command goes on where it was stopped.
+    You can use the cache as before until all shards are rewritten. To resume, run the same command again.
     """
     from dukd_cache.build.reuse import Tally
     from dukd_cache.commands.answer import HowAsked, add
@@ -308,23 +306,23 @@ def convert(
     store: Annotated[
         Converted,
         typer.Option(
-            help="Tar files, arrays that any Zarr 3 reader opens, or a folder of PNG pairs for other programs."
+            help="webdataset: tar files. zarr: arrays for any Zarr 3 reader. folder: PNG pairs for other programs."
         ),
     ],
     codec: Annotated[
         str | None,
         typer.Option(
-            help="Lossless compression: webp, png or raw in webdataset, blosc or raw in zarr. Default: the first."
+            help="Lossless compression: webp, png or raw for webdataset, blosc or raw for zarr. Default: the first."
         ),
     ] = None,
     shard_size: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_SHARD_MB, help="MB of pixels a shard, before compression. Default: as in SRC."),
+        typer.Option(min=1, max=MAX_SHARD_MB, help="MB of pixels per shard, before compression. Default: as in SRC."),
     ] = None,
 ) -> None:
-    """Write a cache in another store, codec or shard size, without the teacher and without loss; or as PNG pairs.
+    """Convert a cache, without loss, to another store, codec or shard size; or write it as PNG pairs.
 
-    A conversion that was stopped goes on when the same command is given again.
+    To resume, run the same command again.
     """
     from dukd_cache.commands.convert import convert_cache, export_pairs
     from dukd_cache.commands.inspect import summary
@@ -344,11 +342,11 @@ def degrade(
     out: OutFolder,
     scale: Annotated[int, typer.Option(min=2, max=4, help="SR factor.")],
     degradation: Annotated[
-        DegradationName, typer.Option(help="bicubic: as benchmarks have it. light, real: drawn for each image.")
+        DegradationName, typer.Option(help="bicubic: as in the benchmarks. light, real: random for each image.")
     ] = "bicubic",
-    seed: Annotated[int, typer.Option(help="Moves what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the degradation.")] = 0,
 ) -> None:
-    """Make LR images: NAME.png becomes NAMEx4.png, a quarter of its size."""
+    """Make LR images: at scale 4, NAME.png becomes NAMEx4.png, with a quarter of its sides."""
     from dukd_cache.commands.degrade import degrade_folder
     from dukd_cache.pictures.degradation.presets import preset
 

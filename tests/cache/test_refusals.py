@@ -160,7 +160,7 @@ def test_output_that_cannot_be_written_is_one_line(small_cache: Path) -> None:
     command = [sys.executable, "-c", code, "inspect", str(small_cache), "--sample", "0"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
-    says = "what this command prints: No space left on device; make room, then give the same command again"
+    says = "what this command prints: No space left on device; make room, then run the same command again"
     assert (done.returncode, done.stderr) == (2, f"dukd-cache: {says}\n")
 
 

@@ -201,7 +201,7 @@ def test_an_interrupted_run_says_that_it_goes_on(
     monkeypatch.setattr("dukd_train.core.learner.Learner.step", interrupted)
     code, _, error = command("run", "--config", config_file, "--section", "students", "--out", tmp_path / "run")
     assert code == 130
-    assert error.splitlines()[-1] == "dukd-train: interrupted; the same command goes on where this one stopped"
+    assert error.splitlines()[-1] == "dukd-train: interrupted; to resume, run the same command again"
     assert "Traceback" not in error
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dukd_train.settings import TrainConfig
     from dukd_train.sweeps.engine import Opening
 
-app = program("Train super-resolution students from a cache of teacher's answers; the teacher is never loaded.")
+app = program("Train small super-resolution networks, the students, from a cache of a teacher's answers.")
 
 _CALLED_HERE = {
     **dict.fromkeys(("distill", "fit", "resume", "start", "train"), "run"),
@@ -34,47 +34,41 @@ _CALLED_HERE = {
 _UNASKED = "small"
 """The preset of a run without `--config`."""
 
-_NETWORK = "A student, a teacher, any SR network that spandrel knows."
+_NETWORK = "A run folder, or weights of any SR network that spandrel knows."
 
 WeightsFile = Annotated[Path, typer.Argument(parser=network, help=_NETWORK)]
 Metrics = Annotated[
     str | None,
     typer.Option(
-        help="Any of psnr_y, ssim_y, psnr, ssim (of RGB), lpips, dists, niqe, with commas between. Default: "
+        help="Separated by commas: psnr_y, ssim_y, psnr and ssim (of RGB), lpips, dists, niqe. Default: "
         "psnr_y,ssim_y, and niqe for images without HR."
     ),
 ]
 LrOnly = Annotated[
     list[str] | None,
-    typer.Option(help="Folder of images without HR, or NAME=FOLDER: photographs. Can be given again."),
+    typer.Option(help="Folder of images without HR, like photographs, or NAME=FOLDER. You can give several."),
 ]
 TileOption = Annotated[
-    str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image; auto: as memory allows.")
+    str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image. auto: as memory allows.")
 ]
-TileOverlap = Annotated[
-    int, typer.Option(min=0, max=1024, help="LR pixels that a tile sees of its neighbours on each side.")
-]
+TileOverlap = Annotated[int, typer.Option(min=0, max=1024, help="Overlap of the tiles on each side, in LR pixels.")]
 SelfEnsemble = Annotated[
-    bool, typer.Option("--self-ensemble", help="The mean over the eight flips and turns: eight times as slow.")
+    bool, typer.Option("--self-ensemble", help="Average over the eight flips and rotations. Takes eight times as long.")
 ]
 ComparedImages = Annotated[
     list[str] | None,
-    typer.Option(help="HR images to score on, like those of eval. Default: the validation sets of the runs."),
+    typer.Option(help="HR images to score on, as for eval. Default: the validation sets of the runs."),
 ]
-ComparedTeacher = Annotated[Path | None, typer.Option(parser=network, help="Weights to score beside the students.")]
-DeviceOption = Annotated[Device, typer.Option(help="auto: the GPU where there is one.")]
-SweepFolder = Annotated[Path, typer.Option(parser=path, help="Folder of all; each run gets a folder in it.")]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as the machine has room for.")
-]
-Engine = Annotated[
-    EngineName, typer.Option(help="ray: runs are tasks of a Ray cluster; --out must be shared by its machines.")
-]
+ComparedTeacher = Annotated[Path | None, typer.Option(parser=network, help="Weights of the teacher, to score it, too.")]
+DeviceOption = Annotated[Device, typer.Option(help="auto: a GPU if there is one.")]
+SweepFolder = Annotated[Path, typer.Option(parser=path, help="Folder to write to. Each run gets a folder in it.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at the same time. Default: as many as fit on the machine.")]
+Engine = Annotated[EngineName, typer.Option(help="ray: on a Ray cluster, whose machines must share --out.")]
 RayAddress = Annotated[
-    str | None, typer.Option(help="Of the cluster: HOST:PORT, or auto. Default: one that is started on this machine.")
+    str | None, typer.Option(help="Address of the cluster: HOST:PORT, or auto. Default: start one on this machine.")
 ]
 RunsPerGpu = Annotated[int | None, typer.Option(min=1, help="Runs that share a GPU of the cluster. Default: 1.")]
-LrTemplate = Annotated[str, typer.Option(help="Name of an LR file.")]
+LrTemplate = Annotated[str, typer.Option(help="LR file name.")]
 
 
 def _settings() -> "type[TrainConfig]":
@@ -101,13 +95,13 @@ def run(
     section: Section = None,
     overrides: Overrides = None,
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Go on with a run that was begun with other settings.")
+        bool, typer.Option("--allow-changes", help="Resume although settings have changed.")
     ] = False,
 ) -> None:
     """Train a student.
 
-    A run that was stopped goes on from its last checkpoint when the same command is given again; with a larger `steps`
-    (but for a cosine schedule), also one that is finished.
+    To resume from the last checkpoint, run the same command again. To extend a finished run (not with a cosine
+    schedule), do so with more `steps`.
     """
     from dukd_train.core.stopping import end_with_parent
 
@@ -135,22 +129,22 @@ def run(
 def evaluate(
     weights: Annotated[Path, typer.Option(parser=network, help=_NETWORK)],
     hr: Annotated[
-        list[str] | None, typer.Option(help="Folder of HR images, or NAME=FOLDER. Several sets: give it several times.")
+        list[str] | None, typer.Option(help="Folder of HR images, or NAME=FOLDER. You can give several.")
     ] = None,
     lr: Annotated[
-        list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: made by MATLAB's bicubic.")
+        list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: MATLAB's bicubic.")
     ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
     lr_only: LrOnly = None,
     metrics: Metrics = None,
-    scale: Annotated[int | None, typer.Option(min=2, max=4, help="Refuse a network of another scale.")] = None,
+    scale: Annotated[int | None, typer.Option(min=2, max=4, help="Refuse networks of another scale.")] = None,
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
     device: DeviceOption = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", parser=path, help="Write the scores here, too.")] = None,
 ) -> None:
-    """Score a network, image by image and on average, beside bicubic: PSNR-Y and SSIM-Y; NIQE where there is no HR."""
+    """Score a network and bicubic, for each image and on average: PSNR-Y and SSIM-Y, or NIQE if there is no HR."""
     from dukd_cache.pictures.sources import LrFolder
     from dukd_cache.system.files import try_file, write_atomically
     from dukd_train.scoring.image_sets import lr_folders, named_sets
@@ -180,24 +174,24 @@ def evaluate(
     epilog="Example: `dukd-train compare runs/kd runs/dukd --hr Set14/HR --teacher SwinIR_x4.pth --out report`"
 )
 def compare(
-    runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs, of one scale.")],
-    out: Annotated[Path, typer.Option(parser=path, help="Folder of the report; an earlier report there is replaced.")],
+    runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs of the same scale.")],
+    out: Annotated[Path, typer.Option(parser=path, help="Folder of the report. An earlier report there is replaced.")],
     hr: ComparedImages = None,
     lr_only: LrOnly = None,
     teacher: ComparedTeacher = None,
-    pictures: Annotated[int, typer.Option(min=1, help="At most so many crops side by side.")] = 4,
+    pictures: Annotated[int, typer.Option(min=1, help="Maximum number of crops to show.")] = 4,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Run or group to hold the others against image by image. Default: scratch, else kd."),
+        typer.Option(help="Run or group to compare the others with, image by image. Default: scratch, else kd."),
     ] = None,
     metrics: Metrics = None,
     tile: TileOption = "0",
     tile_overlap: TileOverlap = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Compare students: report.html, and its parts as files (Markdown, CSV, JSON, PNG).
+    """Compare students in a report: report.html, and its parts as Markdown, CSV, JSON and PNG.
 
-    Runs that differ in their seed alone are taken together.
+    Runs that differ only in their seed form one group.
     """
     from dukd_train.report.compare import PAGE
     from dukd_train.report.compare import compare as write_report
@@ -230,26 +224,27 @@ def upscale(
         Path, typer.Argument(metavar="IN", parser=path, help="An image, or a folder of images and subfolders.")
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", parser=path, help="A file for an image, or a folder; names are kept.")
+        Path,
+        typer.Argument(metavar="OUT", parser=path, help="A file if IN is an image, else a folder. Names are kept."),
     ],
     suffix: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="png, jpg, webp (lossless), tiff, bmp, or same: the input's. Default: OUT's suffix, or png.",
+            help="png, jpg, webp (lossless), tiff, bmp, or same as the input. Default: suffix of OUT, or png.",
         ),
     ] = None,
     tile: TileOption = "auto",
     tile_overlap: TileOverlap = 32,
     self_ensemble: SelfEnsemble = False,
-    precision: Annotated[Precision, typer.Option(help="fp16 on a GPU only.")] = "fp32",
+    precision: Annotated[Precision, typer.Option(help="fp16 needs a GPU.")] = "fp32",
     device: DeviceOption = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make existing outputs anew.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Enlarge images.
 
-    In a folder, outputs that exist are left alone, so a command that was stopped goes on; an image that cannot be used
-    is named, the rest go on.
+    Existing outputs in a folder are left alone, so you can resume with the same command. If an image cannot be used,
+    you get its name, and the others are done.
     """
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.tiles import tile_side
@@ -266,17 +261,20 @@ def export(
     weights: WeightsFile,
     to: Annotated[
         str | None,
-        typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, pth, or basicsr (a .pth, too)."),
+        typer.Option(help="onnx, torchscript, pt2 (torch.export), safetensors, pth, or basicsr (.pth for BasicSR)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(parser=path, help="Default: beside the weights, with their stem.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=path, help="Default: next to the weights, with their stem.")
+    ] = None,
     card: Annotated[
-        Path | None, typer.Option(parser=path, help="README.md to write: a run's model card for the Hugging Face Hub.")
+        Path | None,
+        typer.Option(parser=path, help="README.md to write: a model card of the run for the Hugging Face Hub."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a network for other software: RGB float32 [N,3,H,W] in [0,1], any N, H and W, to [N,3,sH,sW].
+    """Export a network to other software. It maps RGB float32 [N,3,H,W] in [0,1] to [N,3,sH,sW], for any N, H and W.
 
-    The file is written only if its answers, at several sizes, are those of the network.
+    The file is written only if its output equals that of the network at several sizes.
     """
     from dukd_cache.system.files import write_atomically
     from dukd_train.using.card import card_of
@@ -306,9 +304,7 @@ prints_schema(app, _settings, "dukd-train", "the settings", "dukd.schema.json")
 def sweep(
     grid: Annotated[
         list[str],
-        typer.Option(
-            help="A setting and its values: key=a,b,c, or a YAML list in brackets. Several: all combinations."
-        ),
+        typer.Option(help="A setting and its values: key=a,b,c, or a YAML list. Several give all combinations."),
     ],
     out: SweepFolder,
     config: Annotated[str | None, CONFIG] = None,
@@ -322,9 +318,9 @@ def sweep(
     hr: ComparedImages = None,
     teacher: ComparedTeacher = None,
 ) -> None:
-    """Train a grid of students from one cache, several at once, and compare them.
+    """Train a grid of students from one cache, several at a time, and compare them.
 
-    Runs that are finished are left alone, and those that were stopped go on, when the same command is given again.
+    To resume, run the same command again. Finished runs are left alone.
     """
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.scoring.image_sets import named_sets
@@ -342,7 +338,9 @@ def sweep(
 
 @app.command(epilog="Example: `dukd-train study few_images.yaml --out studies/few_images`")
 def study(
-    file: Annotated[Path, typer.Argument(metavar="FILE", parser=path, help="YAML: caches, rows of settings, seeds.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=path, help="YAML file: caches, rows of settings, seeds.")
+    ],
     out: SweepFolder,
     jobs: Jobs = None,
     part: PartOption = None,
@@ -352,8 +350,7 @@ def study(
 ) -> None:
     """Build caches, train rows of students from them with several seeds, and compare them.
 
-    As a sweep whose runs need not be all combinations. What is finished is left alone, and what was stopped goes on,
-    when the same command is given again.
+    Like a sweep, but of several caches, and its rows can differ in any setting. To resume, run the same command again.
     """
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.sweeps.study import Study, build_caches, check_caches, check_images

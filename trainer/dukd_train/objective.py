@@ -73,22 +73,22 @@ def _number_or_ramp(given: object) -> object:
 
 
 class Term(Settings):
-    """A term of the loss: what the student's answers to a view are compared with, and how."""
+    """A term of the loss: on which view, what the student's output is compared with, and how."""
 
     model_config = ConfigDict(json_schema_extra={"short": "weight"})
 
     view: str
-    """Whose inputs the student answers."""
+    """The view whose inputs the student gets."""
     to: str
-    """What its answers are compared with: `truth`, an answer of the cache by its name, or `mean` or `agreement` of all.
-    `teacher` is an only answer, or the one called so, or what `target` says."""
+    """What its output is compared with: `truth`, the name of an answer in the cache, or `mean` or `agreement` of all.
+    `teacher` is what `target` says, or the answer of that name, or the only one."""
     by: Annotated[str, one_of((*MEASURES, GAN))] = "l1"
-    """How: l1 is the mean absolute difference, mse the mean squared one; the others: docs/method.md. gan: what a
-    discriminator says of them, which learns with the student."""
+    """How to compare. l1: mean absolute difference. mse: mean squared difference. gan: by a discriminator that learns
+    with the student. [All of them](method.md#loss)."""
     weight: Annotated[Weight | Ramp, BeforeValidator(_number_or_ramp)] = 1.0
-    """λ: a number, or how it changes: {start: 1, end: 0, steps: 2000}. 0 switches the term off."""
+    """λ: a number, or a change over time: `{start: 1, end: 0, steps: 2000}`. 0 switches the term off."""
     border: Count = 0
-    """Outermost pixels of the student's answers, and of what they are compared with, that are left out."""
+    """Outermost output pixels to ignore, on each side."""
 
     def weight_at(self, step: int) -> float:
         """λ in `step`, counted from 0."""
@@ -142,10 +142,9 @@ class _Named(Term):
 
 
 class Loss(RootModel[dict[str, Term]]):
-    """Terms of the loss by name: a weight λ (`rec: 5`), or what of a term is to change (`rec: {by: mse}`). Those below
-    count where the method has them; the paper's weight of `rec` is 5 for EDSR and SwinIR, 1 for RCAN. Any other name is
-    a term of your own, given whole, for all methods; `border` sets that of every term. A list of whole terms takes the
-    place of the methods' terms."""
+    """Terms of the loss by name: a weight λ (`rec: 5`), or what to change in a term (`rec: {by: mse}`). Those below
+    apply if the method has them; the paper's weight of `rec` is 5 for EDSR and SwinIR, 1 for RCAN. Any other name is a
+    new term, for all methods. `border` is that of every term. A list of terms replaces those of the method."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -193,7 +192,7 @@ class Loss(RootModel[dict[str, Term]]):
             for name, known in KNOWN.items()
         }
         border = term["properties"]["border"]
-        terms["border"] = border | {"description": f"Of every term. {border['description']}"}
+        terms["border"] = border | {"description": f"For every term. {border['description']}"}
         name = {"type": "string", "description": "VIEW_TO_BY if not given."}
         listed = change | {"properties": change["properties"] | {"name": name}, "required": term["required"]}
         by_name = {"type": "object", "properties": terms, "additionalProperties": whole.pop("additionalProperties")}

@@ -48,36 +48,36 @@ class Student(Settings):
     architecture: Annotated[str, Marked(decides=("settings",))] = "EDSR"
     """EDSR, or any SR architecture of spandrel: SwinIR, RCAN, SPAN, SAFMN, …"""
     settings: ByName[Any] = Field(default={})
-    """The architecture's own: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
+    """Settings of the architecture: `channels` and `blocks` of EDSR, `embed_dim` of SwinIR, …"""
     init: Annotated[Location | None, Marked(called=("pretrain_network_g",))] = None
-    """Weights to start from, of this architecture and settings; of those of another scale, all but the upsampler's."""
+    """Weights to start from, of the same architecture and settings. Of another scale, all but the upsampler is used."""
 
 
 class Chances(Settings):
-    """How often each generator is drawn for the zoom views. Defaults: the paper's."""
+    """Probability of each augmentation of the zoom views. Defaults: the paper's."""
 
     hflip: Probability = 0.3
-    """Left and right."""
+    """Swap left and right."""
     vflip: Probability = 0.3
-    """Top and bottom."""
+    """Swap top and bottom."""
     transpose: Probability = 0.3
-    """Rows and columns."""
+    """Swap rows and columns."""
     invert: Probability = 0.3
     """Colour inversion, x → 1 − x."""
     permute: Probability = 0.0
-    """Another order of the colour channels, any of the five. Not the paper's: ask the teacher first what it makes of
-    them (`dukd-cache inspect --teacher`)."""
+    """Another order of the colour channels, one of the five. Not in the paper: first check with
+    `dukd-cache inspect --teacher` that it is safe for your teacher."""
 
 
 class BaseChances(Chances):
-    """How often each generator is drawn for the base view. Defaults: the usual ones of SR training."""
+    """Probability of each augmentation of the base view. Defaults: the usual ones of SR training."""
 
     hflip: Probability = 0.5
-    """Left and right."""
+    """Swap left and right."""
     vflip: Probability = 0.5
-    """Top and bottom."""
+    """Swap top and bottom."""
     transpose: Probability = 0.5
-    """Rows and columns."""
+    """Swap rows and columns."""
     invert: Probability = 0.0
     """Colour inversion, x → 1 − x."""
 
@@ -86,11 +86,11 @@ class Augment(Settings):
     """Augmentation of inputs; the cached answers are mapped with them (label consistency)."""
 
     base: BaseChances = BaseChances()
-    """Of base."""
+    """For base."""
     zoom: Annotated[Chances, _OF_METHOD] = Chances()
-    """Of zoom_in, and of zoom_out too unless that has its own."""
+    """For zoom_in, and for zoom_out unless it has its own."""
     zoom_out: Annotated[Chances | None, _OF_METHOD] = None
-    """Of zoom_out; those of `zoom` if not given. The authors' released code does not augment it."""
+    """For zoom_out; by default those of `zoom`. The authors' released code does not augment zoom_out."""
 
     def of(self, view: str) -> Chances:
         """The chances for records of `view`."""
@@ -98,85 +98,86 @@ class Augment(Settings):
 
 
 class Eco(Ramp):
-    """ECO: `base` begins with pairs that the teacher made. With α going from `start` to `end`, the input is
-    lerp(↓T(x), x, α), the truth lerp(T(x), y, α); ↓ is bicubic ([how](method.md#eco))."""
+    """ECO: training on `base` starts with pairs that the teacher made. While α goes from `start` to `end`, the input is
+    lerp(↓T(x), x, α) and the truth lerp(T(x), y, α), where ↓ is bicubic ([how](method.md#eco))."""
 
     start: Probability = 0.0
-    """α before the first step. 0: the teacher's pairs only."""
+    """α before the first step. 0: only the teacher's pairs."""
     end: Probability = 1.0
-    """α after `steps` steps. 1: the real pairs only."""
+    """α after `steps` steps. 1: only the real pairs."""
     steps: Count = 0
-    """Steps in which α rises. 0: no ECO."""
+    """Number of steps over which α rises. 0: no ECO."""
     answer: str = "teacher"
-    """T(x), an answer of the cache by its name; `teacher` is an only one, and the one that `target` names, too."""
+    """T(x): the name of an answer in the cache. `teacher` is the only answer, or the one that `target` names."""
 
 
 class Data(Settings):
-    """Where records are kept while a student trains, which changes its speed and never its batches; their order."""
+    """Where records are kept during training, which affects only the speed, and their order."""
 
     resident: Annotated[Literal["auto", "device", "memory", "no"], _FREE] = "auto"
-    """Decoded records in the GPU's memory, in main memory (one copy for all processes of a machine), or nowhere: then
-    they are read again and again. auto: the first of these in which they fit."""
+    """Where decoded records are kept. device: GPU memory. memory: main memory, one copy for all processes of a machine.
+    no: nowhere, so they are read again for every step. auto: the first of these in which they fit."""
     memory_limit: Annotated[PositiveReal | None, _FREE] = None
-    """GB (10⁹ bytes) that decoded records may take; half of what is free if not given."""
+    """GB (10⁹ bytes) that decoded records may take. Default: half of what is free."""
     workers: Annotated[Count | None, _FREE] = None
-    """Processes that decode what is not resident, of each training process; one a core if not given. 0: none."""
+    """Worker processes that decode records if they are not resident. Default: one per core. 0: none."""
     shuffle: Literal["records", "shards"] = "records"
-    """What every epoch is a new order of. shards: of all shards, the records of a few at a time mixed, so that a cache
-    that is streamed from a store is fetched shard after shard."""
+    """What is shuffled in each epoch. shards: the order of the shards, and the records of a few shards at a time, so
+    that a cache in a store is fetched shard by shard."""
     shuffle_window: Positive = 16
-    """shards: how many are mixed at a time, of each view."""
+    """For `shards`: how many shards of each view are mixed at a time."""
 
 
 class Sampling(Settings):
-    """Records that are left out, by a number that the cache has of each."""
+    """Which records to leave out, by a column of the cache."""
 
     by: str = "bicubic_psnr"
-    """A column of the cache: bicubic_psnr, gradient_energy, answer_psnr, disagreement ([what they
+    """The column: bicubic_psnr, gradient_energy, answer_psnr, disagreement ([what they
     are](cache-format.md#the-index-of-a-shard))."""
     drop: Literal["lowest", "highest"] = "highest"
-    """The records with the highest numbers, or with the lowest. The easiest have the highest bicubic_psnr."""
+    """Leave out the records with the highest values, or with the lowest. The easiest have the highest bicubic_psnr."""
     share: Probability = 0.0
-    """How much of every view is left out. Records without a number stay."""
+    """Share of each view to leave out. Records without a value are kept."""
 
 
 class Optimizer(Settings):
-    """How gradients become steps."""
+    """How weights are updated."""
 
     kind: Literal["adam", "adamw"] = "adam"
-    """adam, or adamw: its weight decay is not scaled by the gradients' moments."""
+    """adamw: like adam, but with decoupled weight decay."""
     lr: Annotated[PositiveReal, Marked(called=("learning_rate",))] = 1e-4
     """Learning rate at the start."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
-    """Decay of the averaged gradients and of their squares."""
+    """Decay rates of the averages of the gradients and of their squares."""
     weight_decay: Weight = 0.0
-    """adam: this factor times the weights is added to the gradients (L2). adamw: the weights shrink by lr times it."""
+    """adam: this times the weights is added to the gradients (L2). adamw: the weights shrink by lr times this."""
     clip: Annotated[PositiveReal | None, Marked(called=("grad_clip", "gradient_clip_val"))] = None
-    """Largest norm of all gradients together; none by default."""
+    """Largest norm of the gradient; larger ones are clipped. Default: no limit."""
 
 
 class Discriminator(Settings):
-    """What tells a student's answers from what they are compared with, for terms by gan. Defaults: Real-ESRGAN's."""
+    """The discriminator of terms with `by: gan`. Defaults: Real-ESRGAN's."""
 
     width: Annotated[Positive, Marked((FIXED,))] = 64
-    """Channels at full size; 64 are 4.4 M parameters, 16 a sixteenth of that."""
+    """Channels at full resolution. 64 make 4.4 M parameters, 16 a sixteenth of that."""
     relative_lr: PositiveReal = 1.0
-    """Its learning rate, in those of the student's, with which it falls."""
+    """Its learning rate, relative to the student's."""
 
 
 class Schedule(Settings):
-    """How the learning rate falls."""
+    """How the learning rate changes."""
 
     kind: Literal["multistep", "cosine", "constant"] = "multistep"
-    """multistep: in steps. cosine: along half a cosine, down to `floor`. constant: not at all."""
+    """multistep: multiplied by `gamma` at each milestone. cosine: falls along half a cosine, down to `floor`. constant:
+    does not change."""
     milestones: tuple[Positive, ...] = (100_000, 200_000)
-    """multistep: the steps at which the rate is multiplied by `gamma`, increasing."""
+    """For multistep: the milestones, in steps, in increasing order."""
     gamma: Probability = 0.1
-    """multistep: factor on the rate at each milestone."""
+    """For multistep: the factor at each milestone."""
     floor: Probability = 0.0
-    """cosine: the last rate as a fraction of the first."""
+    """For cosine: the last learning rate as a fraction of the first."""
     warmup: Annotated[Count, Marked(called=("warmup_iter",))] = 0
-    """Steps over which the rate rises linearly from nothing; all of a run that has fewer."""
+    """Steps over which the learning rate rises linearly from 0, at most all steps of the run."""
 
     @field_validator("milestones")
     @classmethod
@@ -188,12 +189,12 @@ class Schedule(Settings):
 
 
 class ImageSet(Settings):
-    """A benchmark."""
+    """A set of images to score on."""
 
     hr: Location | None = None
-    """Folder of HR images. Without it the images of `lr` have no truth, and NIQE is their only score."""
+    """Folder of HR images. Without it the images of `lr` have no truth, and can only be scored by NIQE."""
     lr: Location | None = None
-    """Folder of LR images; made by the benchmarks' bicubic if not given."""
+    """Folder of LR images. Default: made from HR by the benchmarks' bicubic."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -206,29 +207,29 @@ class Validation(Settings):
     """Scores during training."""
 
     every: Annotated[Count, Marked(called=("val_freq",))] = 0
-    """Steps between validations; 0: only at the end."""
+    """Steps between validations. 0: only at the end."""
     sets: ByName[ImageSet] = Field(default={})
     """Image sets by name."""
     metrics: tuple[MetricName, ...] = USUAL
-    """What is computed. `psnr_y` must be among them, as curves show it; `lpips` and `dists` need torchmetrics, `niqe`
-    [its model](using.md#scores)."""
+    """What to compute. `psnr_y` must be included, because the curves show it. `lpips` and `dists` need torchmetrics,
+    `niqe` needs [its model](using.md#scores)."""
     best: str | None = None
-    """Set and metric by which `best.safetensors` is kept, like `Set5/psnr_y`. Default: the first set's first metric."""
+    """Set and metric that choose `best.safetensors`, like `Set5/psnr_y`. Default: the first set's first metric."""
     tile: Count = 0
-    """Side of a tile in LR pixels, where memory does not hold whole images; 0: whole images, as scores are defined."""
+    """Side of a tile in LR pixels, if memory is too small for whole images. 0: whole images, as scores are defined."""
     tile_overlap: Count = 32
-    """LR pixels that a tile sees of its neighbours on each side."""
+    """Overlap of the tiles on each side, in LR pixels."""
     self_ensemble: bool = False
-    """Score the mean of the answers to eight flips and turns: eight times as slow."""
+    """Score the mean of the outputs for the eight flips and rotations. Takes eight times as long."""
 
 
 class Logging(Settings):
-    """Who is told of a run's course, beside its own files and the display."""
+    """Additional loggers."""
 
     tensorboard: bool = False
-    """Event files for TensorBoard, in the run folder's `tensorboard`."""
+    """Write event files for TensorBoard, in the folder `tensorboard` of the run."""
     dvclive: bool = False
-    """Files of DVCLive for `dvc exp` and `dvc plots`, in the run folder's `dvclive`; needs dvclive."""
+    """Write DVCLive's files for `dvc exp` and `dvc plots`, in the folder `dvclive` of the run. Needs dvclive."""
 
 
 class TrainConfig(Settings):
@@ -237,60 +238,60 @@ class TrainConfig(Settings):
     presets: ClassVar = "dukd_train.presets"
 
     method: Annotated[Method, _OF_METHOD] = "dukd"
-    """scratch: truth only. kd: truth and teacher on base. dukd: both, and the zoom views. dukd-gan: the same and a
-    discriminator, for a student that was trained without ([how](method.md#a-discriminator))."""
+    """scratch: learn from the truth only. kd: from truth and teacher, on base. dukd: also on the zoom views. dukd-gan:
+    also with a discriminator, for a student that was trained without one ([how](method.md#a-discriminator))."""
     cache: Annotated[CacheAddress, Marked((FREE, OF_METHOD))]
     """Folder of a finished cache, or its address: s3://bucket/cache."""
     scale: Literal[2, 3, 4] | None = None
-    """SR factor. It follows from the cache; where it is given, a cache of another one is refused."""
+    """SR factor. It follows from the cache; if you give it, a cache of another scale is refused."""
     student: Annotated[Student, Marked((FIXED,))] = Student()
     """The network to train."""
     steps: Annotated[Positive, Marked(called=("max_steps", "total_iter"))] = 250_000
-    """Optimizer steps of the whole run."""
+    """Number of optimizer steps in all."""
     batch: Annotated[Positive, Marked(called=("batch_size", "batch_size_per_gpu"))] = 16
-    """Records of each view a step."""
+    """Records of each view per step."""
     patch: Annotated[Positive | None, Marked(called=("gt_size", "lq_size", "patch_size"))] = None
-    """Side of a training patch cut at random out of the cached one; the whole of it if not given."""
+    """Side of a training patch in LR pixels, cut at random from the cached patch. Default: the whole cached patch."""
     loss: Annotated[Loss, _OF_METHOD] = Loss({})
-    """What the student is compared with."""
+    """The terms of the loss."""
     target: Annotated[str | None, _OF_METHOD] = None
-    """What the methods' terms take for `teacher` where a cache has several: an answer by its name, `mean` of all, or
-    `agreement`: the mean, counted less where they disagree ([how](method.md#several-teachers))."""
+    """What `teacher` means in the loss if the cache has several answers: the name of one, `mean` of all, or
+    `agreement`, the mean with less weight where they disagree ([how](method.md#several-teachers))."""
     eco: Annotated[Eco, _OF_METHOD] = Eco()
-    """ECO: `base` begins with pairs that the teacher made."""
+    """ECO: training on `base` starts with pairs that the teacher made."""
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
     sampling: Annotated[Sampling, _OF_METHOD] = Sampling()
-    """Records that are left out, by a number that the cache has of each."""
+    """Which records to leave out, by a column of the cache."""
     data: Data = Data()
-    """Where records are kept while the student trains, and their order."""
+    """Where records are kept during training, and their order."""
     optimizer: Optimizer = Optimizer()
-    """How gradients become steps."""
+    """The optimizer."""
     schedule: Schedule = Schedule()
-    """How the learning rate falls."""
+    """The learning rate schedule."""
     discriminator: Annotated[Discriminator, _OF_METHOD] = Discriminator()
-    """What tells a student's answers from what they are compared with, for terms by gan."""
+    """The discriminator of terms with `by: gan`."""
     ema: Annotated[Probability, Marked(called=("ema_decay",))] = 0.999
-    """Decay of the averaged weights, which are what is scored and saved."""
+    """Decay of the averaged weights (EMA). These are scored and saved."""
     precision: Precision = "fp32"
-    """bf16, fp16: the student computes in it where PyTorch deems it safe; weights and sums stay float32."""
+    """bf16, fp16: mixed precision (autocast); weights and sums stay float32."""
     compile: Annotated[bool, _FREE] = False
-    """Compile the student with torch.compile: a minute at the start, faster steps then. Needs a C++ compiler."""
+    """Compile the student with torch.compile: a minute at the start, then faster steps. Needs a C++ compiler."""
     cuda_graph: Annotated[bool, _FREE] = True
-    """On a GPU, record a step once and replay it, which makes small students several times as fast. Not for a student
-    that decides in Python what it computes, from step to step."""
+    """On a GPU, record a step once as a CUDA graph and replay it, which makes small students several times as fast.
+    Switch it off for a student whose Python code computes something else from step to step."""
     device: Annotated[Device, _FREE] = "auto"
     """auto: a GPU if there is one."""
     seed: Annotated[Seed, Marked((OF_METHOD,), called=("manual_seed",))] = 0
-    """Of weights, order, crops and augmentation."""
+    """Seed of initial weights, order, crops and augmentation."""
     log_every: Annotated[Positive, Marked((FREE,), called=("print_freq",))] = 100
     """Steps between rows of `curve.csv`."""
     checkpoint_every: Annotated[Positive, Marked((FREE,), called=("save_checkpoint_freq",))] = 1000
-    """Steps between checkpoints; a run that was killed goes on from the last one."""
+    """Steps between checkpoints. A killed run resumes from the last one."""
     validation: Annotated[Validation, _FREE] = Validation()
     """Scores during training."""
     logging: Annotated[Logging, _FREE] = Logging()
-    """Trackers of experiments."""
+    """Additional loggers."""
 
     @field_validator("schedule")
     @classmethod

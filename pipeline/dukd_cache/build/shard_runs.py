@@ -50,7 +50,7 @@ class ShardRuns:
         name = self._name(shards[0])
         self._deaths[name] += 1
         if self._deaths[name] == DEATHS:
-            cure = "look for its images, or give each worker more memory; the same command goes on"
+            cure = "look for its images, or give each worker more memory; then run the same command again"
             raise CacheError(f"{DEATHS} workers died at this shard", self._writer.place.at(name), cure)
         self._twice |= {self._name(shard): (shard, None) for shard in shards}
         self._again.extend(filter(None, (shards[:1], shards[1:])))

@@ -233,5 +233,5 @@ def room(out: Place) -> Iterator[None]:
         raise CacheError(
             os.strerror(error.errno),
             error.filename or out,
-            cure="make room, then the same command goes on where this one stopped",
+            cure="make room, then run the same command again",
         ) from error

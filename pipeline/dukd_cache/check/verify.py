@@ -33,7 +33,7 @@ class Problem:
 
 
 def verify(root: Address, *, on_records: Callable[[int], None] = lambda _count: None) -> list[Problem]:
-    """All that is wrong with the cache at `root`; empty where all holds.
+    """All that is wrong with the cache at `root`; empty if it is intact.
 
     Checked are: manifest, lengths and hashes of shards and indices, decodability, shape, type and fingerprint of every
     record, the shards' own structure (tar headers, Zarr indices and metadata), and that no file is missing, and none

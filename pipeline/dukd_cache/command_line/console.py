@@ -28,10 +28,10 @@ T = TypeVar("T")
 _INTERRUPTED = 128 + signal.SIGINT
 _ENDED = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 _MEND = "`dukd-cache verify CACHE --repair` drops what is broken, and the build's command writes it anew"
-_GO_ON = "the same command goes on where this one stopped"
+_GO_ON = "to resume, run the same command again"
 
-_MAKE_ROOM = "make room, then give the same command again"
-_LOOK = "check the disk, or the network to it, then give the same command again"
+_MAKE_ROOM = "make room, then run the same command again"
+_LOOK = "check the disk, or the network to it, then run the same command again"
 _WAYS_OUT = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,

@@ -48,11 +48,11 @@ def prints_presets(app: typer.Typer, model: Callable[[], type[Any]], example: st
 
     @app.command(epilog=f"Example: `{example}`")
     def presets(
-        name: Annotated[str | None, typer.Argument(help="Print this one: a file to begin with.")] = None,
+        name: Annotated[str | None, typer.Argument(help="Print this one, as a file to start from.")] = None,
     ) -> None:
-        """List the settings that come with the program.
+        """List the presets: settings that come with the program.
 
-        `--config` takes their names, too.
+        Use their names with `--config`.
         """
         from dukd_cache.settings import presets as there
 
@@ -70,12 +70,12 @@ def prints_schema(app: typer.Typer, model: Callable[[], type[Any]], program: str
         epilog=f"Example: `{program} schema > {file}`",
         help=f"""Print the JSON schema of {of}.
 
-        Editors with a YAML language server complete and check names and values of a file that begins with
+        Editors with a YAML language server then complete and check a file that begins with
         `# yaml-language-server: $schema={file}`.
         """,
     )
     def schema(
-        markdown: Annotated[bool, typer.Option("--markdown", help="Tables for people to read instead.")] = False,
+        markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown instead.")] = False,
     ) -> None:
         from dukd_cache.settings.reference import text_of
 

@@ -47,8 +47,8 @@ def _read(parse: Callable[[str], T], text: str) -> T:
 
 
 CONFIG = typer.Option("--config", parser=source, metavar="FILE|NAME", help="YAML file of settings, or a preset.")
-Section = Annotated[str | None, typer.Option(metavar="NAME", help="Part of that file that holds the settings.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a setting of the file.")]
+Section = Annotated[str | None, typer.Option(metavar="NAME", help="Read only this section of the file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting.")]
 
 PartOption = Annotated[
     Part | None,
@@ -56,6 +56,6 @@ PartOption = Annotated[
         "--part",
         parser=part,
         metavar="I/N",
-        help="Share of this machine; auto: as Slurm says.",
+        help="This machine's share; auto: from Slurm.",
     ),
 ]

@@ -45,19 +45,19 @@ TeacherFiles = Annotated[dict[str, NetworkFile], BeforeValidator(by_name), After
 
 
 class ViewConfig(Settings):
-    """What is cut from each image for a view. A number alone is `crops`."""
+    """What is cut from each image for a view. A single number means `crops`."""
 
     short: ClassVar = "crops"
 
     crops: Annotated[Count, Number] | None = None
-    """Records an image; 0: none. Default: 8.
+    """Records per image; 0: none. Default: 8.
 
-    Of zoom views as many as of base, and none without a teacher.
+    By default the zoom views have as many as base, and none without a teacher.
     """
     patch: Annotated[Side, Number] | None = None
     """Side of an input, in pixels.
 
-    Default: `patch`; of zoom_out `patch` // scale, or the next whole windows of all teachers.
+    Default: `patch`; for zoom_out `patch` // scale, rounded up to whole windows of all teachers.
     """
 
 
@@ -69,117 +69,125 @@ class CacheConfig(Settings):
     hr: Annotated[Locations, Field(min_length=1), IMAGES.named("dataroot_gt", "images")]
     """Folder of HR images.
 
-    Or a text file of their paths. Can be several.
+    Or a text file with their paths. You can give several.
     """
     lr: Annotated[Locations, IMAGES.named("dataroot_lq")] = ()
     """Folder of LR images. Default: bicubic.
 
-    One for each of `hr`, or for all. Bicubic is MATLAB's, with which benchmarks are made.
+    One for each of `hr`, or one for all. Without it LR images are made by MATLAB's bicubic, as in the benchmarks.
     """
     lr_template: Annotated[str, IMAGES] = "{stem}x{scale}"
-    """LR file's name."""
-    degradation: Annotated[Steps, replace(IMAGES, hidden=True)] = Field(default="bicubic", validate_default=True)
-    """How LR is made of HR.
+    """LR file name.
 
-    bicubic: MATLAB's. light, real: blur, noise and compression, drawn for each crop (docs/method.md); or a list of
-    steps. What was drawn is kept as columns.
+    Made of `{stem}`, that of the HR file, and `{scale}`.
+    """
+    degradation: Annotated[Steps, replace(IMAGES, hidden=True)] = Field(default="bicubic", validate_default=True)
+    """How LR is made from HR.
+
+    bicubic: as MATLAB does it. light, real: with blur, noise and compression, drawn at random for each crop
+    ([how](method.md#degradations)). Or a list of your own steps. The values that were drawn are kept as columns.
     """
     on_bad_image: Annotated[Literal["fail", "skip"], IMAGES] = "fail"
-    """skip: leave them out.
+    """fail, or skip the image.
 
-    They are listed in the manifest; all images are decoded first.
+    What to do about an image that cannot be used. skip: all images are decoded first; those that are left out are
+    listed in the manifest.
     """
     teacher: Annotated[TeacherFiles, TEACHER.named("weights", "model_path", "pretrain_network_g")] = Field(default={})
-    """Its weights. Without: LR/HR pairs.
+    """Weights file. Without: LR/HR pairs.
 
-    A network that spandrel knows, or EDSR; TorchScript, a `.pt2` program, an ONNX model; `python:FILE.py:FUNCTION`,
-    your own code ([all of them](weights.md#any-other-teacher)).
-    Can be several, also by the names of their answers: `{a: A.pth, b: B.pth}`; without names they are called after
-    their files, those of an only one `teacher`.
-    From pairs, students are trained from scratch.
+    Of EDSR or any network that spandrel knows; or TorchScript, a `.pt2` program, an ONNX model, or your own code as
+    `python:FILE.py:FUNCTION` ([all of them](weights.md#any-other-teacher)).
+    You can give several, also with names for their answers: `{a: A.pth, b: B.pth}`. Without names, answers are named
+    after the files; those of a single teacher are called `teacher`.
+    A cache without a teacher has pairs, to train students from scratch.
     """
     teacher_takes: ByName[Takes] = Field(default={})
-    """What a teacher takes otherwise than others do, by the name of its answers: `teacher_takes.teacher.values=255`."""
+    """For teachers with another value range or channel order, by the name of their answers."""
     answers_of: Annotated[
         tuple[Asked, ...], Field(min_length=1), BeforeValidator(_as_list), _ONE_OR_BOTH, replace(TEACHER, hidden=True)
     ] = ("input",)
-    """It is asked about this.
+    """What the teacher's inputs are.
 
-    input: the degraded one, as it would be later. clean: what `degradation` was done to, made smaller by bicubic; it
-    is kept beside the input, without a teacher too, for `dukd-cache answer`. Both: two answers of each teacher, NAME
-    and NAME_clean ([which](method.md#answers-to-clean-inputs)).
+    input: the degraded input that the student gets. clean: the same before `degradation`, made smaller by bicubic; it
+    is stored beside the input, also without a teacher, for `dukd-cache answer`. Both: two answers of each teacher,
+    NAME and NAME_clean ([which to choose](method.md#answers-to-clean-inputs)).
     """
     scale: Annotated[int | None, Field(ge=2, le=4), Number, TEACHER] = None
-    """SR factor; that of the teacher.
+    """SR factor. Default: the teacher's.
 
-    Must be given without one. Half of a teacher's: its answers are made half as large by bicubic.
+    Must be given if there is no teacher. With half of the teacher's scale, its answers are made half as large by
+    bicubic.
     """
     precision: Annotated[Precision, TEACHER] = "fp32"
-    """It computes in this."""
+    """Teacher's precision."""
     device: Annotated[Device, TEACHER] = "auto"
-    """auto: a GPU if any."""
-    compile: Annotated[bool, TEACHER] = False
-    """By torch.compile.
+    """Where it runs.
 
-    Needs a C++ compiler. Attention gains most.
+    auto: on a GPU if there is one.
+    """
+    compile: Annotated[bool, TEACHER] = False
+    """Use torch.compile.
+
+    Needs a C++ compiler. Networks with attention gain most.
     """
     batch_size: Annotated[int, Field(ge=1, le=4096), Number, TEACHER.named("batch")] = 16
-    """Patches asked at once."""
+    """Patches per batch."""
     self_ensemble: Annotated[SelfEnsemble, WholeNumber, Number, TEACHER] = 1
-    """Mean of answers.
+    """Outputs to average.
 
-    Of 8: to the flips and turns of an input, turned back; 16: to each of them with its colours inverted, too. The
-    teacher is called so many times a record.
+    8: the outputs for the eight flips and rotations of an input, turned back. 16: also for each of these with inverted
+    colours. The teacher runs that many times per record.
     """
     context: Annotated[Margin, Number, TEACHER] = 0
-    """Pixels seen around.
+    """Pixels around the crop.
 
-    On each side of an input, as they lie there in the image, mirrored at its edge. Only the teacher sees them.
+    The teacher sees this many more pixels of the image on each side, mirrored at its edge. The student does not.
     """
     patch: Annotated[Side | None, Number, IMAGES.named("gt_size", "lq_size", "patch_size")] = None
     """Side of an LR patch. Default: 48.
 
-    In pixels. Where teachers have windows, the next that makes whole ones of all of them, with `context`.
+    In pixels. By default it is rounded up so that, with `context`, it makes whole windows of all teachers.
     """
     views: Annotated[dict[ViewName, ViewConfig], IMAGES] = Field(default={})
     """What is cut from each image, by view."""
     seed: Annotated[int, Number, IMAGES.named("manual_seed")] = 0
-    """Moves every crop."""
+    """Seed of the crop positions."""
     store: Annotated[Store, STORE] = "webdataset"
-    """Tars, or arrays.
+    """Tar files or Zarr arrays.
 
-    Any Zarr 3 reader opens these.
+    webdataset reads the tar files, any Zarr 3 reader the arrays.
     """
     codec: Annotated[CodecName | None, STORE] = None
     """Default: webp; zarr: blosc.
 
-    Lossless: webp, png or raw in webdataset, blosc or raw in zarr.
+    Compression, always lossless: webp, png or raw for webdataset, blosc or raw for zarr.
     """
     dtype: Annotated[Dtype, STORE] = "uint8"
-    """Of answers.
+    """Answer type.
 
-    float16 takes five times the room, float32 ten times.
+    float16 takes five times the space, float32 ten times.
     """
     shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_MB), Number, STORE] = 128
-    """MB of pixels.
+    """MB per shard.
 
-    Of a shard, before compression.
+    Of pixels, before compression.
     """
     columns: Annotated[tuple[ColumnName, ...], STORE] = ()
-    """More about each record.
+    """Extra numbers per record.
 
-    answer_psnr, bicubic_psnr: dB to the truth, of the answer and of the input enlarged; gradient_energy: how much
-    neighbours of the truth differ; disagreement: how far several answers lie apart.
+    answer_psnr, bicubic_psnr: PSNR in dB of the answer, and of the bicubically enlarged input, to the truth;
+    gradient_energy: how much detail the truth has; disagreement: how much several answers differ.
     """
     reuse: Annotated[Addresses, STORE] = ()
     """Cache to take answers from.
 
-    Finished or not; can be several.
+    Finished or not. You can give several.
     """
     mixed_workers: Annotated[bool, STORE] = False
-    """Of several kinds may work.
+    """Allow different hardware.
 
-    Their answers may then differ by a level from a build on one.
+    Some answers may then differ by one level from those of a build on one machine.
     """
 
     @field_validator("lr_template")

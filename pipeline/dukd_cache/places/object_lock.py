@@ -144,7 +144,7 @@ class ObjectLock:
                 raise CacheError(
                     f"this build gave no sign of life for {self._owner.patience:.0f} s and another one took over",
                     self._store,
-                    cure="the same command goes on when that one has ended",
+                    cure="run the same command again when that one has ended",
                 )
 
     def release(self) -> None:

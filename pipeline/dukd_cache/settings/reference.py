@@ -1,7 +1,6 @@
 """The reference of all settings in docs/settings.md, and what `schema` prints, from the schema."""
 
 import json
-from itertools import groupby
 
 from pydantic import BaseModel
 
@@ -19,14 +18,18 @@ def text_of(model: type[BaseModel], as_markdown: bool) -> str:
 
 def markdown(schema: Node) -> str:
     """A table of each group's settings, as Markdown; a name of the user's choice is NAME."""
-    leaves = [(path[:-1], ".".join(path).replace("*", "NAME"), node) for path, node in settings(schema)]
-    leaves.sort(key=lambda leaf: leaf[0] != ())  # the settings of no group first; else the order stays
+    groups: dict[tuple[str, ...], list[str]] = {(): []}  # the settings of no group first
+    for path, node in settings(schema):
+        groups.setdefault(path[:-1], []).append(_row(_name(path), node, schema))
     parts = []
-    for group, members in groupby(leaves, key=lambda leaf: leaf[0]):
-        rows = [_row(name, node, schema) for _, name, node in members]
-        title = [f"### {'.'.join(group).replace('*', 'NAME')}", _description(schema, group)] if group else []
+    for group, rows in groups.items():
+        title = [f"### {_name(group)}", _description(schema, group)] if group else []
         parts.append("\n\n".join([*title, "\n".join([_HEAD, *rows])]))
     return "\n\n".join(parts) + "\n"
+
+
+def _name(path: tuple[str, ...]) -> str:
+    return ".".join(path).replace("*", "NAME")
 
 
 def _row(name: str, node: Node, schema: Node) -> str:

@@ -8,16 +8,16 @@ from dukd_cache.settings.model import Number, Settings, WholeNumber
 
 
 class Takes(Settings):
-    """How a teacher takes its inputs and gives its answers, by the name of its answers: the only one's is `teacher`."""
+    """Value range and channel order of a teacher. NAME is that of its answers: `teacher` if there is only one."""
 
     values: Annotated[Literal[1, 255], WholeNumber, Number] = 1
-    """255: colours run from 0 to 255 instead of 0 to 1."""
+    """255: values run from 0 to 255 instead of 0 to 1."""
     channels: Literal["rgb", "bgr"] = "rgb"
-    """Their order."""
+    """Order of the channels."""
     window: Annotated[int | None, Field(gt=0, le=1024), Number] = None
-    """Pixels that the sides of its inputs must be a multiple of.
+    """The sides of its inputs must be a multiple of this, in pixels.
 
-    By default what its file, its settings, or answers to a few sizes tell.
+    By default it follows from the file or the network's settings, or is measured with inputs of a few sizes.
     """
 
     def __str__(self) -> str:

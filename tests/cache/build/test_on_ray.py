@@ -146,7 +146,7 @@ def test_terminated_it_ends_all_workers_and_goes_on_later(
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, told
-    assert told.splitlines()[-1] == "dukd-cache: terminated; the same command goes on where this one stopped"
+    assert told.splitlines()[-1] == "dukd-cache: terminated; to resume, run the same command again"
     assert not workers_in(place_at(asked.out))[0].alive
     check_it_goes_on(asked, local["webdataset"], ray_cluster)
 

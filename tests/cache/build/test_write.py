@@ -477,7 +477,7 @@ def test_a_signalled_process_says_how_to_go_on_in_one_line(
     assert found == code, errors
     before = ("reading image headers:", "the teacher is worse than bicubic")  # a random teacher is
     assert [line for line in errors.splitlines() if not line.startswith(before)] == [
-        f"dukd-cache: {says}; the same command goes on where this one stopped"
+        f"dukd-cache: {says}; to resume, run the same command again"
     ]
     left = {path.name for path in (tmp_path / "cache").iterdir()}
     assert manifest.MANIFEST not in left

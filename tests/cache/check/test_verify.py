@@ -186,7 +186,7 @@ def test_other_files_are_a_note_and_those_of_systems_not_even_that(
     assert verify(root) == []
     ended = dukd_cache("verify", root)
     assert (ended.code, ended.errors) == (0, [])
-    assert ended.output == f"note: {root / 'README'}: no file of this cache\n{root}: all holds\n"
+    assert ended.output == f"note: {root / 'README'}: no file of this cache\n{root}: intact\n"
 
 
 def test_a_manifest_beyond_repair_is_told(many_shards: dict[Store, Path], tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ class TestCommand:
     def test_all_holds(self, many_shards: dict[Store, Path], teacher_file: Path, dukd_cache: Command) -> None:
         root = many_shards["zarr"]
         ended = dukd_cache("verify", root, "--teacher", teacher_file, "--sample", 5)
-        assert (ended.code, ended.output, ended.errors) == (0, f"{root}: all holds\n", [])
+        assert (ended.code, ended.output, ended.errors) == (0, f"{root}: intact\n", [])
 
     def test_problems_end_with_1(self, many_shards: dict[Store, Path], tmp_path: Path, dukd_cache: Command) -> None:
         root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")

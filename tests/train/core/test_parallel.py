@@ -94,7 +94,7 @@ def test_a_signal_to_one_ends_all_and_any_number_goes_on(settings_of: Settings, 
     running[1].process.terminate()
     ends = [each.end() for each in running]
     assert [code for code, _ in ends] == [143, 143]
-    assert ends[0][1].splitlines()[-1].endswith("the same command goes on where this one stopped")
+    assert ends[0][1].splitlines()[-1].endswith("to resume, run the same command again")
     assert ends[1][1] == ""  # only the first speaks
     found = checkpoint.newest(out)
     assert found is not None
@@ -131,8 +131,8 @@ def test_one_that_dies_ends_the_others(settings_of: Settings, tmp_path: Path) ->
     running[1].process.kill()
     (leader, text), (other, _) = (each.end() for each in running)
     assert (leader, other) == (2, -signal.SIGKILL)
-    ended = "process 0 of 2: another process of this training ended"
-    assert text.splitlines()[-1] == f"dukd-train: {ended}; the same command goes on from the last checkpoint"
+    ended = "process 0 of 2: another process of this training ended; to resume from the last checkpoint"
+    assert text.splitlines()[-1] == f"dukd-train: {ended}, run the same command again"
     assert checkpoint.newest(tmp_path / "run") is not None
     assert "training.lock" not in files(tmp_path / "run")
 

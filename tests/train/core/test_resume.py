@@ -164,7 +164,7 @@ def test_a_signal_ends_a_run_when_its_step_is_saved(
     with pytest.MonkeyPatch.context() as patch:
         in_step(7, lambda: signal.raise_signal(number), patch)
         assert command(asked, stopped) == code
-    assert capfd.readouterr().err.splitlines()[-1].endswith("the same command goes on where this one stopped")
+    assert capfd.readouterr().err.splitlines()[-1].endswith("to resume, run the same command again")
     assert sorted(path.name for path in stopped.glob("checkpoint-*.pt")) == ["checkpoint-000007.pt"]
     assert not (stopped / run_folder.LOCK).exists()
     assert command(asked, stopped) == 0

@@ -204,7 +204,7 @@ def test_a_stopped_repro_goes_on(tmp_path: Path, training: dict[str, Any]) -> No
     pytest.importorskip("dvc")
     dvc = Dvc(tmp_path / "project", training, git=False)
     told = dvc.stop(signal.SIGTERM, "repro")
-    assert "the same command goes on where this one stopped" in told
+    assert "to resume, run the same command again" in told
     told = dvc.call("repro")
     assert "build/run: going on at step " in told
     assert (dvc.run / "run.json").exists()

@@ -38,7 +38,7 @@ def test_rows_say_what_is_taken_and_what_is_the_default() -> None:
     assert "| `cache` | a path | must be given | " in text
     assert "| `optimizer.lr` | a number above 0 | `0.0001` | " in text
     assert "| `patch` | a whole number above 0 or null | `null` | " in text
-    assert "### validation.sets.NAME\n\nA benchmark.\n\n" in text
+    assert "### validation.sets.NAME\n\nA set of images to score on.\n\n" in text
 
 
 def test_other_trainers_names_lead_to_settings_that_exist() -> None:

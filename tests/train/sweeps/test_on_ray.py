@@ -110,7 +110,7 @@ def test_ctrl_c_ends_all_runs_with_a_checkpoint(file: Path, tmp_path: Path, ray_
     finally:
         process.kill()
     assert process.returncode == 130, told
-    assert told.splitlines()[-1] == "dukd-train: interrupted; the same command goes on where this one stopped"
+    assert told.splitlines()[-1] == "dukd-train: interrupted; to resume, run the same command again"
     assert "seed=2: running" not in told  # two nodes of one core
     for folder in begun:
         assert [*folder.glob("checkpoint-*.pt")]

@@ -111,7 +111,7 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
         running.process.kill()
     if number == signal.SIGHUP:
         assert code == 129
-        assert told.splitlines()[-1] == "dukd-train: hung up; the same command goes on where this one stopped"
+        assert told.splitlines()[-1] == "dukd-train: hung up; to resume, run the same command again"
     else:
         deadline = time.monotonic() + 60
         while (folder / LOCK).exists():

@@ -154,7 +154,7 @@ def joined(device: str) -> Generator[World, None, None]:
         if not _is_loss(error):
             raise
         ended = f"process {rank} of {size}: another process of this training ended"
-        raise LostError(f"{ended}", cure="the same command goes on from the last checkpoint") from error
+        raise LostError(f"{ended}", cure="to resume from the last checkpoint, run the same command again") from error
     finally:
         dist.destroy_process_group()
 
