@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from importlib.util import find_spec
@@ -20,11 +21,17 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 _WORDS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
 _WORDS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
-_TELL = """axe.run({resultTypes: ["violations"]}).then(found => parent.postMessage({
-  violations: found.violations.map(each => [each.id, ...each.nodes.map(node => node.html)]),
-  width: document.documentElement.scrollWidth}, "*"))"""
+_TELL = """addEventListener("load", () => setTimeout(() => axe.run({resultTypes: ["violations"]}).then(found =>
+  parent.postMessage({
+    violations: found.violations.map(each => [each.id, ...each.nodes.map(node => node.html)]),
+    width: document.documentElement.scrollWidth}, "*")), 1000))"""
+"""A page's own scripts have a second to do what they do; the browser's time is virtual."""
 
-_HEAR = """onmessage = told => document.querySelector("pre").textContent = JSON.stringify(told.data)"""
+_HEAR = """const told = [], frame = document.querySelector("iframe");
+onmessage = heard => {
+  told.push(heard.data);
+  if (told.length < frame.dataset.count) frame.src = told.length + ".html";
+  else document.querySelector("pre").textContent = JSON.stringify(told); }"""
 
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -81,29 +88,39 @@ class Browser:
             return np.asarray(picture.convert("RGB"))
 
     def violations(self, page: Path, width: int, dark: bool = False) -> list[list[str]]:
-        """What axe-core finds wrong, each a rule and the elements that break it; also if a page is wider than `width`.
+        """What axe-core finds wrong, each a rule and the elements that break it; also a page wider than `width`."""
+        (found,) = self.all_violations([page], width, dark)
+        return found
 
-        The page lies in a frame, as no window is narrower than 500 pixels.
+    def all_violations(self, pages: Sequence[Path], width: int, dark: bool = False) -> list[list[list[str]]]:
+        """Those of each page, in one process; pages may need files beside them.
+
+        A page lies in a frame, as no window is narrower than 500 pixels.
         """
         found = find_spec("axe_core_python")
         if found is None or found.origin is None:
             pytest.skip("no axe-core-python here")
-        axe = Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
-        inner, outer = self.folder / "inner.html", self.folder / "outer.html"
-        text = page.read_text(encoding="utf-8")
-        inner.write_text(text.replace("</body>", f"<script>{axe};{_TELL}</script></body>"), encoding="utf-8")
-        frame = f'<iframe src="inner.html" style="width: {width}px; height: 900px; border: 0"></iframe>'
+        axe = Path(found.origin).with_name("axe.min.js").as_uri()
+        for number, page in enumerate(pages):
+            text = page.read_text(encoding="utf-8").replace("<head>", f'<head><base href="{page.as_uri()}">', 1)
+            text = text.replace("</body>", f'<script src="{axe}"></script><script>{_TELL}</script></body>')
+            (self.folder / f"{number}.html").write_text(text, encoding="utf-8")
+        size = f"width: {width}px; height: 900px; border: 0"
+        frame = f'<iframe src="0.html" data-count="{len(pages)}" style="{size}"></iframe>'
+        outer = self.folder / "outer.html"
         outer.write_text(f"<!DOCTYPE html><body>{frame}<pre></pre><script>{_HEAR}</script>", encoding="utf-8")
-        shown = self._run("--virtual-time-budget=60000", "--dump-dom", outer.as_uri(), dark=dark)
+        shown = self._run("--virtual-time-budget=600000", "--dump-dom", outer.as_uri(), dark=dark)
         told = re.search("<pre>(.+?)</pre>", shown, re.DOTALL)
         assert told, "axe-core has not ended"
-        answer = json.loads(html.unescape(told[1]))
-        return [*answer["violations"], *([["wider than the window", str(answer["width"])]] * (answer["width"] > width))]
+        return [
+            [*each["violations"], *([["wider than the window", str(each["width"])]] * (each["width"] > width))]
+            for each in json.loads(html.unescape(told[1]))
+        ]
 
     def _run(self, *words: str, dark: bool) -> str:
         profile = [f"--user-data-dir={self.folder / 'profile'}"]
         scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
         environment = {**os.environ, "HOME": str(self.folder)}
         command = [str(CHROMIUM), *_WORDS, *profile, *scheme, *words]
-        done = subprocess.run(command, capture_output=True, timeout=180, check=True, env=environment)
+        done = subprocess.run(command, capture_output=True, timeout=600, check=True, env=environment)
         return done.stdout.decode("utf-8", "replace")
