@@ -142,7 +142,7 @@ def verdict(gaps: Mapping[str, Gap], added: float, view: str) -> str:
     found = trusted(gaps, added)
     good = ", ".join(name for name, holds in found.items() if holds) or "none"
     bad = ", ".join(f"{name} ({_worst(gaps, name):.1f} dB)" for name, holds in found.items() if not holds)
-    return f"trust on {view}: {good}" + (f"; not {bad}: below {added + MARGIN:.1f}" if bad else "")
+    return f"safe on {view}: {good}" + (f"; not {bad}: below {added + MARGIN:.1f}" if bad else "")
 
 
 def _worst(gaps: Mapping[str, Gap], generator: str) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dukd_cache.build.columns import COLUMNS
 from dukd_cache.check.quality import Distribution, distribution_of, row_of
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.tables import markdown_table
@@ -48,12 +49,13 @@ def facts(cache: Cache) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """`facts` for people; "" where there are none."""
+    """`facts` for people, without the values of a degradation, of which there are too many; "" where there are none."""
     heads = ("view", "column", "min", "25 %", "median", "75 %", "max", "mean")
     numbers = [
         (view, name, *row_of(Distribution(**each), 2))
         for view, of_view in found.items()
         for name, each in of_view["columns"].items()
+        if name in COLUMNS
     ]
     records = [
         (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.costs import costs
 from dukd_cache.check import equivariance, hardest
 from dukd_cache.check.sheet import shown_records
@@ -65,6 +66,7 @@ def render(cache: Cache, facts: Mapping[str, Any], measured: Mapping[str, Any], 
         trusted=measured.get("trusted", {}),
         generators=[*equivariance.GENERATORS],
         worst=_worst(measured.get("equivariance", {})),
+        quality_columns=[*COLUMNS],
         kinds=(hardest.HARDEST, hardest.WORSE),
         histograms=_histograms(cache),
         sheet=[(name, [[*map(_tile, record)] for record in shown]) for name, shown in shown_records(cache, records)],

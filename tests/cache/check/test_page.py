@@ -48,13 +48,12 @@ def test_the_page_says_what_inspect_says(page: Path, numbers: list[Measured]) ->
             assert {f"{each['mean']:,.2f}", f"{each['mean']:,.0f}"} & {*texts}
     assert {*facts["notes"]} <= {*texts}
     for view, holds in facts["trusted"].items():
-        (line,) = [text for text in texts if text.startswith(f"Augmentations on {view}: ")]
-        trust, _, leave = line.partition("; leave out ")
-        assert [name for name, good in holds.items() if good] == (
-            [] if "trust none" in trust else re.findall(r"(\w+)(?:,|$|\.)", trust.partition(" trust ")[2])
-        )
-        assert [name for name, good in holds.items() if not good] == re.findall(r"\w+", leave)
-    assert texts.count("✓ trust") + texts.count("✗ leave out") == sum(map(len, facts["trusted"].values()))
+        (line,) = [text for text in texts if text.startswith(f"Safe augmentations of {view}: ")]
+        safe, _, others = line.partition(": ")[2].partition("; not ")
+        good = [name for name, is_safe in holds.items() if is_safe]
+        assert re.findall(r"\w+", safe) == (good or ["none"])
+        assert re.findall(r"\w+", others) == ([name for name in holds if name not in good] if good else [])
+    assert texts.count("✓ safe") + texts.count("✗ not safe") == sum(map(len, facts["trusted"].values()))
     for view, found in facts["numbers"].items():
         for kind in (HARDEST, WORSE):
             assert (f"{view}: {kind}, worst first" in texts) == (kind in found)
@@ -67,7 +66,7 @@ def test_a_cache_without_answers_and_columns(photos: Path, tmp_path: Path) -> No
     text = " ".join(read(tmp_path / "page.html").texts)
     assert "without a teacher: pairs to train from scratch" in text
     assert "Nothing was measured." in text
-    assert "The cache keeps no numbers of its records" in text
+    assert "The cache has no columns." in text
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
