@@ -316,6 +316,7 @@ def sweep(
     ray_address: RayAddress = None,
     runs_per_gpu: RunsPerGpu = None,
     hr: ComparedImages = None,
+    lr_only: LrOnly = None,
     teacher: ComparedTeacher = None,
 ) -> None:
     """Train a grid of students from one cache, several at a time, and compare them.
@@ -329,7 +330,8 @@ def sweep(
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
-    wanted = ReportWanted(named_sets(hr) if hr else None, teacher)
+    sets = named_sets(hr or [])
+    wanted = ReportWanted(sets, named_sets(lr_only or [], "lr_only", besides=sets), teacher)
     opening = _opening(engine, ray_address, runs_per_gpu)
     grid_points = points(_chosen(config), section, overrides or [], grid)
     if table := train_all(grid_points, out, jobs, wanted, part or WHOLE, opening):
@@ -360,10 +362,10 @@ def study(
     end_with_parent()
     asked = Study.load(file)
     opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out)
-    wanted = ReportWanted(asked.hr or None, asked.teacher)
+    wanted = ReportWanted(asked.hr, asked.lr_only, asked.teacher)
     check_images(asked, points)
     if part is None:
-        check_wanted(wanted, check_caches(asked, points, out))
+        check_wanted(points, wanted, check_caches(asked, points, out))
     build_caches(asked, out, alone=part is None)
     if table := train_all(points, out, jobs, wanted, part or WHOLE, opening):
         show(table)

@@ -26,7 +26,7 @@ from dukd_train.sweeps.on_ray import on_ray, shares
 from dukd_train.sweeps.run_process import Command, run_on_node
 from dukd_train.sweeps.sweep import ReportWanted, sweep
 
-DEFAULT = ReportWanted(hr=None, teacher=None)
+DEFAULT = ReportWanted()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Studies: what a file of rows comes to, and one that builds its cache, trains and is given again."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import PROJECT
+from tests.train.natural import photographs, torch_home
 
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import CacheError, ImageError, SettingError, WeightsError
@@ -103,8 +105,15 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     assert "| few-kd,seed=0 " in told.out
     weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(weights) >= 2
-    command(file, out, jobs=2)
+    photos = photographs(tmp_path / "photos", count=1)
+    file.write_text(yaml.safe_dump(content | {"lr_only": {"photos": str(photos)}}))
+    with torch_home(tmp_path / "home", model=True):
+        command(file, out, jobs=2)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == weights
+    scores = json.loads((out / "report" / "scores.json").read_text())
+    assert [*scores["few-kd,seed=0"]] == ["V", "photos"]
+    assert all([*of["photos"]] == ["niqe"] for of in scores.values())
+    assert "Real photographs" in (out / "report" / "report.html").read_text()
     build_caches(asked, out, alone=False)
 
 
@@ -113,6 +122,7 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     [
         ({"settings": {"validation": {"sets": {"V": {"hr": "nowhere"}}}}}, ImageError),
         ({"hr": {"V": "nowhere"}}, ImageError),
+        ({"lr_only": {"P": "nowhere"}}, ImageError),
         ({"teacher": "nowhere.pt"}, WeightsError),
     ],
 )

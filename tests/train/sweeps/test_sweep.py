@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from dukd_train.sweeps.grid import points
 from dukd_train.sweeps.sweep import ReportWanted, sweep
 from dukd_train.watching.observers import Observer
 
-DEFAULT = ReportWanted(hr=None, teacher=None)
+DEFAULT = ReportWanted()
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def test_a_sweep_with_a_failing_run_and_one_that_goes_on(
     assert "method=kd" not in (out / "report" / "table.md").read_text()
 
     trained = (out / "method=scratch" / "student.safetensors").stat().st_mtime_ns
-    table = sweep(grid, out, 2, ReportWanted(hr=None, teacher=teacher_file))
+    table = sweep(grid, out, 2, ReportWanted(teacher=teacher_file))
     assert "| method=kd " in table
     assert "| teacher " in table
     assert (out / "report" / "report.html").is_file()
@@ -178,7 +179,9 @@ def refused(words: list[str], file: Path, out: Path, wanted: ReportWanted = DEFA
     return str(caught.value)
 
 
-def test_what_would_fail_later_is_refused_at_once(file: Path, tmp_path: Path, build_cache: Callable[..., Path]) -> None:
+def test_what_would_fail_later_is_refused_at_once(
+    file: Path, tmp_path: Path, hr_folder: Path, build_cache: Callable[..., Path]
+) -> None:
     out = tmp_path / "sweep"
     pairs = build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0)
     said = refused([f"cache={pairs}"], file, out, grid="method=scratch,kd")
@@ -187,17 +190,22 @@ def test_what_would_fail_later_is_refused_at_once(file: Path, tmp_path: Path, bu
     said = refused(["student.architecture=EDRS"], file, out)
     assert said.startswith("seed=0: ")
     assert "EDSR" in said
-    assert "no such" in refused([], file, out, ReportWanted(hr=None, teacher=tmp_path / "none.pth")).lower()
+    assert "no such" in refused([], file, out, ReportWanted(teacher=tmp_path / "none.pth")).lower()
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert str(empty) in refused([], file, out, ReportWanted(hr={"E": empty}, teacher=None))
+    assert str(empty) in refused([], file, out, ReportWanted(hr={"E": empty}))
+    assert str(empty) in refused([], file, out, ReportWanted(lr_only={"E": empty}))
+    said = refused([], file, out, ReportWanted(lr_only={"V": empty}))
+    assert said == "`lr_only`: there is another set V; give another name: NAME=FOLDER"
+    said = refused([], file, out, grid=f"validation.sets.V.hr=[{hr_folder}, {copytree(hr_folder, tmp_path / 'same')}]")
+    assert said.startswith("validation set V differs between ")
     (out / "seed=0").mkdir(parents=True)
     (out / "seed=0" / "mine.txt").touch()
     assert "holds something that is no run" in refused([], file, out)
 
 
 def test_a_teacher_of_another_scale_is_refused(file: Path, tmp_path: Path) -> None:
-    wanted = ReportWanted(hr=None, teacher=PROJECT / "assets" / "edsr_x4.safetensors")
+    wanted = ReportWanted(teacher=PROJECT / "assets" / "edsr_x4.safetensors")
     with pytest.raises(WeightsError, match="expected a network of scale 2, found scale 4"):
         sweep(points(file, None, [], ["seed=0"]), tmp_path / "sweep", 1, wanted)
 

@@ -114,7 +114,7 @@ def compare(
     shown = apart(groups)
     others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
     against = choose_baseline(baseline, groups, others)
-    sets = image_sets(loaded, hr or {}, lr_only or {})
+    sets = image_sets({run.folder: run.config for run in loaded}, hr or {}, lr_only or {})
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
     alone = {name: pairs.pop(name) for name, images in sets.items() if images.hr is None}

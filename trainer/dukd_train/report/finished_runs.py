@@ -89,34 +89,38 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
-def image_sets(runs: Sequence[Run], hr: Mapping[str, Path], lr_only: Mapping[str, Path]) -> dict[str, ImageSet]:
+def image_sets(
+    runs: Mapping[object, TrainConfig], hr: Mapping[str, Path], lr_only: Mapping[str, Path]
+) -> dict[str, ImageSet]:
     """What to compare runs on, by name: what is given; for `hr`, else the validation sets.
+
+    Args:
+        runs: settings, by what errors call their run.
 
     Raises:
         SettingError: there is nothing, or two are called alike.
     """
     alone = {name: ImageSet(lr=folder) for name, folder in lr_only.items()}
     given = {name: ImageSet(hr=folder) for name, folder in hr.items()}
-    sets = given or (validation_sets(runs) if not alone or any(run.config.validation.sets for run in runs) else {})
+    any_there = any(config.validation.sets for config in runs.values())
+    sets = given or (_validation_sets(runs) if any_there or not alone else {})
     for name in alone.keys() & sets.keys():
         raise SettingError(f"there is another set {name}", "`lr_only`", cure="give another name: NAME=FOLDER")
     return sets | alone
 
 
-def validation_sets(runs: Sequence[Run]) -> dict[str, ImageSet]:
-    """The validation sets of all runs, by name.
+def _validation_sets(runs: Mapping[object, TrainConfig]) -> dict[str, ImageSet]:
+    """The validation sets of all runs, by name; `runs` as those of `image_sets`.
 
     Raises:
         SettingError: two runs mean different images by one name, or no run has a set.
     """
-    sets: dict[str, tuple[Run, ImageSet]] = {}
-    for run in runs:
-        for name, images in run.config.validation.sets.items():
+    sets: dict[str, tuple[object, ImageSet]] = {}
+    for run, config in runs.items():
+        for name, images in config.validation.sets.items():
             first, known = sets.setdefault(name, (run, images))
             if known != images:
-                raise SettingError(
-                    f"validation set {name} differs between {first.folder} and {run.folder}", cure="give `hr`"
-                )
+                raise SettingError(f"validation set {name} differs between {first} and {run}", cure="give `hr`")
     if not sets:
         raise SettingError("no run has a validation set in its settings", cure="give `hr`")
     return {name: images for name, (_, images) in sets.items()}

@@ -80,6 +80,8 @@ class Study(Settings):
     """Of every row."""
     hr: ByName[Location] = Field(default={})
     """Sets of HR images that the report scores on. Default: the validation sets."""
+    lr_only: ByName[Location] = Field(default={})
+    """Sets of images without HR, photographs: the report's last section, with NIQE."""
     teacher: Location | None = None
     """Weights that the report scores beside the students."""
 
@@ -137,7 +139,7 @@ def check_images(study: Study, points: Iterable[Point]) -> None:
     """
     sets = [images for point in points for images in point.config.validation.sets.values()]
     scored = {folder for images in sets if (folder := images.hr or images.lr)}
-    for folder in sorted(scored | {*study.hr.values()}):
+    for folder in sorted(scored | {*study.hr.values(), *study.lr_only.values()}):
         find_images(folder)
     if study.teacher is not None and not study.teacher.exists():  # a run folder stands for its student
         raise WeightsError("no such file", study.teacher)

@@ -7,11 +7,12 @@ that they know of one another lies in that folder.
 
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
+from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.settings.model import dump
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, DukdError, SettingError, WeightsError
@@ -23,6 +24,7 @@ from dukd_train.core.run import check
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder
 from dukd_train.report.compare import PAGE, Compared, check_out, compare
+from dukd_train.report.finished_runs import image_sets
 from dukd_train.scoring.evaluate import check_pairs, pair_images
 from dukd_train.sweeps.engine import Opening, this_machine
 from dukd_train.sweeps.grid import Point, one_scale
@@ -45,9 +47,11 @@ _LAST = "the part that ends last makes it, or a sweep of all"
 class ReportWanted:
     """What `compare` is told at the end."""
 
-    hr: Mapping[str, Path] | None
+    hr: Mapping[str, Path] = field(default_factory=dict)
     """By default the validation sets of the runs."""
-    teacher: Path | None
+    lr_only: Mapping[str, Path] = field(default_factory=dict)
+    """Images without HR."""
+    teacher: Path | None = None
 
 
 def sweep(
@@ -93,16 +97,21 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
             raise SettingError(str(error), point.name) from error
     scale = one_scale({cache: Cache(cache).manifest.scale for cache in {point.config.cache for point in points}})
     check_out(out / REPORT)
-    check_wanted(wanted, scale)
-    return bool(wanted.hr) or any(point.config.validation.sets for point in points)
+    return check_wanted(points, wanted, scale)
 
 
-def check_wanted(wanted: ReportWanted, scale: int) -> None:
-    """Refuse images or a teacher that the report of students of `scale` cannot be made with: a DukdError."""
-    for folder in (wanted.hr or {}).values():
+def check_wanted(points: Sequence[Point], wanted: ReportWanted, scale: int) -> bool:
+    """Whether there are images to compare students of `scale` on; a DukdError where no report can be made of them."""
+    asked = bool(wanted.hr or wanted.lr_only) or any(point.config.validation.sets for point in points)
+    if asked:
+        image_sets({point.name: point.config for point in points}, wanted.hr, wanted.lr_only)
+    for folder in wanted.hr.values():
         check_pairs(pair_images(folder, scale))
+    for folder in wanted.lr_only.values():
+        check_pairs(pair_images(None, scale, LrFolder(folder)))
     if wanted.teacher and (found := networks.load_any(wanted.teacher).scale) != scale:
         raise WeightsError(f"expected a network of scale {scale}, found scale {found}", wanted.teacher)
+    return asked
 
 
 def _job(point: Point, out: Path, workers: int) -> Job:
@@ -140,7 +149,7 @@ def _conclude(points: Sequence[Point], mine: Sequence[Job], out: Path, wanted: R
         named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
         say(f"sweep: no report yet: {len(missing)} of {len(points)} runs are not finished elsewhere ({named}); {_LAST}")
     elif not sets:
-        say("sweep: no report: no validation set in the settings, no HR images given")
+        say("sweep: no report: no validation set in the settings, no images given")
     elif finished:
         compared = _compare([out / name for name in finished], out, wanted)
         table = f"{compared.table}\n{out / REPORT / PAGE}" if compared else ""
@@ -166,4 +175,4 @@ def _compare(finished: Sequence[Path], out: Path, wanted: ReportWanted) -> Compa
         except CacheError as error:
             say(f"sweep: {error}")
             return None
-        return compare(finished, out / REPORT, hr=wanted.hr, teacher=wanted.teacher)
+        return compare(finished, out / REPORT, hr=wanted.hr, lr_only=wanted.lr_only, teacher=wanted.teacher)
