@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.train.conftest import photo_like
+from tests.train.natural import photographs, torch_home
 
 import dukd_train
 from dukd_cache import DukdError, ImageError, SettingError, WeightsError
@@ -126,6 +127,23 @@ def test_export_writes_the_same_network(teacher_file: Path, network: Network, tm
     with pytest.raises(SettingError, match="exists already"):
         dukd_train.export(teacher_file, "pth", done.path)
     assert dukd_train.export(teacher_file, "pth", done.path, overwrite=True) == done
+
+
+def test_images_are_looked_for_before_anything_is_loaded(network: Network, teacher_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with torch_home(tmp_path / "home", model=False):
+        for asked in (network, str(tmp_path / "nothing.pth")):
+            with pytest.raises(SettingError, match=r"^`hr`: is missing: a folder of HR images, or one of LR images$"):
+                dukd_train.evaluate(asked, None)
+            with pytest.raises(ImageError, match="empty: "):
+                dukd_train.evaluate(asked, None, tmp_path / "empty")
+            with pytest.raises(ImageError, match="empty: "):
+                dukd_train.evaluate(asked, tmp_path / "empty", metrics=["niqe"])
+        photos = photographs(tmp_path / "photos", count=1)
+        with pytest.raises(SettingError, match=r"photos: has no HR images, and without them no psnr_y; add niqe to "):
+            dukd_train.evaluate(network, None, photos, ["psnr_y"])
+        with pytest.raises(SettingError, match="metric niqe: "):
+            dukd_train.evaluate(teacher_file, None, photos)
 
 
 def test_mistakes_are_the_package_s_errors(

@@ -127,18 +127,19 @@ def evaluate(
     from dukd_cache.networks import load_any
     from dukd_cache.networks.devices import choose_device
     from dukd_cache.pictures.sources import LrFolder
+    from dukd_train.scoring.evaluate import images_of
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scored_weights import score_network
-    from dukd_train.scoring.scores import USUAL, scorer
-    from dukd_train.scoring.super_resolver import device_of
+    from dukd_train.scoring.scores import USUAL
 
+    how = Inference(tile, tile_overlap, self_ensemble)
+    truth = None if hr is None else local_path(str(hr))
+    folder = None if lr is None else LrFolder(local_path(str(lr)), lr_template)
+    images_of(truth, folder)  # before a network is loaded
     if isinstance(network, str | Path):
         network = load_any(network_file(str(network))).to(choose_device("auto"))
-    how = Inference(tile, tile_overlap, self_ensemble)
-    folders = {} if lr is None else {"": LrFolder(local_path(str(lr)), lr_template)}
-    truth = None if hr is None else local_path(str(hr))
-    score = scorer(metrics or (USUAL if truth else ("niqe",)), device_of(network))
-    return score_network(network, {"": truth}, folders, score, how, skip=skip)[""]
+    names = metrics or (USUAL if truth else ("niqe",))
+    return score_network(network, {"": truth}, {"": folder} if folder else {}, names, how, skip=skip)[""]
 
 
 def upscale(

@@ -13,13 +13,14 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import doubts_about, no_whole_windows, spoken
 from dukd_cache.build.write import LOCAL
 from dukd_cache.commands.answer_names import ALONE, named_after, refuse_no_name
-from dukd_cache.format.lifecycle import finish, refuse_other_kind
+from dukd_cache.format import manifest
+from dukd_cache.format.lifecycle import finish, header_of, refuse_other_kind
 from dukd_cache.format.manifest import MANIFEST, Header, Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
 from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.places import Address
+from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.settings.choices import Asked, Device, Precision, SelfEnsemble
 from dukd_cache.settings.model import Number, Settings, WholeNumber
@@ -61,8 +62,9 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     Raises:
         DukdError: anything the user can mend. The cache stays as it is.
     """
-    place, device = place_at(root), choose_device(how.device)
-    asked = teacher.load(weights, device, how.precision, self_ensemble=how.self_ensemble, takes=how.takes).about(how.of)
+    place = place_at(root)
+    there = header_of(place) or manifest.read(place)  # where there is no cache, that is told before a teacher is loaded
+    asked = _loaded(weights, how, there, place)
     if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
         tally.kept += sum(map(finished.total, finished.views))
         return finished
@@ -71,8 +73,8 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         cure = "`answers_of=[input, clean]` keeps them, in a cache of degraded inputs"
         raise CacheError(f"its records hold no {how.of} inputs", cache.root, cure=cure)
     wanted = (asked.info.asked, how.of)
-    there = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
-    if there and name in (None, *there):
+    known = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
+    if known and name in (None, *known):
         with place.locked(WORK):  # what an attempt may have left that was killed at its very end
             finish(place)
         tally.kept += sum(map(cache.count, cache.views))
@@ -85,6 +87,19 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         say(line)
     with progress("asking the teacher", sum(map(cache.count, cache.views)), "records") as advance:
         return add_answer(cache, header, {found: asked}, how.batch_size, tally, advance)
+
+
+def _loaded(weights: Path, how: HowAsked, there: Header, place: Place) -> Teacher:
+    """The teacher, with answers of the cache's scale."""
+    asked = teacher.load(
+        weights, choose_device(how.device), how.precision, self_ensemble=how.self_ensemble, takes=how.takes
+    )
+    try:
+        return asked.of_scale(there.scale).about(how.of)
+    except SettingError:
+        others = ", ".join(dict.fromkeys(info.file for info in there.answers.values()))
+        of = f"{place} is of scale {there.scale}{f' ({others})' if others else ''}"
+        raise SettingError(f"{asked.info.file} is a teacher of scale {asked.network.scale}, {of}") from None
 
 
 def _name(cache: Cache, stem: str, name: str | None) -> str:
@@ -102,10 +117,6 @@ def _name(cache: Cache, stem: str, name: str | None) -> str:
 
 def _header(cache: Cache, asked: Teacher, name: str, how: HowAsked) -> Header:
     there = cache.manifest.header
-    if asked.network.scale != there.scale:
-        others = ", ".join(dict.fromkeys(info.file for info in there.answers.values()))
-        of = f"{cache.root} is of scale {there.scale}{f' ({others})' if others else ''}"
-        raise SettingError(f"{asked.info.file} is a teacher of scale {asked.network.scale}, {of}")
     if around := max((info.context for info in there.answers.values()), default=0):
         reason = f"its answers are of inputs with {around} pixels around, which only the images have"
         raise CacheError(reason, cache.root, cure="build it anew with all teachers")

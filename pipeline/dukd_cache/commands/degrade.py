@@ -30,8 +30,8 @@ def degrade_folder(hr: Path, out: Path, scale: int, steps: Sequence[Step] = (), 
         SettingError: two images would become one file.
         OSError, CacheError: `out` cannot be written to.
     """
-    try_folder(out)
     found = find(hr, besides=[out])
+    try_folder(out)
     targets: dict[Path, Path] = {}
     for path in found.paths:
         target = out / path.relative_to(found.root).with_name(f"{path.stem}x{scale}.png")

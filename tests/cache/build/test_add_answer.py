@@ -313,6 +313,11 @@ def test_answers_in_context_need_the_images(
     assert files_of(asked.out) == before
 
 
+def test_where_there_is_no_cache_that_is_told_before_a_teacher_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match="no finished cache here"):
+        add(tmp_path / "nothing", tmp_path / "nothing.pth", None, HOW, Tally())
+
+
 def test_another_scale_is_refused_with_both_names(small: Path, tmp_path: Path) -> None:
     other = tmp_path / "three.safetensors"
     networks.save(networks.build("EDSR", 3, {"channels": 8, "blocks": 1}), other, {})

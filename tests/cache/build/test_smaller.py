@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.cache.samples import build_job, everything, save_photos
+from tests.cache.samples import build_job, everything, files_of, save_photos
 
 from dukd_cache import networks
 from dukd_cache.build.costs import costs
+from dukd_cache.build.reuse import Tally
 from dukd_cache.check import equivariance
 from dukd_cache.check.ask_again import ask_again
 from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
+from dukd_cache.commands.answer import HowAsked, add
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.system.errors import SettingError
@@ -60,6 +62,24 @@ def test_it_is_said_and_can_be_asked_again(cache: Cache, x4: Path) -> None:
     assert verify(cache.root) == []
     known = teachers_of(cache.root, cache.manifest, x4, "cpu")["teacher"]
     assert ask_again(cache, "teacher", known, 10) == []
+
+
+def test_one_is_asked_about_a_finished_cache_too(
+    cache: Cache, x4: Path, hr: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    asked = build_job(hr, tmp_path / "one", teacher_file, base=3, zoom_in=2, zoom_out=2)
+    job.build_cache(*asked)
+    add(asked.out, x4, "large", HowAsked(device="cpu", batch_size=4), Tally())
+    both = asked.but(out=tmp_path / "both", teacher={"teacher": teacher_file, "large": x4}, scale=2)
+    job.build_cache(*both)
+    assert files_of(asked.out) == files_of(both.out)
+    found = Cache(asked.out)
+    assert found.manifest.answers["large"].asked == cache.manifest.answers["teacher"].asked
+    assert verify(found.root) == []
+    assert ask_again(found, "large", teachers_of(found.root, found.manifest, x4, "cpu")["large"], 10) == []
+    again = Tally()
+    add(asked.out, x4, None, HowAsked(device="cpu", batch_size=4), again)
+    assert again.asked == 0
 
 
 def test_with_a_self_ensemble_it_is_the_same_of_turned_inputs(x4: Path, hr: Path, tmp_path: Path) -> None:

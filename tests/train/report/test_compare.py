@@ -286,6 +286,8 @@ def test_without_hr_and_without_the_model_there_are_pictures(
         )
         with pytest.raises(SettingError, match="metric niqe: "):
             compare(runs, out, metrics=("niqe",), device="cpu")
+        with pytest.raises(WeightsError, match="nowhere"):
+            compare(runs, out, metrics=("niqe",), teacher=tmp_path / "nowhere.pth", device="cpu")
         with pytest.raises(SettingError, match="`lr_only`: there is another set photos"):
             compare(runs, out, lr_only={"photos": images}, device="cpu")
     assert "Images without HR: photos (1), to be compared by eye." in table

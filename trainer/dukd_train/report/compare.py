@@ -119,8 +119,8 @@ def compare(
     pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
     alone = {name: pairs.pop(name) for name, images in sets.items() if images.hr is None}
     chosen = choose_device(device)
-    naturalness = _naturalness("niqe" in metrics) if alone else Scorer({})
     contenders = _networks(loaded, teacher, scale, chosen)
+    naturalness = _naturalness("niqe" in metrics) if alone else Scorer({})
     students = [group.runs[0].name for group in shown]
     scores = scorer([*dict.fromkeys((*USUAL, *metrics))], chosen)
     asked = {name: prepared(network, how) for name, network in contenders.items()}

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dukd_cache.pictures.bicubic import crop_to_scale, upscale
-from dukd_cache.pictures.sources import LrFolder, find, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.pictures.finding import ImageFiles, find
+from dukd_cache.pictures.sources import LrFolder, read_rgb, read_scene, refuse_shared_lr
 from dukd_cache.system.errors import ImageError, SettingError, printable
 from dukd_cache.system.terminal import progress
 from dukd_cache.system.threads import in_threads
@@ -132,19 +133,25 @@ def pair_images(
         ImageError: there is no image, an LR file is missing, or would serve two images.
         SettingError: there is no such LR folder, or no folder at all.
     """
+    found = images_of(hr, lr)
     if hr is None:
-        if lr is None:
-            raise SettingError("is missing: a folder of HR images, or one of LR images", "`hr`")
-        alone = find(lr.root)
-        return [ImagePair(_name(path.relative_to(alone.root)), None, path, scale) for path in alone.paths]
+        return [ImagePair(_name(path.relative_to(found.root)), None, path, scale) for path in found.paths]
     pairs: dict[str, ImagePair] = {}
-    found = find(hr, besides=[lr.root] if lr else [])
     for path in found.paths:
         name = path.relative_to(found.root)
         with skipping(_name(name), skipped):
             pairs[name.as_posix()] = ImagePair(_name(name), path, lr.find(name, scale) if lr else None, scale)
     refuse_shared_lr((name, pair.lr) for name, pair in pairs.items())
     return [*pairs.values()]
+
+
+def images_of(hr: Path | None, lr: LrFolder | None) -> ImageFiles:
+    """The files that `pair_images` pairs: those of HR images, else of LR images. Raises what it does."""
+    if hr is not None:
+        return find(hr, besides=[lr.root] if lr else [])
+    if lr is None:
+        raise SettingError("is missing: a folder of HR images, or one of LR images", "`hr`")
+    return find(lr.root)
 
 
 def _name(file: Path) -> str:

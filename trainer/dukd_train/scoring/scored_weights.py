@@ -9,23 +9,21 @@ from typing import Any
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.pictures.sources import LrFolder, find
+from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import WeightsError
 from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import progress
-from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, pair_images
+from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, images_of, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
 from dukd_train.scoring.provenance import device_name, software
 from dukd_train.scoring.scores import (
     LABELS,
     USUAL,
     MetricName,
-    Scorer,
     left_out_note,
     refuse_blind,
     scorer,
     shown,
-    usual_score,
 )
 from dukd_train.scoring.skipped import Skipped, conclude
 from dukd_train.scoring.super_resolver import device_of
@@ -80,12 +78,11 @@ def score_weights(
     """
     where = choose_device(device)
     for name, hr in sets.items():
-        find(hr or lr[name].root)  # before a metric's model is fetched
-    score = scorer(metrics, where)
+        images_of(hr, lr.get(name))  # before a network is loaded
     network = networks.load_any(weights).to(where)
     if scale not in (None, network.scale):
         raise WeightsError(f"expected a network of scale {scale}, found one of scale {network.scale}", weights)
-    found = score_network(network, sets, lr, score, how, skip=True)
+    found = score_network(network, sets, lr, metrics, how, skip=True)
     return Scored(found, _made(weights, network, sets, lr, how), how)
 
 
@@ -93,7 +90,7 @@ def score_network(
     network: Network,
     sets: Mapping[str, Path | None],
     lr: Mapping[str, LrFolder],
-    score: Scorer = usual_score,
+    metrics: Sequence[MetricName] = USUAL,
     how: Inference = WHOLE,
     *,
     skip: bool = False,
@@ -105,17 +102,18 @@ def score_network(
 
     Raises:
         ImageError: a folder cannot be used; without `skip`, an image.
-        SettingError: tiles too small for their overlap, or no metric for a set without HR images.
+        SettingError: tiles too small for their overlap, a metric that is not to be had, or none for a set without HR
+            images.
     """
-    for name, hr in sets.items():
-        if hr is None:
-            refuse_blind(score.measures, f"set {name}")
-    asked = prepared(network, how)
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {
         name: pair_images(hr, network.scale, lr.get(name), unpaired[name] if skip else None)
         for name, hr in sets.items()
     }
+    for name, hr in sets.items():
+        if hr is None:
+            refuse_blind(metrics, f"set {name}" if name else lr[name].root)
+    asked, score = prepared(network, how), scorer(metrics, device_of(network))
     found: dict[str, Evaluation] = {}
     with progress("scoring", sum(map(len, pairs.values())), "images") as advance:
         for name, each in pairs.items():

@@ -120,7 +120,7 @@ def possible(metrics: Iterable[str], truth: bool) -> list[str]:
     return [metric for metric in metrics if truth or metric in BLIND]
 
 
-def refuse_blind(metrics: Iterable[str], subject: str) -> None:
+def refuse_blind(metrics: Iterable[str], subject: object) -> None:
     """For a set without HR images, which is called `subject`.
 
     Raises:
