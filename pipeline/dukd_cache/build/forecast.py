@@ -125,7 +125,7 @@ def measure_sample(
     reading = (time.perf_counter() - started) / len(scenes)
     costs: dict[str, Cost] = {}
     doubts: list[str] = []
-    records = 0
+    records, degraded = 0, bool(plan.spec.degradation)
     for view in header.views:
         started = time.perf_counter()
         cuts = cuts_of(plan, view, scenes, batch, header.answers.values())
@@ -134,7 +134,7 @@ def measure_sample(
         for name, teacher in teachers.items():
             answers[name], asking[name] = _asked(teacher, cuts, header.dtype_of(name), batch)
             tried, who = tried_of(cuts, answers[name], teacher.info.of), spoken(name, teachers)
-            if tried and (line := doubt(view.name, tried, teacher.info, teacher, who)):
+            if tried and (line := doubt(view.name, tried, teacher.info, teacher, who, degraded=degraded)):
                 doubts.append(line)
         costs[view.name] = Cost(cutting, asking, *_stored(header, view, cuts, answers))
         records += len(cuts)

@@ -16,7 +16,7 @@ from dukd_cache.build.answer import Shard, Teachers
 from dukd_cache.build.shard_runs import DEATHS, ShardRuns
 from dukd_cache.build.trial import sample_of
 from dukd_cache.build.worker import Hello, Job, Load, Whole, Worker, versions
-from dukd_cache.build.write import Engine, Work
+from dukd_cache.build.write import Engine, Work, shards_of
 from dukd_cache.format.manifest import Header, ShardInfo
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place
@@ -250,7 +250,8 @@ class _OnRay(Engine):
 
     def _written(self, work: Work, header: Header, shards: Sequence[Shard]) -> Iterator[str | Whole]:
         crew, runs = self._crew, ShardRuns(shards, self._shards_per_task, ShardWriter(work.out, header))
-        job = Job(_absolute(work.out), header, work.reuse, work.batch_size, sample_of(work.plan))
+        sample = sample_of(work.plan) if len(shards) == len(shards_of(header)) else None  # else it was begun before
+        job = Job(_absolute(work.out), header, work.reuse, work.batch_size, sample)
         try:
             while runs.left and not self._ended:
                 crew.hire(runs.left)

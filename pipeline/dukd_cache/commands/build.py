@@ -147,7 +147,9 @@ def _check(made: Prepared, config: CacheConfig, place: Place, engine: Engine) ->
         return  # it is finished, and nothing is asked; or another part told it
     for line in (*costs(made.header), *_beside_windows(config, made.teachers)):
         say(line)
-    for name, each in () if engine.elsewhere else made.teachers.items():
+    if engine.elsewhere or (there is not None and there.like(made.header)):
+        return  # it was begun, and they were asked then
+    for name, each in made.teachers.items():
         for line in doubts(made.plan, each, spoken(name, made.teachers)):
             say(line)
 

@@ -22,12 +22,14 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import Tried, doubt, doubts, tried_of
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured
+from dukd_cache.format import lifecycle
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
 from dukd_cache.networks import Network
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import Scene
+from dukd_cache.places.choice import place_at
 from dukd_cache.plan.crops import Crop, Cut
 from dukd_cache.settings.takes import Takes
 from dukd_cache.system.errors import AnswerError, WeightsError
@@ -152,6 +154,47 @@ def test_what_it_takes_otherwise_is_recognised_and_how_to_say_it() -> None:
         strange = replace(good, network=network)
         bad = [Tried(i, a, t) for i, a, t in zip(inputs, strange(inputs, "uint8"), truths, strict=True)]
         assert str(doubt("base", bad, strange.info, strange)).endswith(ending)
+
+
+def test_where_inputs_are_degraded_only_what_is_far_off_or_of_another_range_is_told() -> None:
+    inputs, truths = patches(16, [10, 40, 70])
+    noise = np.random.default_rng(0).normal(0, 20, inputs.shape)
+    noisy = (inputs + noise).clip(0, 255).astype(np.uint8)
+    good = teacher.load(PROJECT / "assets" / "edsr_x4.safetensors", CPU, "fp32")
+
+    def said(asked: Teacher, count: int = 3) -> str | None:
+        answers = asked(noisy[:count], "uint8")
+        records = [Tried(i, a, t) for i, a, t in zip(noisy, answers, truths, strict=False)]
+        assert doubt("base", records, asked.info, asked)
+        return doubt("base", records, asked.info, asked, degraded=True)
+
+    assert said(good) is None, "it answers noise with detail"
+    strange = replace(good, network=made_for_255(networks.load(PROJECT / "assets" / "edsr_x4.safetensors")))
+    assert "values seem to run from 0 to 255" in str(said(strange))
+    assert "values seem to run from 0 to 255" in str(said(strange, count=1))
+    of_bgr = replace(good, network=good.network.with_module(OfBgr(good.network.module)))
+    noisy[..., 2], truths[..., 2] = noisy[..., 2] // 2, truths[..., 2] // 2
+    assert "the order bgr" in str(said(of_bgr))
+
+
+def test_of_degraded_inputs_one_is_asked_about_and_none_when_a_build_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = save_photos(tmp_path / "hr", [(120, 130), (140, 110)])
+    weights = PROJECT / "assets" / "edsr_x4.safetensors"
+    asked = build_job(hr, tmp_path / "c", weights, base=2, zoom_in=1, zoom_out=1, degradation="light", dtype="uint8")
+    made = job.prepare(*asked)
+    counted: list[int] = []
+
+    def count(_module: nn.Module, given: tuple[torch.Tensor], _answers: object) -> None:
+        counted.append(len(given[0]))
+
+    made.teachers["teacher"].network.module.register_forward_hook(count)
+    assert list(doubts(made.plan, made.teachers["teacher"])) == []
+    assert counted in ([1], [1, 1]), "with another range of values at most"
+    lifecycle.claim(place_at(asked.out), made.header)  # what a build leaves that was killed
+    monkeypatch.setattr(job, "doubts", None)
+    assert job.build_cache(*asked)
 
 
 def test_records_without_a_truth_are_left_out() -> None:
