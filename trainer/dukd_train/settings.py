@@ -16,6 +16,7 @@ from dukd_cache.settings.model import (
     Count,
     Decay,
     Location,
+    Number,
     Positive,
     PositiveReal,
     Probability,
@@ -129,15 +130,23 @@ class Data(Settings):
 
 
 class Sampling(Settings):
-    """Which records to leave out, by a column of the cache."""
+    """Which records to leave out, or to train with less often, by a column of the cache."""
 
     by: str = "bicubic_psnr"
     """The column: bicubic_psnr, gradient_energy, answer_psnr, disagreement ([what they
     are](cache-format.md#the-index-of-a-shard))."""
     drop: Literal["lowest", "highest"] = "highest"
-    """Leave out the records with the highest values, or with the lowest. The easiest have the highest bicubic_psnr."""
+    """Which end: the records with the highest values, or with the lowest. The easiest have the highest bicubic_psnr."""
     share: Probability = 0.0
-    """Share of each view to leave out. Records without a value are kept."""
+    """Share of each view to leave out at this end. Records without a value are kept."""
+    weight: Annotated[float, Field(ge=1), Number] = 1.0
+    """How many times as often the record at the other end is used as the one at this end; those between by their rank
+    ([how](method.md#which-records)). 1: all equally often."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the column is looked at."""
+        return self.share > 0 or self.weight > 1
 
 
 class Optimizer(Settings):
@@ -262,7 +271,7 @@ class TrainConfig(Settings):
     augment: Augment = Augment()
     """How often inputs are flipped, transposed and inverted."""
     sampling: Annotated[Sampling, _OF_METHOD] = Sampling()
-    """Which records to leave out, by a column of the cache."""
+    """Which records to leave out, or to train with less often, by a column of the cache."""
     data: Data = Data()
     """Where records are kept during training, and their order."""
     optimizer: Optimizer = Optimizer()

@@ -18,7 +18,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.data.order import Order, positions
-from dukd_train.data.sampling import kept_of, left
+from dukd_train.data.sampling import kept_of, left, weights
 from dukd_train.data.shuffle import Kept, Windows
 from dukd_train.settings import Sampling, TrainConfig
 
@@ -88,6 +88,89 @@ def test_shards_of_which_records_are_left_out_are_read_few_at_a_time(
     first, last = {shard: read.index(shard) for shard in read}, {shard: place for place, shard in enumerate(read)}
     for place in range(len(read)):
         assert sum(first[shard] <= place <= last[shard] for shard in first) <= shards
+
+
+WEIGHTS = st.lists(st.floats(0.1, 10), min_size=1, max_size=60)
+
+
+@given(WEIGHTS, st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
+@settings(deadline=None)
+def test_in_an_epoch_a_record_comes_as_often_as_its_weight_says_rounded_up_or_down(
+    drawn: list[float], per_shard: int, shards: int, seed: int
+) -> None:
+    """Whether shards are read one after another or not; batches of any size are of the same epochs."""
+    count, share = len(drawn), np.array(drawn) * len(drawn) / sum(drawn)
+    kept = Kept(np.arange(count), np.array(drawn))
+    for windows in (None, Windows(per_shard, shards, kept)):
+        epochs = [positions(seed, 0, epoch, count, count, windows, kept) for epoch in range(4)]
+        for found in epochs:
+            times = np.bincount(found, minlength=count)
+            assert (np.floor(share - 1e-4) <= times).all()
+            assert (times <= np.ceil(share + 1e-4)).all()
+        ones = [positions(seed, 0, step, 1, count, windows, kept) for step in range(4 * count)]
+        assert np.concatenate(ones).tolist() == np.concatenate(epochs).tolist()
+    read = [record // per_shard for record in epochs[0].tolist()]
+    first, last = {shard: read.index(shard) for shard in read}, {shard: place for place, shard in enumerate(read)}
+    for place in range(count):
+        assert sum(first[shard] <= place <= last[shard] for shard in first) <= shards
+
+
+@pytest.mark.parametrize("windows", [None, 2])
+def test_over_many_epochs_frequencies_are_the_weights(windows: int | None) -> None:
+    drawn = np.random.default_rng(0).uniform(0.2, 5, 40)
+    kept, epochs = Kept(np.arange(40), drawn), 3000
+    mixed = Windows(7, windows, kept) if windows else None
+    found = np.concatenate([positions(5, 1, epoch, 40, 40, mixed, kept) for epoch in range(epochs)])
+    share, times = drawn * 40 / drawn.sum(), np.bincount(found, minlength=40) / epochs
+    assert np.abs(times - share).max() < 4 * 0.5 / math.sqrt(epochs)
+
+
+@given(st.integers(1, 80), st.floats(0.01, 100), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
+@settings(deadline=None)
+def test_equal_weights_are_none(count: int, weight: float, per_shard: int, shards: int, seed: int) -> None:
+    indices = np.arange(0, 3 * count, 3)
+    plain, weighted = Kept(indices), Kept(indices, np.full(count, weight))
+    for ours, theirs in ((None, None), (Windows(per_shard, shards, weighted), Windows(per_shard, shards, plain))):
+        for step in range(3):
+            found = positions(seed, 0, step, 2 * count, count, ours, weighted)
+            assert found.tolist() == positions(seed, 0, step, 2 * count, count, theirs, plain).tolist()
+
+
+@pytest.mark.parametrize("drop", ["lowest", "highest"])
+def test_weights_go_by_rank(drop: str) -> None:
+    """The records' numbers are 30, 10, none, 20, 20 and 40."""
+    sampling = Sampling.model_validate({"by": "x", "drop": drop, "weight": 4})
+    found = weights(np.array(NUMBERS), sampling)
+    ranks = [3, 0, math.nan, 1.5, 1.5, 4]
+    rising = [2.5 if math.isnan(rank) else 1 + 3 * rank / 4 for rank in ranks]
+    assert found.tolist() == (rising if drop == "lowest" else [5 - each for each in rising])
+    assert len({*weights(np.full(5, 7.0), sampling)}) == 1
+    assert weights(np.full(2, math.nan), sampling).tolist() == [2.5, 2.5]
+    assert weights(np.array([3.0]), sampling).size == 1
+
+
+def test_a_weighted_run_goes_on_exactly_and_equal_numbers_change_nothing(
+    columns_folder: Path, settings_of: Callable[..., TrainConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = settings_of(cache=columns_folder, sampling={"weight": 5, "share": 0.2}, steps=5, checkpoint_every=2)
+    straight, stopped, other = (tmp_path / name for name in ("straight", "stopped", "all"))
+    run(asked, straight)
+    assert "records   10 base, 10 zoom_in, 10 zoom_out" in capfd.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        in_step(4, interrupt, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(asked, stopped)
+    run(asked, stopped)
+    run(asked.model_copy(update={"sampling": Sampling(share=0.2)}), other)
+    one, two, three = (load_file(out / "student.safetensors") for out in (straight, stopped, other))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], three[name]) for name in one)
+    cache = Cache(columns_folder)
+    order = Order(cache.manifest, 5, None, 0, kept={"base": Kept(np.arange(12), np.full(12, 3.0))})
+    whole = replace(order, kept={})
+    for step in range(5):
+        picks = [each.draw("base", step, 12)[0].indices.tolist() for each in (order, whole)]
+        assert picks[0] == picks[1]
 
 
 def test_a_run_reads_what_is_kept_and_goes_on_exactly(

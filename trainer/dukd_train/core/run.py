@@ -139,7 +139,7 @@ def _prepare(config: TrainConfig, world: World) -> _Prepared:
     terms = terms_of(config, cache, world.device)
     views = arrays_of(terms, cache.manifest)
     eco = eco_of(config.eco, cache, views, config.target)
-    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.share else {}
+    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.chooses else {}
     order = order_of(config, cache, terms, world, kept)
     torch.manual_seed(config.seed)
     student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)

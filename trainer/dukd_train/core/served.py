@@ -126,7 +126,7 @@ def refuse_unserved(config: TrainConfig, cache: Declared, world: World) -> None:
     """
     terms = terms_of(config, cache, world.device)
     eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
-    if config.sampling.share:
+    if config.sampling.chooses:
         refuse_missing_column(cache, config.sampling)
     order_of(config, cache, terms, world, kept={})
     networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)

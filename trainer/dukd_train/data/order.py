@@ -7,7 +7,7 @@ Shapes: N records.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,8 @@ class Order:
         """
         info, kept = self.cache.view(view), self.kept.get(view)
         windows = Windows(info.shard_records, self.window, kept) if self.window else None
-        chosen = positions(self.seed, info.stream, step, self.batch, len(kept) if kept else count, windows)[self.mine]
+        count = len(kept) if kept else count
+        chosen = positions(self.seed, info.stream, step, self.batch, count, windows, kept)[self.mine]
         chosen = kept.indices[chosen] if kept else chosen
         rng = generator(self.seed, 1 + info.stream, step)
         side, cached = self.side(view), info.input_side
@@ -102,18 +103,28 @@ class Order:
 
 
 def positions(
-    seed: int, stream: int, step: int, batch: int, count: int, windows: Windows | None = None
+    seed: int,
+    stream: int,
+    step: int,
+    batch: int,
+    count: int,
+    windows: Windows | None = None,
+    kept: Kept | None = None,
 ) -> npt.NDArray[np.int64]:
     """Which of `count` records that are kept `step` reads, int64 [batch]: every epoch is a new order of all of them.
 
-    windows: an order of shards, some mixed at a time; None: of records.
+    Args:
+        windows: an order of shards, some mixed at a time; None: of records.
+        kept: the records, where they may have weights: then some come more than once in an epoch, and some not.
     """
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
     found = np.empty_like(places)
     for epoch in np.unique(epochs).tolist():
         which = epochs == epoch
         order = (seed, stream, epoch, count, places[which])
-        found[which] = shuffle.of_shards(*order, windows) if windows else shuffle.of_records(*order)
+        start = kept.start(seed, stream, epoch) if kept else 0
+        its_own = shuffle.of_shards(*order, replace(windows, start=start)) if windows else shuffle.of_records(*order)
+        found[which] = kept.of_places(its_own, start) if kept else its_own
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which records are trained with: those that a column of the cache does not leave out. A pure function of the cache."""
+"""Which records are trained with, and how often, by a column of the cache. A pure function of the cache."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,19 +9,22 @@ from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.shuffle import I64, Kept
 from dukd_train.settings import Sampling
 
+F64 = npt.NDArray[np.float64]
+
 
 def kept_of(cache: Cache, view: str, sampling: Sampling) -> Kept:
-    """The records of `view` that `sampling` leaves.
+    """The records of `view` that `sampling` leaves, and how often they come.
 
     Raises:
         SettingError: the cache has no such column, or nothing is left.
         CacheError: an index is damaged or cannot be read.
     """
     refuse_missing_column(cache, sampling)
-    kept = Kept(left(cache.columns(view)[sampling.by], sampling))
-    if not len(kept):
+    numbers = cache.columns(view)[sampling.by]
+    indices = left(numbers, sampling)
+    if not len(indices):
         raise SettingError(f"leaves nothing of {view}, take less", f"sampling.share {sampling.share:g}")
-    return kept
+    return Kept(indices, weights(numbers[indices], sampling) if sampling.weight > 1 else None)
 
 
 def refuse_missing_column(cache: Declared, sampling: Sampling) -> None:
@@ -34,10 +37,24 @@ def refuse_missing_column(cache: Declared, sampling: Sampling) -> None:
         raise SettingError(f"{cache.root}: {unknown_name('column', sampling.by, columns)}", "sampling.by")
 
 
-def left(numbers_N: npt.NDArray[np.float64], sampling: Sampling) -> I64:
+def left(numbers_N: F64, sampling: Sampling) -> I64:
     """Indices of the records that stay, rising. Those without a number do; of equal ones the earlier count as lower."""
     known = np.flatnonzero(~np.isnan(numbers_N))
     rising = known[np.argsort(numbers_N[known], kind="stable")]
     count = int(sampling.share * len(known))
     dropped = rising[:count] if sampling.drop == "lowest" else rising[len(rising) - count :]
     return np.setdiff1d(np.arange(len(numbers_N)), dropped)
+
+
+def weights(numbers_N: F64, sampling: Sampling) -> F64:
+    """How often records come, in proportion: from 1 to `weight`, evenly by rank.
+
+    Equal numbers have equal weights; those without a number have the mean. By rank, since it takes no unit: what a dB
+    is worth, or a unit of gradient energy, nobody knows beforehand, and one strange record moves no other.
+    """
+    known = ~np.isnan(numbers_N)
+    _, which, counts = np.unique(numbers_N[known], return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts + 1) / 2)[which] / max(known.sum() - 1, 1)  # 0…1; the mean of equal ones
+    found = np.full(len(numbers_N), (1 + sampling.weight) / 2)
+    found[known] = 1 + (sampling.weight - 1) * (rank if sampling.drop == "lowest" else 1 - rank)
+    return found
