@@ -1,22 +1,30 @@
-"""Steps that are recorded for a GPU are those that are not: these tests need one, but for the first."""
+"""Steps that are recorded for a GPU are those that are not: these tests need one, but for the first ones."""
 
 import csv
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.conftest import SWINIR
+from tests.train.conftest import OF_VIEW, SWINIR, resident
+from tests.train.data.test_batches import make
 from torch import Tensor
 
 from dukd_cache import networks
+from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import World
 from dukd_train.core.recorded import kind_of
 from dukd_train.core.run import run
-from dukd_train.settings import TrainConfig
+from dukd_train.data.batches import Batches
+from dukd_train.data.rows import Rows, StreamedRows
+from dukd_train.data.shuffle import Kept
+from dukd_train.settings import Augment, Eco, TrainConfig
 
 Settings = Callable[..., TrainConfig]
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -61,6 +69,42 @@ def test_batches_of_other_types_are_other_kinds() -> None:
     kinds += [kind_of({"base": {"teacher": images}}), kind_of({"zoom_out": {"truth": images}})]
     assert len({*kinds}) == 5
     assert kinds[0] == kind_of({"base": {"truth": images + 1}})
+
+
+def kinds(batches: Batches, steps: int = 8) -> list[object]:
+    """Of the batches of so many steps, as a training gets them: three epochs and some of 12 records."""
+    with closing(batches.ahead(0, steps)) as ahead:
+        return [kind_of(batch) for _, batch in ahead]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("patch", [None, 9])
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 8.0)])
+def test_all_batches_of_a_run_are_of_one_kind(
+    streamed: bool, patch: int | None, window: int | None, weights: np.ndarray | None, cache: Cache
+) -> None:
+    """Also those at an epoch's end, of fewer records than a batch holds, and of records that come more often."""
+    kept = {"base": Kept(np.arange(7), weights)}
+    batches = make(cache, rows_of(cache, streamed), Augment(), patch=patch, window=window, kept=kept)
+    assert len({*kinds(batches)}) == 1
+    assert kinds(batches)[0] == kinds(make(cache, rows_of(cache, not streamed), patch=patch))[0]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("eco", [Eco(steps=3), Eco(steps=3, kind="cosine"), Eco(steps=3, start=0.2)])
+def test_the_end_of_eco_is_another_kind_and_nothing_else_is(streamed: bool, eco: Eco, cache: Cache) -> None:
+    batches = replace(make(cache, rows_of(cache, streamed), Augment()), eco=eco)
+    found = kinds(batches)
+    assert [each == found[0] for each in found] == [True] * 3 + [False] * 5
+    assert {*found[3:]} == {*kinds(replace(batches, eco=Eco()))}
+    assert len({*kinds(replace(batches, eco=eco.model_copy(update={"end": 0.5})))}) == 1
+
+
+def rows_of(cache: Cache, streamed: bool) -> dict[str, Rows]:
+    if streamed:
+        return {view: StreamedRows(cache, view, ("input", *targets)) for view, targets in OF_VIEW.items()}
+    return {view: resident(cache, view, targets) for view, targets in OF_VIEW.items()}
 
 
 @GPU
