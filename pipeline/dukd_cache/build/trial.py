@@ -111,8 +111,10 @@ def doubts(plan: Plan, teacher: Teacher, who: str = ONLY) -> Iterator[str]:
         AnswerError: the teacher answers with numbers that are not finite.
     """
     scenes, degraded = scenes_of(plan), bool(plan.spec.degradation)
-    with_truth = [view for view in plan.spec.views if "truth" in view.arrays]
-    for view in with_truth[:1] if degraded else plan.spec.views:
+    views = plan.spec.views
+    if degraded:  # the smallest inputs are answered soonest
+        views = tuple(sorted((each for each in views if "truth" in each.arrays), key=lambda each: each.input_side)[:1])
+    for view in views:
         if degraded:
             cuts = _most_contrast(plan, view, scenes, [teacher.info])
         else:
