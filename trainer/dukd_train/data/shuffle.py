@@ -49,7 +49,8 @@ class Kept:
     def ends(self) -> I64:
         """Where each record's part of the sum ends [N], in the 2²⁰th of a place: whole, so that nothing is rounded."""
         sums = np.cumsum(np.ones(len(self)) if self.weights is None else self.weights)
-        return np.rint(sums * (len(self) * _PARTS / sums[-1])).astype(np.int64)
+        ends: I64 = np.rint(sums * (len(self) * _PARTS / sums[-1])).astype(np.int64)
+        return ends
 
     def start(self, seed: int, stream: int, epoch: int) -> int:
         """Where the places of an epoch begin, 0 ≤ it < 2²⁰; 0 without weights."""
