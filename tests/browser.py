@@ -34,7 +34,7 @@ onmessage = heard => {
   else document.querySelector("pre").textContent = JSON.stringify(told); }"""
 
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 
 
 @dataclass

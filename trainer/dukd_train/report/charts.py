@@ -16,6 +16,9 @@ _WIDTH = 4.8
 _NAMED = 20
 """Bars of no more images than this carry their names."""
 
+_LETTERS = 20
+"""Of a name beside an axis, for which little of the figure is left otherwise."""
+
 
 def score_chart(standings: Sequence[Standing], set_name: str) -> Drawing:
     """Every run a mark, every group a line with its mean and standard deviation."""
@@ -31,7 +34,7 @@ def score_chart(standings: Sequence[Standing], set_name: str) -> Drawing:
         if math.isfinite(spread.mean):
             axes.errorbar(spread.mean, height, xerr=spread.deviation, color=color, capsize=4, linewidth=1.6)
             axes.plot(spread.mean, height, "|", color=color, markersize=14, markeredgewidth=2)
-    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_yticks(range(len(names)), [literal(name, _LETTERS) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_title(literal(f"{set_name}: PSNR-Y, dB"), fontsize=11)
     axes.ticklabel_format(axis="x", useOffset=False)
@@ -62,10 +65,10 @@ def _difference_chart(
     axes.bar(range(len(order)), heights, color=colors, width=0.8 if len(order) <= _NAMED else 1.0)
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.set_ylim(limits)
-    axes.set_ylabel(literal(f"dB over {against}"))
+    axes.set_ylabel(f"dB over {literal(against, _LETTERS)}")
     axes.set_title(literal(differences.group), fontsize=11)
     if len(order) <= _NAMED:
-        names = [literal(images[at].rsplit("/", 1)[-1]) for at in order]
+        names = [literal(images[at].rsplit("/", 1)[-1], _LETTERS) for at in order]
         axes.set_xticks(range(len(order)), names, rotation=40, ha="right", fontsize=8)
     else:
         axes.set_xlabel(f"{len(order)} images, from the greatest loss to the greatest gain")

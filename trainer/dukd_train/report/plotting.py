@@ -57,9 +57,10 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def literal(text: str) -> str:
-    """`text` with no part of it taken for a formula."""
-    return text.replace("$", r"\$")
+def literal(text: str, most: int = 48) -> str:
+    """`text` with no part of it taken for a formula, and without its middle if it has more than `most` letters."""
+    half = most // 2
+    return (text if len(text) <= most else f"{text[: half - 1]}…{text[-half:]}").replace("$", r"\$")
 
 
 @dataclass(frozen=True)
