@@ -4,11 +4,13 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import typer.main
 from tests.browser import CHROMIUM, Browser
 from tests.object_store import Bucket, found_at, running_server
 from tests.ray_cluster import running_cluster
@@ -46,6 +48,14 @@ def _no_memory_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Hashes of files are remembered in a folder of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("memory")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_made_once() -> Iterator[None]:
+    """typer makes all commands of a program anew each time it is called; here thousands of calls share them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", cache(typer.main.get_command))
         yield
 
 

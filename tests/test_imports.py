@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -62,14 +63,20 @@ def half_of(path: Path) -> str:
     return next(half for half, root in HALVES.items() if path.is_relative_to(root))
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+@cache
 def imports_of(path: Path) -> list[str]:
     half = half_of(path)
-    return list(imported(path.read_text(encoding="utf-8"), [half, *path.relative_to(HALVES[half]).parent.parts]))
+    return [*imported(nodes_of(path), [half, *path.relative_to(HALVES[half]).parent.parts])]
 
 
-def imported(source: str, package: list[str]) -> Iterator[str]:
+def imported(nodes: Iterable[ast.AST], package: list[str]) -> Iterator[str]:
     """Full names of what a module of `package` imports, anywhere in it: `dukd_cache.files`, however it is said."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -135,7 +142,7 @@ def test_only_command_lines_speak_of_options(path: Path) -> None:
     """Elsewhere a setting has its Python name, in backticks; a whole command in backticks may be quoted."""
     if room_of(path) in ("cli", "command_line", "commands") or path.name in STARTS_PROGRAMS:
         return
-    texts = map(text_of, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = map(text_of, nodes_of(path))
     assert not [text for text in texts if re.search(r"(?<![\w-])--\w", re.sub(r"`[\w-]+ [^`]+`", "", text))]
 
 
@@ -164,12 +171,12 @@ def test_there_are_modules_to_read() -> None:
     ],
 )
 def test_every_way_to_import_is_seen(source: str, expected: set[str]) -> None:
-    assert rooms_of("dukd_cache", imported(source, ["dukd_train"])) == expected
+    assert rooms_of("dukd_cache", imported(ast.walk(ast.parse(source)), ["dukd_train"])) == expected
 
 
 def test_relative_imports_are_resolved() -> None:
     source = "from . import a\nfrom .b import c\nfrom ..d import e\nfrom .. import f"
-    assert list(imported(source, ["dukd_cache", "format"])) == [
+    assert list(imported(ast.walk(ast.parse(source)), ["dukd_cache", "format"])) == [
         "dukd_cache.format.a",
         "dukd_cache.format.b.c",
         "dukd_cache.d.e",
