@@ -18,6 +18,11 @@ from tests.ray_cluster import running_cluster
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those on a cluster first: one process starts it, for all of them, and nobody waits for them in the end."""
+    items.sort(key=lambda item: "ray_cluster" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
     """Sums are added in the same order everywhere, and a busy machine is no slower than an idle one.

@@ -6,15 +6,19 @@ That is not the server from which a training starts its readers, which loads les
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
+
+T = TypeVar("T")
 
 _SERVER = forkserver.ForkServer()
 _SERVER.set_forkserver_preload(
@@ -37,6 +41,15 @@ def start(target: Callable[..., None], *args: object) -> ForkServerProcess:
 def _call(target: Callable[..., None], args: Iterable[object]) -> None:
     torch.set_num_threads(1)
     target(*args)
+
+
+def wait_for(what: Callable[[], T]) -> T:
+    """What it gives, once it gives anything. A busy machine loads torch slowly."""
+    end = time.monotonic() + 300
+    while not (found := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dukd_cache.places.folder import Folder
 def damage(root: Path, seed: int) -> str:
     """Change the cache at `root` in one way, chosen by `seed`; says which."""
     rng = random.Random(seed)
-    how = _WAYS[seed % len(_WAYS)]
+    how = WAYS[seed % len(WAYS)]
     return f"{seed}: {how(root, rng)}"
 
 
@@ -96,7 +96,7 @@ def _copy_over(root: Path, rng: random.Random) -> str:
     return f"{one.relative_to(root)} copied over {other.relative_to(root)}"
 
 
-_WAYS: list[Callable[[Path, random.Random], str]] = [
+WAYS: list[Callable[[Path, random.Random], str]] = [
     _flip, _cut, _cut_at_a_boundary, _delete, _swap_shards, _flip, _grow, _blank, _swap_any, _copy_over,
 ]  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +44,11 @@ def photo(width: int, height: int, seed: int = 0) -> U8:
         edge = 60 * (x * random.uniform(0.5, 1) + y * random.uniform(-1, 1) > width / 3)
         channels.append(waves + edge - 30 + random.normal(0, 4, x.shape))
     return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """One of those that a PNG file is made of."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def save_photos(folder: Path, sizes: Iterable[tuple[int, int]]) -> Path:
@@ -153,6 +160,11 @@ def same(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.dtype == other.dtype and np.array_equal(one, other)
+
+
+def equal(one: Record, other: Record) -> bool:
+    """The same of the same place."""
+    return one.info == other.info and one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -498,5 +498,5 @@ def test_real_processes(photos: Path, teacher_file: Path, tmp_path: Path) -> Non
     assert (done.code, done.errors) == (0, [])
     assert done.output.startswith(f"{out}: 3 base, 3 zoom_in, 3 zoom_out records")
     assert Cache(out).count("zoom_out") == 3
-    refused(process(*build, photos), str(photos), "no cache")
+    refused(process(*build, out, "--set", "pach=12"), "unknown setting 'pach'")
     assert process("--help").code == 0

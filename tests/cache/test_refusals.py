@@ -154,11 +154,11 @@ def test_a_file_of_a_cache_that_cannot_be_read_is_named(dukd_cache: Command, pho
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_output_that_cannot_be_written_is_one_line(small_cache: Path) -> None:
+def test_output_that_cannot_be_written_is_one_line() -> None:
     code = "from dukd_cache.cli import main; main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": ""}
-    command = [sys.executable, "-c", code, "inspect", str(small_cache), "--sample", "0"]
     with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", code, "presets", "dukd"]
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     says = "what this command prints: No space left on device; make room, then run the same command again"
     assert (done.returncode, done.stderr) == (2, f"dukd-cache: {says}\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cache.samples import build_job, files_of, same, save_photos
+from tests.cache.samples import build_job, equal, files_of, save_photos
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.left_overs import left_over
@@ -15,15 +15,11 @@ from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import Dtype, Record
+from dukd_cache.format.record import Dtype
 from dukd_cache.settings.choices import Store
 from dukd_cache.system.errors import ShardCorrupt
 
 COMBINATIONS = [(store, codec) for store, codecs in CODECS.items() for codec in codecs]
-
-
-def equal(one: Record, other: Record) -> bool:
-    return one.info == other.info and one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 def same_records(one: Cache, other: Cache) -> bool:

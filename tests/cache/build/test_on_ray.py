@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ from tests.cache.samples import Asked, build_job, files_of, held_teachers, save_
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 from tests.object_store import Bucket
+from tests.processes import wait_for
 
 from dukd_cache.build.answer import Teachers
 from dukd_cache.build.columns import COLUMNS
@@ -40,7 +41,6 @@ from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
 from dukd_cache.system.errors import CacheError, ImageError, SettingError
 
-T = TypeVar("T")
 pytestmark = pytest.mark.xdist_group("ray")
 
 STORES = {"webdataset": "webp", "zarr": "blosc"}
@@ -97,15 +97,6 @@ def meanwhile(what: Callable[[], None], gate: Path) -> Iterator[None]:
     finally:
         thread.join()
     assert not failed, failed
-
-
-def wait_for(what: Callable[[], T]) -> T:
-    """What it gives, once it gives anything."""
-    deadline = time.monotonic() + 300
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def at_work(out: Address, wanted: Callable[[list[WorkerReport]], bool], process: Any = None) -> list[WorkerReport]:

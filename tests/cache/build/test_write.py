@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tests.cache.samples import Asked, build_job, crop_spec, everything, files_of, header_of, photo, same, save_photos
 from tests.left_overs import left_over
-from tests.processes import Running, start_program
+from tests.processes import Running, start_program, wait_for
 
 from dukd_cache.build import teacher, write
 from dukd_cache.build.reuse import Tally
@@ -441,11 +441,8 @@ def started(photos: Path, teacher_file: Path, out: Path) -> tuple[Running, Asked
     options: list[object] = ["--hr", photos, "--out", out, "--teacher", teacher_file, "--patch", 20, "--base", 150]
     options += ["--zoom-in", 9, "--zoom-out", 9, "--batch-size", 1, "--shard-size", 1, "--device", "cpu"]
     running = start_program("dukd_cache", ["build", *options], out.with_name("told.txt"))
-    end = time.monotonic() + 120
-    while not list(out.glob("base-*.npy")):
-        assert running.process.is_alive(), running.end()
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_for(lambda: [*out.glob("base-*.npy")] or not running.process.is_alive())
+    assert running.process.is_alive(), running.end()
     small = build_job(photos, out, teacher_file, patch=20, base=150, zoom_in=9, zoom_out=9, batch_size=1)
     return running, small
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cache.samples import files_of, index_of
+from tests.cache.samples import files_of, index_of, png_chunk
 from tests.cache.test_cli import Command, refused
 from tests.cache.test_cli import dukd_cache as dukd_cache  # a fixture
 
@@ -252,14 +252,10 @@ def test_names_in_a_tar_are_never_paths(many_shards: dict[Store, Path], tmp_path
         assert set(files_of(tmp_path)) == {f"in/cache/{path}" for path in files_of(many_shards[store])}
 
 
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
 def png_bomb(side: int) -> bytes:
     """Says side × side, holds almost nothing."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6), 9)) + chunk(b"IEND", b"")
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(bytes(10**6), 9)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 

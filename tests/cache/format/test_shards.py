@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
-from tests.cache.samples import crop_spec, files_of, header_of, index_of, photo, same
+from tests.cache.samples import crop_spec, equal, files_of, header_of, index_of, photo
 
 from dukd_cache.build.answer import info_of
 from dukd_cache.format.codecs import CODECS
@@ -78,10 +78,6 @@ def written(
 def file_of(store: Store, array: str) -> str:
     """Where the pixels of an array of `written` lie, below the root."""
     return {"webdataset": "base-000003.tar", "zarr": f"base/{array}/c/3/0/0/0"}[store]
-
-
-def equal(one: Record, other: Record) -> bool:
-    return one.info == other.info and one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize(("store", "codec"), [(store, codec) for store in STORES for codec in CODECS[store]])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import webdataset
 from PIL import Image
-from tests.cache.format.test_shards import NAME, NUMBER, PER_SHARD, equal, reader_of, record_of, writer_to, written
-from tests.cache.samples import files_of, index_of, same
+from tests.cache.format.test_shards import NAME, NUMBER, PER_SHARD, reader_of, record_of, writer_to, written
+from tests.cache.samples import equal, files_of, index_of, same
 
 from dukd_cache.format.record import Dtype
 from dukd_cache.format.tar import _framing

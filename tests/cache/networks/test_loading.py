@@ -125,8 +125,7 @@ def test_edsr_of_either_layout_is_its_functional_forward(
     ],
     ids=["baseline", "large but short", "large"],
 )
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("layout", ["basicsr", "official"])
+@pytest.mark.parametrize(("scale", "layout"), [(2, "basicsr"), (3, "official"), (4, "official")])
 def test_edsr_of_the_papers_sizes(
     layout: str, scale: int, channels: int, blocks: int, res_scale: float, image: Tensor, tmp_path: Path
 ) -> None:

@@ -124,10 +124,9 @@ def test_every_layout_is_its_functional_forward(
     ) <= network.settings.items()  # fmt: skip
 
 
-@LAYOUTS
-def test_the_papers_teacher(names: dict[str, str], image: Tensor, tmp_path: Path) -> None:
+def test_the_papers_teacher(image: Tensor, tmp_path: Path) -> None:
     """10 groups of 20 blocks of 64 channels."""
-    reference = Reference(names, 4, 10, 20, 64)
+    reference = Reference(OFFICIAL, 4, 10, 20, 64)
     network = loaded({"params_ema": reference.state}, tmp_path)
     torch.testing.assert_close(network.forward(image), reference(image), rtol=1e-3, atol=1e-4)
 

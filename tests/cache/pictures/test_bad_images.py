@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 from tests.cache.pictures.test_sources import UPRIGHT
-from tests.cache.samples import U8, build_job, files_of, photo
+from tests.cache.samples import U8, build_job, files_of, photo, png_chunk
 
 from dukd_cache import cli
 from dukd_cache.commands import build as job
@@ -57,12 +57,9 @@ def png(values: npt.NDArray[Any], colour: int, interlaced: bool = False) -> byte
             rows += b"".join(b"\0" + row.astype(f">u{depth // 8}").tobytes() for row in part)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(kind, content) for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        png_chunk(kind, content)
+        for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     )
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def saved(path: Path, image: Image.Image, **options: Any) -> Path:
@@ -262,7 +259,7 @@ class TestUsed:
         exif = Image.Exif()
         exif[0x0112] = 6
         content, pixels = png(photo(9, 7), 2), photo(9, 7)
-        late = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+        late = png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
         (tmp_path / "x.png").write_bytes(content[:-12] + late + content[-12:])
         assert np.array_equal(both_agree(tmp_path / "x.png"), pixels.transpose(1, 0, 2)[:, ::-1])
         spoilt = bytearray(content[:-12] + late)
@@ -306,7 +303,7 @@ def lying_jpeg() -> bytes:
 
 def lying_png() -> bytes:
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000))
 
 
 def tiff(*tags: tuple[int, int]) -> bytes:
@@ -400,7 +397,7 @@ class TestRefused:
 
     def test_metadata_that_inflates(self, tmp_path: Path) -> None:
         content = png(photo(8, 8), 2)
-        bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9))
+        bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9))
         (tmp_path / "x.png").write_bytes(content[:33] + bomb + content[33:])
         self.refuses(tmp_path / "x.png", "too large")
 

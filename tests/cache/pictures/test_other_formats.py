@@ -1,6 +1,5 @@
 """AVIF and JPEG XL, and orientations that PNGs tell late."""
 
-import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, features
-from tests.cache.samples import photo
+from tests.cache.samples import photo, png_chunk
 
 from dukd_cache.pictures import decode
 from dukd_cache.pictures.decode import read_rgb, read_size
@@ -78,14 +77,10 @@ def test_avif(tmp_path: Path, orientation: int) -> None:
             read_rgb(tmp_path / "x.avif")
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 LATE = {
-    "XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode()),
-    "compressed XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(XMP.encode())),
-    "raw EXIF": chunk(
+    "XMP": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode()),
+    "compressed XMP": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(XMP.encode())),
+    "raw EXIF": png_chunk(
         b"zTXt",
         b"Raw profile type exif\0\0"
         + zlib.compress(b"\nexif\n26\n" + b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0".hex().encode()),

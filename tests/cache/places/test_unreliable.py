@@ -49,6 +49,13 @@ def whole(request: pytest.FixtureRequest, teacher_file: Path, tmp_path_factory: 
     return Whole(*jobs, *(files_of(asked.out) for asked in jobs), seconds)  # type: ignore[arg-type]
 
 
+WEB, ZARR = (
+    pytest.mark.parametrize("whole", [often, pytest.param(seldom, marks=pytest.mark.slow)], indirect=True)
+    for often, seldom in (STORES, [*STORES][::-1])
+)
+"""What a store of objects does to each kind of file, others tell; here one is enough for every day."""
+
+
 def test_a_build_outlasts_faults(whole: Whole, bucket: Bucket) -> None:
     faults, address = Faults(0.1, 0), bucket.address("cache")
     with unreliable(bucket, faults) as shaky, found_at(shaky.endpoint):
@@ -83,7 +90,7 @@ def test_a_server_that_is_gone_is_one_line_and_the_build_goes_on_later(
     address, asked = bucket.address("cache"), whole.new.config
     words = ["--hr", *asked.hr, "--teacher", *asked.teacher.values(), "--out", address, "--store", asked.store]
     words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
-    words += ["--base", 70, "--zoom-in", 35, "--zoom-out", 10]
+    words += [word for view, crops in NEW.items() for word in (f"--{view.replace('_', '-')}", crops)]
     faults = Faults(0, 0, dies_after=requests)
     with unreliable(bucket, faults) as gone, found_at(gone.endpoint, AWS_MAX_ATTEMPTS="1"):
         refused(dukd_cache("build", *words), address)
@@ -116,6 +123,7 @@ def check_killed(whole: Whole, bucket: Bucket, folder: Path, seed: int, rebuilt:
     assert bucket.files("cache") == whole.new_files
 
 
+@ZARR
 def test_a_killed_build_ends_with_the_same_bytes(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
     check_killed(whole, bucket, tmp_path, 3, rebuilt=True)
 
@@ -132,6 +140,7 @@ def part_of(whole: Whole, address: str, endpoint: str, part: Part, tally: Path) 
     return start(build_alone, asked, tally, environment(endpoint), part)
 
 
+@WEB
 def test_parts_at_once_on_s3(whole: Whole, bucket: Bucket, tmp_path: Path) -> None:
     """One of them is killed on the way; the two that are asked again are other parts."""
     address = bucket.address("cache")

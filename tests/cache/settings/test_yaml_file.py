@@ -217,8 +217,8 @@ def test_set_refuses(override: str, message: str) -> None:
     assert str(caught.value) == f"`overrides={override}`: {message}"
 
 
-@pytest.mark.parametrize("brackets", ["[" * 3000, "[" * 3000 + "]" * 3000, "{a: " * 3000])
-def test_thousands_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("brackets", ["[" * 900, "[" * 900 + "]" * 900, "{a: " * 900])
+def test_hundreds_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"`overrides=loss=.* is not a YAML value$") as caught:
         yaml_file.change({}, f"loss={brackets}", {})
     assert len(str(caught.value)) < 250

@@ -126,17 +126,17 @@ def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
     items.close()
 
 
-@pytest.mark.parametrize("chosen", [None, 3])
-def test_torch_keeps_to_one_core_in_that_thread_alone(chosen: int | None) -> None:
-    """In a process of its own, as torch remembers for ever that a number was chosen."""
-    program = f"""
+def test_torch_keeps_to_one_core_in_that_thread_alone() -> None:
+    """In a process of its own, as torch remembers for ever that a number was chosen: before that, and then."""
+    program = """
 import torch
 from dukd_cache.system.threads import on_one_core, prefetch
-torch.set_num_threads({chosen}) if {chosen} else None
-threads = torch.get_num_threads()
-assert list(prefetch(on_one_core(torch.get_num_threads() for _ in range(2)), 1)) == [1, 1]
-assert list(prefetch((torch.get_num_threads() for _ in range(2)), 1)) == [threads, threads]
-assert torch.get_num_threads() == threads
+for chosen in (None, 3):
+    torch.set_num_threads(chosen) if chosen else None
+    threads = torch.get_num_threads()
+    assert list(prefetch(on_one_core(torch.get_num_threads() for _ in range(2)), 1)) == [1, 1]
+    assert list(prefetch((torch.get_num_threads() for _ in range(2)), 1)) == [threads, threads]
+    assert torch.get_num_threads() == threads
 """
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
 
@@ -158,7 +158,7 @@ ways = {
     "in_threads_by_turns": lambda: in_threads_by_turns(abs, ([1, 2, 3] for _ in numbers())),
 }
 signal.signal(signal.SIGALRM, stop)
-end = time.monotonic() + 4
+end = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < end:
     items = ways[sys.argv[1]]()
     next(items)
@@ -171,10 +171,11 @@ print("ended")
 """
 
 
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(15, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", ["prefetch", "in_threads", "in_threads_by_turns"])
-def test_a_signal_at_any_moment_leaves_nobody_waiting(way: str) -> None:
+def test_a_signal_at_any_moment_leaves_nobody_waiting(way: str, seconds: float) -> None:
     """A `Queue`, a `Future` or a `ThreadPoolExecutor` in their place hang here within seconds."""
-    command = [sys.executable, "-c", INTERRUPTED, way]
+    command = [sys.executable, "-c", INTERRUPTED, way, str(seconds)]
     assert subprocess.run(command, timeout=60, capture_output=True, text=True, check=False).stdout == "ended\n"
 
 

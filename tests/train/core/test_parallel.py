@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.processes import Running
+from tests.processes import Running, wait_for
 from tests.train.processes import start_together
 
 from dukd_cache import networks
@@ -47,13 +46,6 @@ def assert_alike(found: Path, expected: Path) -> None:
 
 def files(out: Path) -> set[str]:
     return {path.name for path in out.iterdir()}
-
-
-def wait_for(found: Callable[[], bool]) -> None:
-    end = time.monotonic() + 240  # a busy machine loads torch slowly
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def rows_written(out: Path) -> int:

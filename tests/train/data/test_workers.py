@@ -4,14 +4,13 @@ import multiprocessing
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from tests.processes import wait_for
 
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import ShardCorrupt
@@ -55,20 +54,13 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_all_workers_read_and_end_when_no_more_is_wanted(cache: Cache, tmp_path: Path) -> None:
     rows = Telling(cache, "base", ("input", "truth"), tmp_path)
     with closing(read_ahead({"base": rows}, order_of(cache), range(10**6), 2)) as steps:
-        wait_until(lambda: next(steps) and len(rows.pids()) == 2)  # on a busy machine the second may begin late
+        wait_for(lambda: next(steps) and len(rows.pids()) == 2)  # on a busy machine the second may begin late
     assert len(rows.pids()) == 2
     assert os.getpid() not in rows.pids()
-    wait_until(lambda: not any(map(alive, rows.pids())))
+    wait_for(lambda: not any(map(alive, rows.pids())))
 
 
 def test_damage_that_a_worker_finds_is_named_here(cache_folder: Path, tmp_path: Path) -> None:
@@ -104,4 +96,4 @@ def test_workers_end_with_a_killed_training_process(cache: Cache, cache_folder: 
     assert all(map(alive, rows.pids()))
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
-    wait_until(lambda: not any(map(alive, rows.pids())))
+    wait_for(lambda: not any(map(alive, rows.pids())))

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import PROJECT
+from tests.processes import wait_for
 from tests.train.core.test_resume import assert_same_run
 from tests.train.interruptions import in_step, interrupt
 
@@ -177,11 +177,9 @@ class Dvc:
     def stop(self, number: int, *words: str) -> str:
         """Start a command, and send the training a signal when it has saved something; what was printed."""
         process = self.start(*words)
-        deadline = time.monotonic() + 120
-        while not list(self.root.glob(".dvc/tmp/dukd/*/0*/checkpoint-*.pt")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        saved = ".dvc/tmp/dukd/*/0*/checkpoint-*.pt"
+        wait_for(lambda: [*self.root.glob(saved)] or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
         (lock,) = [
             *self.root.glob("build/run/training.lock"),
             *self.root.glob(".dvc/tmp/exps/*/*/build/run/training.lock"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.train.natural import fitted, photographs, picture, torch_home
+from tests.train.nearest import Nearest
 from torch import Tensor
 
 from dukd_cache import networks
@@ -20,16 +21,6 @@ from dukd_train.scoring.inference import super_resolve
 from dukd_train.scoring.metrics import U8, psnr_y, ssim_y
 from dukd_train.scoring.scores import Score, scorer, usual_score
 from dukd_train.scoring.skipped import Skipped
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Repeats pixels."""
-
-    scale: int
-
-    def __call__(self, image_NCHW: Tensor) -> Tensor:
-        return image_NCHW.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 
 def write_image(path: Path, height: int, width: int, seed: int) -> U8:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from tests.train.nearest import Nearest
 from torch import Tensor, nn
 
 from dukd_cache import networks
@@ -12,18 +13,6 @@ from dukd_cache.system.errors import SettingError
 from dukd_train.scoring.inference import WHOLE, Inference, may_tile, prepared, seams, super_resolve
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.super_resolver import SuperResolver
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Repeats pixels, after a change of brightness."""
-
-    scale: int
-    gain: float = 1.0
-
-    def __call__(self, image_NCHW: Tensor) -> Tensor:
-        enlarged = image_NCHW.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
-        return enlarged * self.gain
 
 
 def test_answers_are_clamped_and_rounded() -> None:

@@ -3,11 +3,10 @@
 import re
 import shutil
 import subprocess
-import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
-from tests.conftest import PROJECT
 
 from dukd_train.scoring import provenance
 
@@ -21,16 +20,12 @@ def _git(folder: Path, *words: str) -> str:
 
 def commit_seen_by(module: Path) -> str:
     """What `git_commit` says in a copy of the module."""
-    code = f"from importlib.util import *; s = spec_from_file_location('p', {str(module)!r}); m = module_from_spec(s)"
-    code += "; s.loader.exec_module(m); print(m.git_commit())"
-    path = f"{PROJECT / 'pipeline'}:{PROJECT / 'trainer'}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": path, "PATH": PATH}
-    )
-    return done.stdout.strip()
-
-
-PATH = "/usr/local/bin:/usr/bin:/bin"
+    spec = spec_from_file_location("copied", module)
+    assert spec is not None
+    assert spec.loader is not None
+    copied = module_from_spec(spec)
+    spec.loader.exec_module(copied)
+    return str(copied.git_commit())
 
 
 def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Tiles against whole images: plain convolutions, windows, networks that see everything, memory that runs out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 import torch
+from tests.train.nearest import Nearest
 from torch import Tensor
 
 from dukd_cache import networks
@@ -42,22 +42,6 @@ def test_tiles_within_their_overlap_are_refused() -> None:
         spans(100, 64, 30, 16)
     with pytest.raises(SettingError, match="tiles of 20"):
         Tiled(Nearest(), 20, 10)
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Repeats pixels; out of memory on more than `room` of them; remembers what it was asked."""
-
-    scale: int = 2
-    room: int = 10**9
-    error: Callable[[], Exception] = torch.OutOfMemoryError
-    asked: list[tuple[int, ...]] = field(default_factory=list)
-
-    def __call__(self, image_NCHW: Tensor) -> Tensor:
-        self.asked.append(tuple(image_NCHW.shape[-2:]))
-        if image_NCHW[0, 0].numel() > self.room:
-            raise self.error()
-        return image_NCHW.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 
 def picture(height: int, width: int, count: int = 1) -> Tensor:
@@ -108,7 +92,7 @@ def test_windows_lie_as_in_the_whole_image() -> None:
 def test_an_ensemble_of_windows_is_that_of_the_whole_image() -> None:
     settings = {"embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 8, "mlp_ratio": 1}
     network = built("SwinIR", 2, settings | {"upsampler": "pixelshuffledirect"})
-    image = picture(45, 70)
+    image = picture(20, 70)
     whole = SelfEnsemble(network)(image)
     tiled = Tiled(SelfEnsemble(network), 63, 24, 8, flipped=True)(image)
     assert (tiled - whole).abs().max() < 1e-4

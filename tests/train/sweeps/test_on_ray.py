@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.processes import wait_for
 
 from dukd_cache import __version__
 from dukd_train.core.run import run
@@ -44,15 +43,6 @@ def file(tmp_path: Path, cache_folder: Path) -> Path:
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
-
-
-def wait_for(what: Callable[[], Any]) -> Any:
-    """What it gives, once it gives anything."""
-    deadline = time.monotonic() + 120
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def workers(log: Path) -> list[int]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -13,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from tests.conftest import PROJECT
-from tests.processes import start_program
+from tests.processes import start_program, wait_for
 
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import DukdError, SettingError, WeightsError
@@ -101,11 +100,8 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
     running = start_program("dukd_train", words, tmp_path / "told.txt", os.environ)
     folder = out / "seed=0"
     try:
-        deadline = time.monotonic() + 120
-        while _rows(folder) < 2:
-            assert running.process.is_alive(), running.end()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: _rows(folder) >= 2 or not running.process.is_alive())
+        assert running.process.is_alive(), running.end()
         os.kill(running.process.pid or 0, number)
         code, told = running.end()
     finally:
@@ -114,16 +110,14 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
         assert code == 129
         assert told.splitlines()[-1] == "dukd-train: hung up; to resume, run the same command again"
     else:
-        deadline = time.monotonic() + 60
-        while (folder / LOCK).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: not (folder / LOCK).exists())
         assert "dukd-train: terminated; the same" in (out / "logs" / "seed=0.log").read_text()
     assert not (folder / LOCK).exists()  # nobody trains there
     assert list(folder.glob("checkpoint-*.pt"))
     assert not (folder / "run.json").exists()
 
 
+@pytest.mark.usefixtures("forked_programs")
 def test_parts_make_what_one_machine_makes(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

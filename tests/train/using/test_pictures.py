@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 import torch.nn.functional as F
 from PIL import Image, ImageCms
+from tests.cache.samples import png_chunk
+from tests.train.nearest import Nearest
 from torch import Tensor
 
 from dukd_cache.pictures.sources import read_rgb
@@ -18,18 +19,6 @@ from dukd_cache.system.errors import ImageError
 from dukd_train.using.pictures import upscale_file
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Repeats pixels, so that what comes out is known; counts how often it was asked."""
-
-    scale: int = 2
-    asked: list[int] = field(default_factory=list)
-
-    def __call__(self, image_NCHW: Tensor) -> Tensor:
-        self.asked.append(1)
-        return image_NCHW.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 
 def levels(channels: int = 3) -> np.ndarray:
@@ -115,10 +104,6 @@ def coloured(hidden: int, dtype: type = np.uint8) -> np.ndarray:
     return pixels * dtype(257) if dtype is np.uint16 else pixels
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def png(samples: np.ndarray, kind: int, key: bytes = b"", bits: int = 0) -> bytes:
     """Written by hand (W3C PNG, 11.2 and 11.3.1.1): of 16 bits, or a transparent colour, or few bits."""
     height, width = samples.shape[:2]
@@ -126,7 +111,7 @@ def png(samples: np.ndarray, kind: int, key: bytes = b"", bits: int = 0) -> byte
     rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(height, -1)
     lines = [(np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]) if bits else row).tobytes() for row in rows]
     parts = [(b"IHDR", header), *([(b"tRNS", key)] if key else []), (b"IDAT", zlib.compress(b"\0" + b"\0".join(lines)))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (*parts, (b"IEND", b"")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in (*parts, (b"IEND", b"")))
 
 
 def palette(hidden: int) -> bytes:
