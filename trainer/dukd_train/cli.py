@@ -55,6 +55,9 @@ TileOverlap = Annotated[int, typer.Option(min=0, max=1024, help="Overlap of the 
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Average over the eight flips and rotations. Takes eight times as long.")
 ]
+LrImages = Annotated[
+    list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: MATLAB's bicubic.")
+]
 ComparedImages = Annotated[
     list[str] | None,
     typer.Option(help="HR images to score on, as for eval. Default: the validation sets of the runs."),
@@ -131,9 +134,7 @@ def evaluate(
     hr: Annotated[
         list[str] | None, typer.Option(help="Folder of HR images, or NAME=FOLDER. You can give several.")
     ] = None,
-    lr: Annotated[
-        list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: MATLAB's bicubic.")
-    ] = None,
+    lr: LrImages = None,
     lr_template: LrTemplate = "{stem}x{scale}",
     lr_only: LrOnly = None,
     metrics: Metrics = None,
@@ -177,6 +178,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs of the same scale.")],
     out: Annotated[Path, typer.Option(parser=path, help="Folder of the report. An earlier report there is replaced.")],
     hr: ComparedImages = None,
+    lr: LrImages = None,
     lr_only: LrOnly = None,
     teacher: ComparedTeacher = None,
     pictures: Annotated[int, typer.Option(min=1, help="Maximum number of crops to show.")] = 4,
@@ -195,7 +197,7 @@ def compare(
     """
     from dukd_train.report.compare import PAGE
     from dukd_train.report.compare import compare as write_report
-    from dukd_train.scoring.image_sets import named_sets
+    from dukd_train.scoring.image_sets import lr_folders, named_sets
     from dukd_train.scoring.inference import Inference
     from dukd_train.scoring.scores import USUAL, metric_names
     from dukd_train.scoring.tiles import tile_side
@@ -205,6 +207,7 @@ def compare(
         runs,
         out,
         hr=sets,
+        lr={name: folder.root for name, folder in lr_folders(lr or [], [*sets]).items()},
         lr_only=named_sets(lr_only or [], "lr_only", besides=sets),
         teacher=teacher,
         pictures=pictures,

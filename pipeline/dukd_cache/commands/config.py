@@ -14,7 +14,7 @@ from dukd_cache.commands.answer_names import by_name, refuse_no_names
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.record import Count, Dtype, Margin, Side
 from dukd_cache.pictures.degradation.presets import Steps
-from dukd_cache.pictures.lr_folder import LrFolder
+from dukd_cache.pictures.lr_folder import TEMPLATE, LrFolder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import MAX_SHARD_MB, Asked, Device, Precision, SelfEnsemble, Store
 from dukd_cache.settings.model import ByName, CacheAddress, Location, NetworkFile, Number, Settings, WholeNumber, one_of
@@ -76,7 +76,7 @@ class CacheConfig(Settings):
 
     One for each of `hr`, or one for all. Without it LR images are made by MATLAB's bicubic, as in the benchmarks.
     """
-    lr_template: Annotated[str, IMAGES] = "{stem}x{scale}"
+    lr_template: Annotated[str, IMAGES] = TEMPLATE
     """LR file name.
 
     Made of `{stem}`, that of the HR file, and `{scale}`.

@@ -11,6 +11,9 @@ from pathlib import Path, PurePath
 from dukd_cache.pictures.finding import SUFFIXES
 from dukd_cache.system.errors import ImageError, SettingError
 
+TEMPLATE = "{stem}x{scale}"
+"""How LR files are usually named; so does `dukd-cache degrade`."""
+
 
 @dataclass(frozen=True)
 class LrFolder:
@@ -21,7 +24,7 @@ class LrFolder:
     """
 
     root: Path
-    template: str = "{stem}x{scale}"
+    template: str = TEMPLATE
     """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
 
     def __post_init__(self) -> None:

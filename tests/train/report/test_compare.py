@@ -13,8 +13,11 @@ from PIL import Image
 from tests.train.natural import fitted, photographs, picture, torch_home
 
 from dukd_cache import networks
+from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.pictures.bicubic import upscale
+from dukd_cache.pictures.degradation.presets import preset
 from dukd_cache.pictures.drawing import MIN_HEIGHT
+from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.settings.model import dump, validated
 from dukd_cache.system.errors import ImageError, SettingError, WeightsError
 from dukd_train.errors import RunError
@@ -215,6 +218,17 @@ def test_given_images_replace_the_validation_sets(tmp_path: Path, runs: list[Pat
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     mean = evaluate(make_network(0), pair_images(other, 2)).means.network
     assert scores["first"] == {"Other": {"psnr_y": mean["psnr_y"], "ssim_y": mean["ssim_y"]}}
+
+
+def test_given_images_may_have_lr_images(tmp_path: Path, runs: list[Path]) -> None:
+    other = write_images(tmp_path / "Other" / "HR", count=1)
+    degrade_folder(other, tmp_path / "LR", 2, preset("light"))
+    compare(runs[:1], tmp_path / "out", hr={"Other": other}, lr={"Other": tmp_path / "LR"}, device="cpu")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    pairs = pair_images(other, 2, LrFolder(tmp_path / "LR"))
+    assert scores["first"]["Other"] == evaluate(make_network(0), pairs).means.network
+    with pytest.raises(SettingError, match=r"^`lr`: no set of `hr` is called 'Another'$"):
+        compare(runs, tmp_path / "out", hr={"Other": other}, lr={"Another": tmp_path / "LR"}, device="cpu")
 
 
 def test_a_report_replaces_an_earlier_one_but_nothing_else(tmp_path: Path, runs: list[Path], images: Path) -> None:

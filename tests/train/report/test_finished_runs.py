@@ -86,7 +86,7 @@ def test_scales_must_agree(tmp_path: Path) -> None:
 
 def test_validation_sets_are_joined(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / "a", sets={"S": "s/HR"}), make_run(tmp_path / "b", sets={"S": "s/HR", "T": "t"})]
-    sets = image_sets({run.folder: run.config for run in load_runs(folders)}, {}, {})
+    sets = image_sets({run.folder: run.config for run in load_runs(folders)}, {}, {}, {})
     assert {name: images.hr for name, images in sets.items()} == {
         "S": Path("s/HR").absolute(),
         "T": Path("t").absolute(),
@@ -96,10 +96,10 @@ def test_validation_sets_are_joined(tmp_path: Path) -> None:
 def test_unclear_validation_sets_are_refused(tmp_path: Path) -> None:
     none = make_run(tmp_path / "none")
     with pytest.raises(SettingError, match="no run has a validation set in its settings; give `hr`"):
-        image_sets({none: load_runs([none])[0].config}, {}, {})
+        image_sets({none: load_runs([none])[0].config}, {}, {}, {})
     folders = [none, make_run(tmp_path / "a", sets={"S": "s"}), make_run(tmp_path / "b", sets={"S": "other"})]
     with pytest.raises(SettingError, match=r"validation set S differs between .*a and .*b; give `hr`"):
-        image_sets({run.folder: run.config for run in load_runs(folders)}, {}, {})
+        image_sets({run.folder: run.config for run in load_runs(folders)}, {}, {}, {})
 
 
 def test_curves_leave_out_what_the_method_has_not(tmp_path: Path) -> None:

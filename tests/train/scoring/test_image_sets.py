@@ -47,6 +47,8 @@ def test_lr_folders_go_with_their_sets() -> None:
     assert lr_folders(["low"], ["Set5"], "{stem}") == {"Set5": LrFolder(Path("low"), "{stem}")}
     assert lr_folders(["b=low"], ["a", "b"], "{stem}") == {"b": LrFolder(Path("low"), "{stem}")}
     assert lr_folders([], ["a"], "{stem}") == {}
+    with pytest.raises(SettingError, match=r"^`lr=low`: LR images of no set of HR images; give `hr`, too; "):
+        lr_folders(["low"], [])
 
 
 @pytest.mark.parametrize(

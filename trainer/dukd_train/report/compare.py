@@ -78,6 +78,7 @@ def compare(
     out: Path,
     *,
     hr: Mapping[str, Path] | None = None,
+    lr: Mapping[str, Path] | None = None,
     lr_only: Mapping[str, Path] | None = None,
     teacher: Path | None = None,
     pictures: int = 4,
@@ -92,6 +93,7 @@ def compare(
         runs: run folders, of one scale; rows come in this order.
         out: is made, or holds an earlier report, which is replaced.
         hr: folders of HR images to score on, by set. By default the validation sets of all runs.
+        lr: folders of their LR images, by set; made by the benchmarks' bicubic where a set has none.
         lr_only: folders of images without HR, by set: the page shows them, with NIQE where its model is at hand.
         teacher: a weights file, for comparison.
         pictures: at most so many pictures are shown, those at which the students differ most.
@@ -114,7 +116,7 @@ def compare(
     shown = apart(groups)
     others = [BICUBIC, *(run.name for run in loaded), *([TEACHER] if teacher else [])]
     against = choose_baseline(baseline, groups, others)
-    sets = image_sets({run.folder: run.config for run in loaded}, hr or {}, lr_only or {})
+    sets = image_sets({run.folder: run.config for run in loaded}, hr or {}, lr_only or {}, lr or {})
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
     pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
     alone = {name: pairs.pop(name) for name, images in sets.items() if images.hr is None}

@@ -90,18 +90,24 @@ def load_runs(folders: Sequence[Path], taken: Sequence[str] = ()) -> list[Run]:
 
 
 def image_sets(
-    runs: Mapping[object, TrainConfig], hr: Mapping[str, Path], lr_only: Mapping[str, Path]
+    runs: Mapping[object, TrainConfig],
+    hr: Mapping[str, Path],
+    lr_only: Mapping[str, Path],
+    lr: Mapping[str, Path],
 ) -> dict[str, ImageSet]:
     """What to compare runs on, by name: what is given; for `hr`, else the validation sets.
 
     Args:
         runs: settings, by what errors call their run.
+        lr: LR images of sets of `hr`; the others' are made by the benchmarks' bicubic.
 
     Raises:
-        SettingError: there is nothing, or two are called alike.
+        SettingError: there is nothing, or two are called alike; or LR images are of no set.
     """
     alone = {name: ImageSet(lr=folder) for name, folder in lr_only.items()}
-    given = {name: ImageSet(hr=folder) for name, folder in hr.items()}
+    given = {name: ImageSet(hr=folder, lr=lr.get(name)) for name, folder in hr.items()}
+    for name in lr.keys() - given.keys():
+        raise SettingError(f"no set of `hr` is called {name!r}", "`lr`")
     any_there = any(config.validation.sets for config in runs.values())
     sets = given or (_validation_sets(runs) if any_there or not alone else {})
     for name in alone.keys() & sets.keys():

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.pictures.lr_folder import TEMPLATE, LrFolder
 from dukd_cache.settings.addresses import local_path
 from dukd_cache.system.errors import PlaceError, SettingError, printable
 
@@ -31,13 +31,16 @@ def named_sets(words: Sequence[str], option: str = "hr", besides: Collection[str
     return sets
 
 
-def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str) -> dict[str, LrFolder]:
+def lr_folders(lr: Sequence[str], sets: Sequence[str], template: str = TEMPLATE) -> dict[str, LrFolder]:
     """LR folders by set, from `name=path`; a lone set's needs no name. Sets that are not named have none.
 
     Raises:
         SettingError: a set that there is not, it is not clear whose a folder is, or it is none of this machine.
     """
     folders: dict[str, LrFolder] = {}
+    if lr and not sets:
+        cure = "give `hr`, too; images without HR are `lr_only`"
+        raise SettingError("LR images of no set of HR images", f"`lr={lr[0]}`", cure=cure)
     for word in lr:
         name, path = _parts("lr", word)
         if not name and len(sets) > 1:

@@ -104,7 +104,7 @@ def check_wanted(points: Sequence[Point], wanted: ReportWanted, scale: int) -> b
     """Whether there are images to compare students of `scale` on; a DukdError where no report can be made of them."""
     asked = bool(wanted.hr or wanted.lr_only) or any(point.config.validation.sets for point in points)
     if asked:
-        image_sets({point.name: point.config for point in points}, wanted.hr, wanted.lr_only)
+        image_sets({point.name: point.config for point in points}, wanted.hr, wanted.lr_only, {})
     for folder in wanted.hr.values():
         check_pairs(pair_images(folder, scale))
     for folder in wanted.lr_only.values():
