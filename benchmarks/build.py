@@ -1,5 +1,7 @@
 """Build efficiency: how long the whole build takes, over the bare teacher's forward passes on the same batches.
 
+    python -m benchmarks build
+
 Size: bytes of the teacher's answers in the cache, over those of their float32.
 """
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.material import LARGE, cache_config, network_file, photographs, teacher
+from benchmarks.material import LARGE, cache_config, network_file, photographs, teacher, teacher_of_real_images
 from benchmarks.timing import in_turns, ratio
 from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
@@ -42,6 +44,8 @@ def figures() -> Iterator[Figure]:
         few, images = photographs(folder / "few", 1)
         heavy = cache_config(few, edsr, views={"base": 48, "zoom_in": 0, "zoom_out": 0}, batch_size=8)
         yield efficiency(heavy, folder / "heavy", f"EDSR-L ×4, 43 M parameters, {images}", Goal(at_most=1.05), turns=3)
+        if released := teacher_of_real_images():
+            yield efficiency_of_degraded(folder, *released)
 
 
 def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int = _TURNS) -> Figure:
@@ -75,6 +79,15 @@ def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int 
         "records_per_s": records / times["build"].typical,
     }
     return Figure("build efficiency", case, ratio(times["build"], times["bare teacher"]), "", goal, facts)
+
+
+def efficiency_of_degraded(folder: Path, weights: Path, name: str, turns: int = 3) -> Figure:
+    """With preset `real`, smaller patches: its views, 72 records."""
+    hr, images = photographs(folder / "photographs", 3)
+    views = {"base": 16, "zoom_in": 4, "zoom_out": {"crops": 4, "patch": 16}}
+    asked = cache_config(hr, weights, degradation="real", patch=32, views=views)
+    case = f"{name}, preset real, patch 32, {images}"
+    return efficiency(asked, folder / "degraded", case, Goal(at_most=1.10), turns)
 
 
 def size(cache: Path, case: str) -> Figure:

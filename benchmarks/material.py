@@ -48,6 +48,14 @@ def teacher_of_the_demo() -> tuple[Path, str]:
     return PROJECT / "assets" / "edsr_x4.safetensors", "EDSR ×4, 1.4 M parameters"
 
 
+def teacher_of_real_images() -> tuple[Path, str] | None:
+    """A released one for degraded photographs, where there is data."""
+    data = os.environ.get("DUKD_DATA")
+    if data is None:
+        return None
+    return Path(data) / "teachers" / "RealESRGAN_x4plus.safetensors", "Real-ESRGAN ×4, 17 M parameters"
+
+
 def network_file(path: Path, architecture: str, settings: Mapping[str, Any], scale: int = 4) -> Path:
     """Random weights of a network, saved to `path`."""
     torch.manual_seed(0)
