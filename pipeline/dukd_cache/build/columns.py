@@ -82,7 +82,7 @@ def with_columns(record: Record, names: Mapping[str, ColumnType]) -> Record:
         return record
     told = {name: round(COLUMNS[name].of(record.arrays), 4) for name in sorted(names) if name in COLUMNS}
     numbers = {name: number for name, number in record.info.columns.items() if name in names} | told
-    return Record(record.info.model_copy(update={"columns": numbers}), record.arrays)
+    return Record(record.info.model_copy(update={"columns": dict(sorted(numbers.items()))}), record.arrays)
 
 
 def _answers(arrays: Mapping[str, Pixels]) -> list[Pixels]:

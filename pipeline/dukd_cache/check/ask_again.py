@@ -12,25 +12,26 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import spoken
 from dukd_cache.check.surroundings import Surroundings
 from dukd_cache.check.verify import Problem
+from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
-from dukd_cache.settings.choices import Precision
 from dukd_cache.system.errors import AnswerError, CacheError
 
 _BATCH = 8
 
 
-def tolerance(precision: Precision, dtype: Dtype) -> float:
+def tolerance(info: AnswerInfo, dtype: Dtype) -> float:
     """How far two answers to one input may lie apart, in levels of 255.
 
     The order of a sum depends on the size of the batch and on the device, so answers differ in their last digits. In
     fp32 that is far less than a level: it shows only where a rounding flips, by one level of uint8 or one step of
     float16 (1/2048 below 1; two are allowed); 1/16 of a level is far more than the last digits of float32. fp16
-    resolves 1/8 of a level near white and bf16 a whole one, and the differences of several layers add up: 2 and 4.
+    resolves 1/8 of a level near white and bf16 a whole one, and the differences of several layers add up: 2 and 4. What
+    is made smaller is rounded to levels then, whatever it is stored as.
     """
-    if precision == "fp32":
-        return {"uint8": 1.0, "float16": 255 / 1024, "float32": 1 / 16}[dtype]
-    return {"fp16": 2.0, "bf16": 4.0}[precision]
+    if info.precision == "fp32":
+        return {"uint8": 1.0, "float16": 255 / 1024, "float32": 1 / 16}["uint8" if info.smaller > 1 else dtype]
+    return {"fp16": 2.0, "bf16": 4.0}[info.precision]
 
 
 def ask_again(
@@ -89,7 +90,7 @@ def _compared(
         cache.manifest.answers[name].of,
         spoken(name, cache.manifest.answers),
     )
-    allowed = tolerance(teacher.info.precision, dtype)
+    allowed = tolerance(teacher.info, dtype)
     levels = 1 if dtype == "uint8" else 255
     try:
         questions = [around.question(record, name) if around else record[of] for _, record in records]

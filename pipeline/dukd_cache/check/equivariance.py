@@ -93,7 +93,7 @@ def measure_gaps(
         picks = evenly(cache.count(view), sample)
         for start in range(0, len(picks), _BATCH):
             some = picks[start : start + _BATCH]
-            inputs = np.stack([cache.read(view, index).input for index in some])
+            inputs = np.stack([cache.read(view, index)[asked.info.of] for index in some])
             x_NCpp = torch.from_numpy(inputs).to(asked.device).permute(0, 3, 1, 2).float().div(255)
             try:
                 plain_NCqq = asked.answers(x_NCpp)

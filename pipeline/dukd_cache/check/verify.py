@@ -191,11 +191,10 @@ def _record(folder: Folder, found: Manifest, reader: ShardReader, shard: ShardIn
 def _contradiction(record: Record, found: Manifest) -> str | None:
     for answer, name in record.info.fingerprints.items():
         asked = found.answers[answer]
-        if asked.context:  # it is of pixels that are not stored
-            continue
-        computed = fingerprint(asked.asked, record[asked.of])
-        if computed != name:
-            return f"fingerprint {name[:12]}… stored, {computed[:12]}… of its {asked.of}"
+        if not asked.context:  # else it is of pixels that are not stored
+            computed = fingerprint(asked.asked, record[asked.of])
+            if computed != name:
+                return f"fingerprint {name[:12]}… stored, {computed[:12]}… of its {asked.of}"
         pixels = record[answer]
         if pixels.dtype != np.uint8 and not bool(np.all((pixels >= 0) & (pixels <= 1))):
             return f"the answer {answer} is not in [0,1]"

@@ -1,6 +1,7 @@
 """A folder of HR images → a folder of LR images."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,5 +58,6 @@ def _degraded(path: Path, scale: int, steps: Sequence[Step], seed: int) -> tuple
         return downscale(hr, scale), None
     recipe = recipe_of(steps, f"{seed}/whole/{read_facts(path).sha256}")
     text = PngInfo()
-    text.add_text("degradation", json.dumps({"seed": seed, **recipe.columns}))
+    drawn = {name: None if math.isnan(number) else number for name, number in recipe.columns.items()}
+    text.add_text("degradation", json.dumps({"seed": seed, **drawn}))
     return recipe.applied(hr, scale), text

@@ -19,6 +19,7 @@ from dukd_cache.check import equivariance, quality
 from dukd_cache.check.quality import Distribution
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured
+from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures import symmetries
 from dukd_cache.pictures.bicubic import upscale
@@ -154,11 +155,15 @@ def test_no_sample_is_refused(cache: Cache, teacher_file: Path) -> None:
         equivariance.measure_gaps(cache, equivariance.load_teacher(teacher_file, cache, "cpu"), -1)
 
 
+PLAINLY = AnswerInfo(file="", architecture="", settings={}, fingerprint="", precision="fp32", window=1)
+
+
 class Enlarger(Teacher):
     """Answers by nearest neighbours, and, where `lean` is not 0, adds that much where the left half is."""
 
     def __init__(self, lean: float = 0.0, factor: float = 1.0) -> None:
         object.__setattr__(self, "device", torch.device("cpu"))
+        object.__setattr__(self, "info", PLAINLY)
         object.__setattr__(self, "lean", lean)
         object.__setattr__(self, "factor", factor)
 
@@ -195,6 +200,19 @@ def test_a_teacher_that_darkens_shows_it_under_inversion_only(cache: Cache) -> N
     for gaps in equivariance.measure_gaps(cache, Enlarger(factor=0.9), 4).values():
         for name, gap in gaps.items():
             assert gap.levels == pytest.approx(25.5 if "invert" in name else 0, abs=1e-3)
+
+
+def test_a_teacher_of_clean_inputs_is_measured_on_those(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    """Not on what the student sees instead of them."""
+    counts = {"base": 2, "zoom_in": 2, "zoom_out": 2}
+    asked = build_job(photos, tmp_path / "clean", teacher_file, degradation="light", answers_of="clean", **counts)
+    plain = build_job(photos, tmp_path / "plain", teacher_file, **counts)
+    gaps = []
+    for each in (asked, plain):
+        job.build_cache(*each)
+        built = Cache(each.out)
+        gaps.append(equivariance.measure_gaps(built, equivariance.load_teacher(teacher_file, built, "cpu"), 2))
+    assert gaps[0] == gaps[1]
 
 
 class Endless(torch.nn.Module):

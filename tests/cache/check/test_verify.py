@@ -23,7 +23,8 @@ from dukd_cache.format import manifest
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.index import from_bytes, row_type, to_bytes
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.shards import ShardReader
+from dukd_cache.format.record import Dtype, Record
+from dukd_cache.format.shards import ShardReader, ShardWriter
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
@@ -216,6 +217,20 @@ def test_contents_that_agree_with_all_hashes_are_still_compared(many_shards: dic
         assert any(says in problem.message for problem in verify(root))
 
 
+@pytest.mark.parametrize("context", [0, 2])
+def test_an_answer_out_of_range_is_named(photos: Path, teacher_file: Path, tmp_path: Path, context: int) -> None:
+    """Whatever else the teacher saw."""
+    views = {"base": 1, "zoom_in": 0, "zoom_out": 0}
+    job.build_cache(*build_job(photos, tmp_path / "c", teacher_file, dtype="float32", context=context, **views))
+    header, records = Cache(tmp_path / "c").manifest.header, everything(Cache(tmp_path / "c"), "base")
+    wrong = {**records[1], "teacher": records[1]["teacher"] + np.float32(1)}
+    writer = ShardWriter(Folder(tmp_path / "wrong"), header)
+    packed = [writer.encode(record) for record in (records[0], Record(records[1].info, wrong), records[2])]
+    manifest.write(manifest.Manifest.of(header, [writer.write("base", 0, packed)]), Folder(tmp_path / "wrong"))
+    (problem,) = verify(tmp_path / "wrong")
+    assert problem.message.endswith(f"record {records[1].info.key}: the answer teacher is not in [0,1]")
+
+
 class TestTeacher:
     """The teacher is asked again."""
 
@@ -267,10 +282,14 @@ class TestTeacher:
             assert "off by 2 of 255 levels where 1 is allowed" in problems[0].message
             assert problems[0].shard == whole.manifest.shards[0]
 
-    def test_the_tolerance_of_float16_is_two_steps_below_one(self) -> None:
-        assert tolerance("fp32", "float16") / 255 == 2 * float(
+    def test_the_tolerance_of_float16_is_two_steps_below_one(self, asked: teacher.Teacher) -> None:
+        assert tolerance(asked.info, "float16") / 255 == 2 * float(
             np.float16(1) - np.nextafter(np.float16(1), np.float16(0))
         )
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+    def test_what_was_rounded_to_levels_may_differ_by_one(self, asked: teacher.Teacher, dtype: Dtype) -> None:
+        assert tolerance(asked.info.model_copy(update={"smaller": 2}), dtype) == 1
 
     def test_another_teacher_is_refused(
         self, many_shards: dict[Store, Path], tmp_path: Path, dukd_cache: Command, photos: Path

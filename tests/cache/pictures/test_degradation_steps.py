@@ -110,8 +110,22 @@ def test_a_changed_range_changes_this_value_alone() -> None:
     other = (*steps[:2], Step(noise=noise.model_copy(update={"sigma": (5.0, 6.0)})), *steps[3:])
     for seed in range(20):
         one, two = recipe(steps, seed).columns, recipe(other, seed).columns
-        changed = {name for name in one if one[name] != two[name]}
+        changed = {name for name in one if not np.array_equal(one[name], two[name], equal_nan=True)}
         assert changed == ({"noise1_strength"} if one["noise1_kind"] == 1 else set())
+
+
+def test_what_was_not_compressed_is_not_of_the_lowest_quality() -> None:
+    """A training that leaves out the lowest keeps it."""
+    sinc = {"blur": {"probability": 0.5, "kernels": {"sinc": 1}}}
+    steps = with_shrink(steps_of({"jpeg": {"probability": 0.5, "late": 0.5}}, sinc))
+    hr = photo(32, 32)
+    for seed in range(20):
+        found = recipe(steps, seed)
+        drawn = found.columns
+        assert math.isnan(drawn["jpeg1_quality"]) or drawn["jpeg1_quality"] >= 30
+        assert math.isnan(drawn["blur1_shape"]) == (drawn["blur1_kernel"] == 0)
+        assert ("jpeg" in in_words(steps, drawn)) == (not math.isnan(drawn["jpeg1_quality"]))
+        assert found.applied(hr, 2).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

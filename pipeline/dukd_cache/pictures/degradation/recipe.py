@@ -110,7 +110,7 @@ def _done(each: Drawn, image: F32, height: int, width: int) -> F32:
         case "noise" if values["kind"]:
             add = {"gaussian": effects.with_gaussian_noise, "poisson": effects.with_poisson_noise}
             return add[NOISES[int(values["kind"]) - 1]](image, values["strength"], bool(values["grey"]), each.random())
-        case "jpeg" | "webp" as how if values["quality"]:
+        case "jpeg" | "webp" as how if values["quality"] > 0:
             return effects.compressed(image, int(values["quality"]), how, int(values["x"]), int(values["y"]))
         case "shrink":
             return effects.resized(image, height, width, method_of(values))

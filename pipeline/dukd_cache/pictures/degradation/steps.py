@@ -1,7 +1,8 @@
 """What may be done to HR on its way to LR, as settings: a list of steps, each with ranges to draw its values from.
 
 A step draws from a row of numbers in [0,1), the same place for the same value: a changed range changes that alone.
-What was drawn are numbers by name; those of a step that is left out are 0.
+What was drawn are numbers by name; those of a step that is left out are 0, and NaN where 0 would be the most of it: a
+quality, and a kernel's shape.
 """
 
 import math
@@ -85,7 +86,7 @@ class Blur(Settings):
     def draw(self, u: Uniform) -> Values:
         """One kernel."""
         if u[0] >= self.probability:
-            return dict.fromkeys(self.names, 0.0)
+            return dict.fromkeys(self.names, 0.0) | {"shape": math.nan}
         number = chosen(u[1], [self.kernels.get(name, 0.0) for name in KERNELS])
         kind, side = KERNELS[number - 1], self.side[0] + 2 * int(u[2] * ((self.side[1] - self.side[0]) // 2 + 1))
         found: Values = {"kernel": number, "side": side}
@@ -185,7 +186,7 @@ class Compression(Settings):
     def draw(self, u: Uniform) -> Values:
         """One quality."""
         if u[0] >= self.probability:
-            return dict.fromkeys(self.names, 0.0)
+            return dict.fromkeys(self.names, 0.0) | {"quality": math.nan}
         quality = self.quality[0] + int(u[1] * (self.quality[1] - self.quality[0] + 1))
         return {"quality": quality, "late": float(u[2] < self.late), "x": int(16 * u[3]), "y": int(16 * u[4])}
 

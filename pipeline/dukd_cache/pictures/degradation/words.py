@@ -29,7 +29,7 @@ def _words(step: Step, values: Values) -> Iterator[str]:
         case "noise" if values["kind"]:
             grey = "grey " * bool(values["grey"])
             yield f"{grey}{NOISES[int(values['kind']) - 1]} noise {values['strength']:.2g}"
-        case "jpeg" | "webp" if values["quality"]:
+        case "jpeg" | "webp" if values["quality"] > 0:
             yield f"{step.kind} {values['quality']:.0f}"
         case "resize" if values["factor"] != 1:
             of = " of LR" * (step.resize is not None and step.resize.of == "lr")
