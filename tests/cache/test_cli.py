@@ -194,7 +194,7 @@ def test_pairs_without_a_teacher(dukd_cache: Command, photos: Path, tmp_path: Pa
     out = tmp_path / "cache"
     ended = dukd_cache("build", "--hr", photos, "--out", out, "--scale", 3, "--patch", 10)
     assert (ended.code, ended.errors) == (0, [])
-    assert ended.output.startswith(f"{out}: 24 base records in 1 shards, ")
+    assert ended.output.startswith(f"{out}: 24 base records in 1 shard, ")
     assert json.loads(dukd_cache("inspect", out, "--json").output)["answers"] == {}
     assert "none: pairs to train from scratch" in dukd_cache("inspect", out).output
 

@@ -77,7 +77,7 @@ def test_a_run_without_a_file_is_that_of_a_small_student(command: Command, cache
         0,
         "no --config, so the preset small: " + summary("dukd_train.presets", "small"),
     )
-    assert "schedule.warmup: all 1 steps of the run, not 100" in told.splitlines()
+    assert "schedule.warmup: 100 is more than the 1 steps of the run: all of them warm up" in told.splitlines()
     assert ": kd, Compact of " in printed
     code, _, told = command("run", "--config", "edsr_x4", *sets, "--out", tmp_path / "other")
     scale = f"scale 4: {cache_folder} has scale 2; take the preset edsr_x2\n"
@@ -127,6 +127,9 @@ def test_scores_of_a_student(command: Command, teacher_file: Path, hr_folder: Pa
         ("--cache c", "unknown option '--cache': did you mean '--set cache=…'? (valid: --allow-changes, "),
         ("--total-iter 9", "unknown option '--total-iter': did you mean '--set steps=…'? (valid: "),
         ("--optimizer.lr 1", "unknown option '--optimizer.lr': did you mean '--set optimizer.lr=…'? (valid: "),
+        ("-opt {config} --out {tmp}/run", "unknown option '-opt': did you mean '--config'? (valid: "),
+        ("--opt {config} --out {tmp}/run", "unknown option '--opt': did you mean '--config'? (valid: "),
+        ("--out {tmp}/run ema=0", "unexpected 'ema=0': run takes options and nothing else; did you mean --set ema=0?"),
         ("--config a --config {config} --out {tmp}/run", "--config: given 2 times, takes one value"),
         ("--config {config} --out {tmp}/run more", "unexpected 'more': run takes options and nothing else"),
     ],

@@ -308,7 +308,7 @@ class TrainConfig(Settings):
         steps = before.data.get("steps", schedule.warmup)
         if schedule.warmup <= steps:
             return schedule
-        tell_once(f"schedule.warmup: all {steps} steps of the run, not {schedule.warmup}")
+        tell_once(f"schedule.warmup: {schedule.warmup} is more than the {steps} steps of the run: all of them warm up")
         return schedule.model_copy(update={"warmup": steps})
 
 

@@ -4,6 +4,7 @@ typer says it in click's words and pydantic's; here it is said as all other mist
 """
 
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -18,8 +19,8 @@ def explain(error: Any, called_here: Mapping[str, str], model: Callable[[], type
     command: Any = getattr(getattr(error, "ctx", None), "command", None)
     if hasattr(error, "option_name") and hasattr(error, "possibilities") and command is not None:
         options = [word for each in command.params for word in each.opts if word.startswith("--")]
-        meant = _meant(error.option_name, options, model)
-        return unknown_name("option", error.option_name, [*options, "--help"], meant)
+        given = next((word for word in sys.argv if re.match(rf"{error.option_name}\w", word)), error.option_name)
+        return unknown_name("option", given, [*options, "--help"], _meant(given, options, model))
     if (missing := re.match(r"No such command '(.*?)'", error.message)) and hasattr(command, "commands"):
         meant = [called_here[missing[1]]] if missing[1] in called_here else []
         return unknown_name("command", missing[1], command.commands, meant)
@@ -28,7 +29,11 @@ def explain(error: Any, called_here: Mapping[str, str], model: Callable[[], type
         return f"{error.option_name}: " + ("takes no value" if takes_none else "expected a value, got nothing")
     if extra := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
         arguments = [named(each) for each in command.params if not each.opts[0].startswith("-")]
-        return f"unexpected {extra[1]!r}: {command.name} takes {' '.join([*arguments, 'options'])} and nothing else"
+        is_setting = re.fullmatch(r"[a-z][\w.]*=\S+", extra[1]) and any("--set" in each.opts for each in command.params)
+        hint = f"; did you mean --set {extra[1]}?" if is_setting else ""
+        return (
+            f"unexpected {extra[1]!r}: {command.name} takes {' '.join([*arguments, 'options'])} and nothing else{hint}"
+        )
     if isinstance(error.__cause__, DukdError):  # raised by what reads a value
         parameter = getattr(error, "param", None)
         return f"{named(parameter)}: {error.__cause__}" if parameter else str(error.__cause__)
@@ -69,6 +74,10 @@ def named(parameter: Any) -> str:
     return option if option.startswith("-") else parameter.metavar or option.upper()
 
 
+_FILE_OF_SETTINGS = ("cfg", "conf", "opt", "yaml", "yml")
+"""What other programs call `--config`."""
+
+
 def _meant(word: str, options: Collection[str], model: Callable[[], type[Any]]) -> list[str]:
     """How a command with `options` says the settings that are called `word` in a file or in another program."""
     if "--set" not in options:
@@ -78,6 +87,8 @@ def _meant(word: str, options: Collection[str], model: Callable[[], type[Any]]) 
     from dukd_cache.settings.schema import schema_of
 
     name = word.strip("-").replace("-", "_").lower()
+    if name in _FILE_OF_SETTINGS and "--config" in options:
+        return ["--config"]
     other = called_here(schema_of(model())).get(name)
     paths = {".".join(option.path): option for option in options_of(model())}
     found = {path: each for path, each in paths.items() if path in (name, other) or name in (each.name, each.path[-1])}

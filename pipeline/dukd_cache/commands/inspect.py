@@ -47,7 +47,8 @@ def summary(manifest: Manifest) -> str:
     listed = ", ".join(f"{count} {view}" for view, count in records.items())
     skipped = len(manifest.images.skipped)
     left_out = f"; {skipped} image{'s' * (skipped > 1)} skipped (`inspect` lists them)" if skipped else ""
-    return f"{listed} records in {len(manifest.shards)} shards, {megabytes:.1f} MB{left_out}"
+    shards = f"{len(manifest.shards)} shard{'s' * (len(manifest.shards) > 1)}"
+    return f"{listed} records in {shards}, {megabytes:.1f} MB{left_out}"
 
 
 def table(cache: Cache) -> str:

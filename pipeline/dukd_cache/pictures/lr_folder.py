@@ -56,7 +56,9 @@ class LrFolder:
             raise SettingError(
                 f"expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}", self.root
             )
-        raise ImageError(f"no LR image for {name.name}", f"{self.root / name.parent / stem}.*")
+        alike = self._spelled_otherwise(name.parent, name.stem) or self._spelled_otherwise(PurePath(), name.stem)
+        hint = f"; found {alike.name}: for such names give `lr_template={{stem}}`" if alike else ""
+        raise ImageError(f"no LR image for {name.name}{hint}", f"{self.root / name.parent / stem}.*")
 
     def _spelled_otherwise(self, below: PurePath, stem: str) -> Path | None:
         folder = self.root

@@ -18,6 +18,8 @@ _OF_THIS_MACHINE = ("file", "local")
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 """`s3:…`; one letter is no kind but a drive of Windows."""
 
+_OF_WINDOWS = re.compile(r"([A-Za-z]):\\(.*)", re.DOTALL)
+
 _CODE = re.compile(r"python:(.+):(\w+)", re.DOTALL)
 
 _KINDS = ("abfs", "abfss", "az", "ftp", "gcs", "gs", "hdfs", "http", "https", "memory", "s3", "s3a", "sftp", "ssh")
@@ -34,6 +36,9 @@ def parsed(text: str) -> Address:
     """
     if not text.strip() or "\0" in text:
         raise PlaceError("expected a path or an address", f"{text!r}")
+    if (found := _OF_WINDOWS.fullmatch(text)) and not os.path.lexists(text):
+        there = found[2].replace("\\", "/")
+        raise PlaceError(f"a path of Windows: in WSL that is /mnt/{found[1].lower()}/{there}", text)
     found = _KIND.fullmatch(text)
     kind, rest = (found[1].lower(), found[2]) if found else ("", "")
     if kind in _OF_THIS_MACHINE:

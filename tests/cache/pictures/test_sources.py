@@ -260,7 +260,12 @@ def test_lr_file_is_found_by_template_and_suffix(tmp_path: Path) -> None:
     assert LrFolder(tmp_path).find(Path("b.jpg"), 4) == tmp_path / "bx4.webp"
     assert LrFolder(tmp_path).find(Path("d.png"), 4) == tmp_path / "dx4.PNG"
     assert LrFolder(tmp_path, "{stem}_LR").find(Path("c.png"), 4) == tmp_path / "c_LR.png"
-    with pytest.raises(ImageError, match=r"ax3.*no LR image for a\.png"):
+    with pytest.raises(ImageError, match=r"ax3.*no LR image for a\.png$"):
+        LrFolder(tmp_path).find(Path("a.png"), 3)
+    (tmp_path / "a.bmp").touch()
+    with pytest.raises(
+        ImageError, match=r"no LR image for a\.png; found a\.bmp: for such names give `lr_template={stem}`$"
+    ):
         LrFolder(tmp_path).find(Path("a.png"), 3)
 
 

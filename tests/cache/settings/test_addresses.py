@@ -64,6 +64,7 @@ def test_what_is_a_place(text: str, expected: Path | str) -> None:
         ("https:/host/x.pth", "did you mean https://host/x.pth?"),
         ("oci:/bucket", "did you mean oci://bucket?"),
         ("file://server/share", "names a file of the machine 'server': expected file:///path, or a path"),
+        (r"C:\Users\me\x.pth", r"C:\Users\me\x.pth: a path of Windows: in WSL that is /mnt/c/Users/me/x.pth"),
         ("file:", "expected file:///path, or a path"),
         ("file://", "expected file:///path, or a path"),
         ("~nobody-of-this-name/x", "there is no home folder ~nobody-of-this-name"),

@@ -103,7 +103,7 @@ def test_a_warmup_beyond_the_run_is_shortened(
     monkeypatch.setattr(terminal, "_TOLD", set())
     made = validated(TrainConfig, {"cache": "c", "steps": 9, "schedule": {"warmup": 10, "gamma": 0.5}})
     assert (made.schedule.warmup, made.schedule.gamma) == (9, 0.5)
-    assert capsys.readouterr().err == "schedule.warmup: all 9 steps of the run, not 10\n"
+    assert capsys.readouterr().err == "schedule.warmup: 10 is more than the 9 steps of the run: all of them warm up\n"
 
 
 def test_what_set_says_is_validated(tmp_path: Path) -> None:
