@@ -16,6 +16,7 @@ os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CL
 _OF_NODES = {
     "PYTHONPATH": os.pathsep.join(str(PROJECT / root) for root in ("pipeline", "trainer")),
     "OMP_NUM_THREADS": "1",
+    "RAY_worker_niceness": "0",  # with Ray's 15, workers starve on a busy machine
 }
 
 
