@@ -57,6 +57,11 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert score["bicubic"] < score["student"] < score["teacher"]
 
 
+def test_no_page_holds_marks_of_a_merge() -> None:
+    marks = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+    assert [page.name for page in PAGES if marks.search(page.read_text(encoding="utf-8"))] == []
+
+
 def ends_well(line: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command, in this process."""
     program, *words = shlex.split(line)
