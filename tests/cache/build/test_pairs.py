@@ -8,9 +8,8 @@ Legend: s scale, p input side, c context.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests.cache.samples import Asked, build_job, everything, files_of, photo, same
+from tests.pairs import Row, rows_of
 
 from dukd_cache.build.reuse import Tally
 from dukd_cache.check.verify import verify
@@ -73,7 +73,6 @@ FACTORS: dict[str, list[Any]] = {
     "then": ["in parts", "reused", "changed"],
 }
 COLUMNS = ["answer_psnr", "bicubic_psnr", "disagreement", "gradient_energy"]
-Row = dict[str, Any]
 
 
 def possible(row: Row) -> bool:
@@ -81,30 +80,7 @@ def possible(row: Row) -> bool:
     return not (row.get("teachers") == "later" and row.get("context"))
 
 
-def pairs_of(row: Row) -> set[frozenset[tuple[str, Any]]]:
-    return {frozenset(pair) for pair in combinations(row.items(), 2)}
-
-
-def rows_of(factors: dict[str, list[Any]]) -> list[Row]:
-    """Rows that together hold every possible pair: each the best of some, made around a pair that is missing."""
-    names, random = [*factors], Random(0)
-    every = [
-        dict(zip(two, values, strict=True))
-        for two in combinations(names, 2)
-        for values in product(*map(factors.get, two))
-    ]  # type: ignore[arg-type]
-    missing = {frozenset(row.items()): row for row in every if possible(row)}
-    rows: list[Row] = []
-    while missing:
-        first = next(iter(missing.values()))
-        tried = ({name: first.get(name, random.choice(factors[name])) for name in names} for _ in range(200))
-        best = max(filter(possible, tried), key=lambda row: len(pairs_of(row) & missing.keys()))
-        missing = {pair: row for pair, row in missing.items() if pair not in pairs_of(best)}
-        rows.append(best)
-    return rows
-
-
-ROWS = rows_of(FACTORS)
+ROWS = rows_of(FACTORS, possible)
 
 
 def test_few_rows_hold_every_pair() -> None:
