@@ -46,7 +46,7 @@ Metrics = Annotated[
 ]
 LrOnly = Annotated[
     list[str] | None,
-    typer.Option(help="Folder of images without HR, like photographs, or NAME=FOLDER. You can give several."),
+    typer.Option(help="Folder of images without HR, or NAME=FOLDER. You can give several."),
 ]
 TileOption = Annotated[
     str, typer.Option(help="Side of a tile in LR pixels. 0: the whole image. auto: as memory allows.")
@@ -54,9 +54,6 @@ TileOption = Annotated[
 TileOverlap = Annotated[int, typer.Option(min=0, max=1024, help="Overlap of the tiles on each side, in LR pixels.")]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Average over the eight flips and rotations. Takes eight times as long.")
-]
-LrImages = Annotated[
-    list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: MATLAB's bicubic.")
 ]
 ComparedImages = Annotated[
     list[str] | None,
@@ -134,7 +131,9 @@ def evaluate(
     hr: Annotated[
         list[str] | None, typer.Option(help="Folder of HR images, or NAME=FOLDER. You can give several.")
     ] = None,
-    lr: LrImages = None,
+    lr: Annotated[
+        list[str] | None, typer.Option(help="Folder of LR images, or NAME=FOLDER. Default: MATLAB's bicubic.")
+    ] = None,
     lr_template: LrTemplate = "{stem}x{scale}",
     lr_only: LrOnly = None,
     metrics: Metrics = None,
@@ -178,7 +177,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(parser=path, help="Folders of finished runs of the same scale.")],
     out: Annotated[Path, typer.Option(parser=path, help="Folder of the report. An earlier report there is replaced.")],
     hr: ComparedImages = None,
-    lr: LrImages = None,
+    lr: Annotated[list[str] | None, typer.Option(help="LR images of --hr, as for eval.")] = None,
     lr_only: LrOnly = None,
     teacher: ComparedTeacher = None,
     pictures: Annotated[int, typer.Option(min=1, help="Maximum number of crops to show.")] = 4,

@@ -227,6 +227,13 @@ def test_given_images_may_have_lr_images(tmp_path: Path, runs: list[Path]) -> No
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     pairs = pair_images(other, 2, LrFolder(tmp_path / "LR"))
     assert scores["first"]["Other"] == evaluate(make_network(0), pairs).means.network
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ImageError, match="nothing"):
+        compare(runs[:1], tmp_path / "out", hr={"Other": other}, lr={"Other": tmp_path / "nothing"}, device="cpu")
+    compare(
+        runs[:1], tmp_path / "out", hr={"Other": other}, lr={"Other": tmp_path / "nothing"},
+        lr_only={"photographs": tmp_path / "LR"}, device="cpu",
+    )  # fmt: skip
     with pytest.raises(SettingError, match=r"^`lr`: no set of `hr` is called 'Another'$"):
         compare(runs, tmp_path / "out", hr={"Other": other}, lr={"Another": tmp_path / "LR"}, device="cpu")
 

@@ -118,8 +118,12 @@ def compare(
     against = choose_baseline(baseline, groups, others)
     sets = image_sets({run.folder: run.config for run in loaded}, hr or {}, lr_only or {}, lr or {})
     unpaired: dict[str, Skipped] = {name: {} for name in sets}
-    pairs = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
-    alone = {name: pairs.pop(name) for name, images in sets.items() if images.hr is None}
+    found = {name: _pairs(images, scale, unpaired[name]) for name, images in sets.items()}
+    if not any(found.values()):
+        without = [error for each in unpaired.values() for error in each.values()]
+        conclude(without, len(without), "compared")
+    pairs = {name: each for name, each in found.items() if each and sets[name].hr is not None}
+    alone = {name: each for name, each in found.items() if each and sets[name].hr is None}
     chosen = choose_device(device)
     contenders = _networks(loaded, teacher, scale, chosen)
     naturalness = _naturalness("niqe" in metrics) if alone else Scorer({})
