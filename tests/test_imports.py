@@ -185,12 +185,20 @@ def test_relative_imports_are_resolved() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["dukd_cache", "dukd_cache.cli", "dukd_train", "dukd_train.cli", "dukd_train.settings"]
+    "module",
+    [
+        "dukd_cache",
+        "dukd_cache.cli",
+        "dukd_cache.commands.status",
+        "dukd_train",
+        "dukd_train.cli",
+        "dukd_train.settings",
+    ],
 )
 def test_packages_command_lines_and_settings_start_without_loading_torch(module: str) -> None:
-    """`--help` must not take seconds: heavy imports wait in the functions that need them."""
+    """`--help` must not take seconds, nor `status`: heavy imports wait in the functions that need them."""
     heavy = {"torch", "spandrel", "matplotlib", "webdataset", "torchvision"}
-    if module != "dukd_train.settings":
+    if module not in ("dukd_cache.commands.status", "dukd_train.settings"):
         heavy |= {"numpy", "pydantic"}
     code = f"import sys, {module}; print(*({heavy} & set(sys.modules)))"
     path = os.pathsep.join(str(root.parent) for root in HALVES.values())

@@ -9,7 +9,8 @@ from contextlib import closing
 
 from dukd_cache.build.answer import Teachers, answered, stored_in
 from dukd_cache.build.reuse import Tally
-from dukd_cache.build.write import Standing, commit, encoded_into, room
+from dukd_cache.build.standing import Standing, commit
+from dukd_cache.build.write import encoded_into, room
 from dukd_cache.format import manifest
 from dukd_cache.format.lifecycle import interrupted, staged, unstage
 from dukd_cache.format.manifest import AnswerInfo, Header, Manifest

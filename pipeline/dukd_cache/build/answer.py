@@ -13,8 +13,9 @@ from types import MappingProxyType
 import numpy as np
 
 from dukd_cache.build.reuse import Answers, Tally
+from dukd_cache.build.standing import Shard
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import AnswerInfo, Header, ViewInfo
+from dukd_cache.format.manifest import AnswerInfo, Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import Scene, scene_of
@@ -24,15 +25,6 @@ from dukd_cache.system.threads import in_threads, on_one_core, prefetch, usable_
 
 _BATCHES_AHEAD = 2
 """Cut and waiting for the teacher; and as many answered and waiting to be encoded."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard to write: records `positions` of the stream of `view`."""
-
-    view: ViewInfo
-    number: int
-    positions: range
 
 
 Teachers = Mapping[str, Teacher]

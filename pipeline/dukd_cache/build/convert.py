@@ -5,7 +5,7 @@ from contextlib import closing
 
 import PIL
 
-from dukd_cache.build.answer import Shard
+from dukd_cache.build.standing import Shard
 from dukd_cache.build.write import write_all
 from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.container import Packed

@@ -12,11 +12,12 @@ from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from dukd_cache.build.answer import Shard, Teachers
+from dukd_cache.build.answer import Teachers
 from dukd_cache.build.shard_runs import DEATHS, ShardRuns
+from dukd_cache.build.standing import Shard, shards_of
 from dukd_cache.build.trial import sample_of
 from dukd_cache.build.worker import Hello, Job, Load, Whole, Worker, versions
-from dukd_cache.build.write import Engine, Work, shards_of
+from dukd_cache.build.write import Engine, Work
 from dukd_cache.format.manifest import Header, ShardInfo
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place

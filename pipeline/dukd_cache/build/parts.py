@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from dukd_cache.build.write import LOCAL, Engine, Standing, Work, commit, kept, room, shards_of
+from dukd_cache.build.standing import Standing, commit, shards_of
+from dukd_cache.build.write import LOCAL, Engine, Work, kept, room
 from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import header_of

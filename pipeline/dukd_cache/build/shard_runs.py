@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from dukd_cache.build.answer import Shard
+from dukd_cache.build.standing import Shard
 from dukd_cache.format.manifest import ShardInfo, shard_name
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.system.errors import CacheError

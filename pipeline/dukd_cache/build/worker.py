@@ -9,8 +9,9 @@ from importlib.metadata import version
 
 import torch
 
-from dukd_cache.build.answer import Shard, Teachers
+from dukd_cache.build.answer import Teachers
 from dukd_cache.build.reuse import Tally
+from dukd_cache.build.standing import Shard
 from dukd_cache.build.teacher import software
 from dukd_cache.build.trial import doubts, spoken
 from dukd_cache.build.write import LOCAL, Work, reusable, written

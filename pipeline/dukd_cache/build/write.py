@@ -14,25 +14,21 @@ from functools import partial
 from itertools import chain, islice
 from typing import Protocol
 
-from dukd_cache.build.answer import Shard, Teachers, answered, cut_from, take_all_cores
+from dukd_cache.build.answer import Teachers, answered, cut_from, take_all_cores
 from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Answers, Tally, all_sources
-from dukd_cache.format import manifest
+from dukd_cache.build.standing import Shard, Standing, commit
 from dukd_cache.format.container import Packed
-from dukd_cache.format.index import index_name
-from dukd_cache.format.lifecycle import claim, finish, place_for_open
-from dukd_cache.format.manifest import Header, Manifest, ShardInfo, shard_name, shard_ranges
+from dukd_cache.format.lifecycle import claim, place_for_open
+from dukd_cache.format.manifest import Header, Manifest, ShardInfo
 from dukd_cache.format.record import Record
-from dukd_cache.format.shards import ShardWriter, write_shared_files
+from dukd_cache.format.shards import ShardWriter
 from dukd_cache.format.workers import reporting
 from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
 from dukd_cache.system.errors import CacheError
 from dukd_cache.system.files import FULL
 from dukd_cache.system.threads import in_threads, in_threads_by_turns, told
-
-_LOOKED_AT_ONCE = 16
-"""Indices: in a store each is a request, which takes the time of a round trip."""
 
 Write = Callable[[Header, Sequence[Shard]], Generator[ShardInfo, None, None]]
 """Writes shards of the cache with that header, in any order."""
@@ -147,58 +143,6 @@ def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int],
             for info in written:
                 standing.whole[info.name] = info
         return commit(standing)
-
-
-class Standing:
-    """How far a cache is, or `shards` of it."""
-
-    def __init__(self, out: Place, header: Header, shards: Sequence[Shard] | None = None) -> None:
-        self.out, self.header = out, header
-        self.shards = shards_of(header) if shards is None else shards
-        writer, sizes = ShardWriter(out, header), out.sizes()
-
-        def finished(shard: Shard) -> ShardInfo | None:
-            return writer.finished(shard.view.name, shard.number, len(shard.positions), sizes)
-
-        found = in_threads(finished, self.shards, _LOOKED_AT_ONCE)
-        self.whole = {info.name: info for info in found if info is not None}
-        """By their names."""
-        self.broken = [name for shard in self.missing if (name := index_name(self.name(shard))) in sizes]
-        """Indices that are there and not of a whole shard."""
-
-    def name(self, shard: Shard) -> str:
-        """Of that shard's file."""
-        return shard_name(self.header.encoding.store, shard.view.name, shard.number)
-
-    @property
-    def missing(self) -> list[Shard]:
-        """Shards that are not whole, in the order in which they are written."""
-        return [shard for shard in self.shards if self.name(shard) not in self.whole]
-
-    @property
-    def records(self) -> int:
-        """In whole shards."""
-        return sum(info.records for info in self.whole.values())
-
-
-def commit(standing: Standing) -> Manifest:
-    """Make whole shards a finished cache. Of several who do so at once, each does the same."""
-    out, header = standing.out, standing.header
-    finished = Manifest.of(header, (standing.whole[standing.name(shard)] for shard in standing.shards))
-    write_shared_files(out, header)
-    out.sweep()
-    manifest.write(finished, out)
-    finish(out)
-    return finished
-
-
-def shards_of(header: Header) -> list[Shard]:
-    """All shards of a cache, in the order they are written."""
-    return [
-        Shard(view, number, positions)
-        for view in header.views
-        for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
-    ]
 
 
 def kept(work: Work, records: int) -> None:

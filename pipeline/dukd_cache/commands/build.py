@@ -18,8 +18,9 @@ from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
+from dukd_cache.build.standing import shards_of
 from dukd_cache.build.trial import ONLY, doubts, no_whole_windows, spoken, whole_windows
-from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
+from dukd_cache.build.write import LOCAL, Engine, Work, build
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
 from dukd_cache.format.codecs import choose_codec

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from dukd_cache.build.write import Standing
+from dukd_cache.build.standing import Standing
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.format.manifest import MANIFEST
 from dukd_cache.format.workers import WorkerReport, workers_in

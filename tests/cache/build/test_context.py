@@ -13,8 +13,8 @@ from tests.cache.samples import Asked, build_job, everything, files_of, same, sa
 
 from dukd_cache import cli, networks
 from dukd_cache.build.reuse import Tally
+from dukd_cache.build.standing import shards_of
 from dukd_cache.build.worker import Job, Worker
-from dukd_cache.build.write import shards_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder

@@ -16,11 +16,11 @@ import torch
 from tests.cache.samples import Asked, build_alone, build_job, files_of, save_photos
 from tests.processes import start as start_process
 
-from dukd_cache.build.answer import Shard
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.build.parts import START, joined
 from dukd_cache.build.reuse import Tally
-from dukd_cache.build.write import Local, Standing, Work, commit
+from dukd_cache.build.standing import Shard, Standing, commit
+from dukd_cache.build.write import Local, Work
 from dukd_cache.check.verify import other_files, verify
 from dukd_cache.commands.build import build_cache, prepare
 from dukd_cache.commands.status import facts, table

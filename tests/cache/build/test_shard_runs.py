@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dukd_cache.build.shard_runs import ShardRuns
-from dukd_cache.build.write import shards_of
+from dukd_cache.build.standing import shards_of
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places.choice import place_at

@@ -19,8 +19,9 @@ from tests.processes import Running, start_program, wait_for
 
 from dukd_cache.build import teacher, write
 from dukd_cache.build.reuse import Tally
+from dukd_cache.build.standing import shards_of
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.build.write import Work, build, shards_of
+from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
