@@ -1,6 +1,6 @@
 """A cache as one HTML page that needs nothing else: records to look at, distributions, verdicts and what it cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ def render(cache: Cache, facts: Mapping[str, Any], measured: Mapping[str, Any], 
         costs=[*costs(cache.manifest)],
         quality=measured.get("quality", {}),
         notes=measured.get("notes", []),
+        gains=[*gains(measured.get("quality", {}), cache.manifest.answers)],
         numbers=measured.get("numbers", {}),
         trusted=measured.get("trusted", {}),
         generators=[*equivariance.GENERATORS],
@@ -71,6 +72,20 @@ def render(cache: Cache, facts: Mapping[str, Any], measured: Mapping[str, Any], 
         histograms=_histograms(cache),
         sheet=[(name, [[*map(_tile, record)] for record in shown]) for name, shown in shown_records(cache, records)],
     )
+
+
+def gains(quality: Mapping[str, Any], answers: Iterable[str]) -> Iterator[str]:
+    """A line for each view with a truth: how much closer to it the `answers` are than bicubic, in what was measured."""
+    for view, found in quality.items():
+        psnr = found["psnr"]
+        by = {
+            name: psnr[f"{name}-truth"]["mean"] - psnr["truth-bicubic"]["mean"]
+            for name in answers
+            if {f"{name}-truth", "truth-bicubic"} <= psnr.keys()
+        }
+        if by:
+            parts = (f"{name} is {abs(dB):.2f} dB {'closer' if dB >= 0 else 'farther'}" for name, dB in by.items())
+            yield f"Distance to the truth of {view}, compared with bicubic: {', '.join(parts)}."
 
 
 def _histograms(cache: Cache) -> list[Histogram]:

@@ -9,6 +9,7 @@ from tests.cache.samples import build_job
 
 from dukd_cache.build.columns import COLUMNS
 from dukd_cache.check.hardest import HARDEST, WORSE
+from dukd_cache.check.page import gains
 from dukd_cache.commands.build import build_cache
 from dukd_cache.commands.inspect import Measured, measured, save_page
 from dukd_cache.format.reader import Cache
@@ -47,6 +48,8 @@ def test_the_page_says_what_inspect_says(page: Path, numbers: list[Measured]) ->
         for each in (*found["psnr"].values(), *found["bytes"].values()):
             assert {f"{each['mean']:,.2f}", f"{each['mean']:,.0f}"} & {*texts}
     assert {*facts["notes"]} <= {*texts}
+    told = [text for text in texts if text.startswith("Distance to the truth of ")]
+    assert [text.split()[5].strip(",") for text in told] == ["base", "zoom_out"]
     for view, holds in facts["trusted"].items():
         (line,) = [text for text in texts if text.startswith(f"Safe augmentations of {view}: ")]
         safe, _, others = line.partition(": ")[2].partition("; not ")
@@ -58,6 +61,14 @@ def test_the_page_says_what_inspect_says(page: Path, numbers: list[Measured]) ->
         for kind in (HARDEST, WORSE):
             assert (f"{view}: {kind}, worst first" in texts) == (kind in found)
             assert all(f"#{each['record']}" in texts for each in found.get(kind, ()))
+
+
+def test_what_is_farther_from_the_truth_than_bicubic_is_told() -> None:
+    means = {"near-truth": 21.5, "far-truth": 20.05, "near-bicubic": 22, "truth-bicubic": 20.62}
+    found = {"base": {"psnr": {pair: {"mean": mean} for pair, mean in means.items()}}, "zoom_in": {"psnr": {}}}
+    assert [*gains(found, ["near", "far"])] == [
+        "Distance to the truth of base, compared with bicubic: near is 0.88 dB closer, far is 0.57 dB farther."
+    ]
 
 
 def test_a_cache_without_answers_and_columns(photos: Path, tmp_path: Path) -> None:
