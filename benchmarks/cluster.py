@@ -21,8 +21,8 @@ from benchmarks.made_images import save_made_images
 from benchmarks.material import cache_config, network_file
 from benchmarks.timing import taking_turns
 from dukd_cache.build.answer import Teachers
-from dukd_cache.build.standing import Shard
-from dukd_cache.build.write import LOCAL, Engine, Work, build, shards_of
+from dukd_cache.build.standing import Shard, shards_of
+from dukd_cache.build.write import LOCAL, Engine, Work, build
 from dukd_cache.commands.build import Prepared, engine_of, prepare
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.lifecycle import claim

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from dukd_cache.build.write import shards_of
+from dukd_cache.build.standing import shards_of
 from dukd_cache.commands.build import images_info
 from dukd_cache.format.manifest import Degradation, Encoding, Header
 from dukd_cache.pictures.image_list import Folders, GrowingImages, Images
