@@ -130,12 +130,12 @@ def doubts_of(cache: Cache) -> Iterator[str]:
     Raises:
         CacheError: what is stored is damaged.
     """
+    degraded = bool(cache.manifest.degradation.steps)
     for name, info in cache.manifest.answers.items():
         for view in cache.manifest.views:
             if {name, "truth"} <= view.arrays.keys():
                 records = [cache.read(view.name, index) for index in evenly(cache.count(view.name), IMAGES)]
                 tried = [Tried(each[info.of], each[name], each["truth"]) for each in records]
-                degraded = bool(cache.manifest.degradation.steps)
                 if line := doubt(view.name, tried, info, who=spoken(name, cache.manifest.answers), degraded=degraded):
                     yield line
 

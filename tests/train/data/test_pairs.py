@@ -21,10 +21,10 @@ from dukd_cache.format.reader import Cache
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import World
 from dukd_train.core.run import run
-from dukd_train.core.served import order_of, terms_of
+from dukd_train.core.served import served, terms_of
 from dukd_train.core.targets import arrays_of
 from dukd_train.data.batches import Batches
-from dukd_train.data.mixing import VIEW, eco_of
+from dukd_train.data.mixing import VIEW
 from dukd_train.data.residency import open_rows
 from dukd_train.data.sampling import kept_of
 from dukd_train.settings import TrainConfig
@@ -84,11 +84,10 @@ def config_of(settings_of: Settings, caches: dict[str, Path], row: Row, **more: 
 
 def batches_of(config: TrainConfig, cache: Cache, world: World) -> Batches:
     """As a run makes them."""
-    terms = terms_of(config, cache, CPU)
+    terms, eco, order, _ = served(config, cache, world)
     wanted = arrays_of(terms, cache.manifest)
-    eco = eco_of(config.eco, cache, wanted, config.target)
     kept = {view: kept_of(cache, view, config.sampling) for view in wanted} if config.sampling.chooses else {}
-    order = order_of(config, cache, terms, world, kept)
+    order = replace(order, kept=kept)
     if eco.steps:
         wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], eco.answer))]
     rows, _ = open_rows(cache, wanted, config.data, CPU)

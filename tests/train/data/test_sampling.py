@@ -149,22 +149,28 @@ def test_weights_go_by_rank(drop: str) -> None:
     assert weights(np.array([3.0]), sampling).size == 1
 
 
-def test_a_weighted_run_goes_on_exactly_and_equal_numbers_change_nothing(
-    columns_folder: Path, settings_of: Callable[..., TrainConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    asked = settings_of(cache=columns_folder, sampling={"weight": 5, "share": 0.2}, steps=5, checkpoint_every=2)
-    straight, stopped, other = (tmp_path / name for name in ("straight", "stopped", "all"))
+def told_by(asked: TrainConfig, other: Sampling, folder: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    """What a run tells, which trains the same student when it is stopped, and another one with `other`."""
+    straight, stopped, different = (folder / name for name in ("straight", "stopped", "all"))
     run(asked, straight)
-    assert "records   10 base, 10 zoom_in, 10 zoom_out" in capfd.readouterr().err
+    told = capfd.readouterr().err
     with pytest.MonkeyPatch.context() as patch:
         in_step(4, interrupt, patch)
         with pytest.raises(KeyboardInterrupt):
             run(asked, stopped)
     run(asked, stopped)
-    run(asked.model_copy(update={"sampling": Sampling(share=0.2)}), other)
-    one, two, three = (load_file(out / "student.safetensors") for out in (straight, stopped, other))
+    run(asked.model_copy(update={"sampling": other}), different)
+    one, two, three = (load_file(out / "student.safetensors") for out in (straight, stopped, different))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not all(torch.equal(one[name], three[name]) for name in one)
+    return told
+
+
+def test_a_weighted_run_goes_on_exactly_and_equal_numbers_change_nothing(
+    columns_folder: Path, settings_of: Callable[..., TrainConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = settings_of(cache=columns_folder, sampling={"weight": 5, "share": 0.2}, steps=5, checkpoint_every=2)
+    assert "records   10 base, 10 zoom_in, 10 zoom_out" in told_by(asked, Sampling(share=0.2), tmp_path, capfd)
     cache = Cache(columns_folder)
     order = Order(cache.manifest, 5, None, 0, kept={"base": Kept(np.arange(12), np.full(12, 3.0))})
     whole = replace(order, kept={})
@@ -178,18 +184,7 @@ def test_a_run_reads_what_is_kept_and_goes_on_exactly(
 ) -> None:
     sampling = {"by": "gradient_energy", "drop": "lowest", "share": 0.5}
     asked = settings_of(cache=columns_folder, sampling=sampling, steps=5, checkpoint_every=2)
-    straight, stopped, other = (tmp_path / name for name in ("straight", "stopped", "all"))
-    run(asked, straight)
-    assert "records   6 base, 6 zoom_in, 6 zoom_out" in capfd.readouterr().err
-    with pytest.MonkeyPatch.context() as patch:
-        in_step(4, interrupt, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run(asked, stopped)
-    run(asked, stopped)
-    run(asked.model_copy(update={"sampling": Sampling()}), other)
-    one, two, three = (load_file(out / "student.safetensors") for out in (straight, stopped, other))
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not all(torch.equal(one[name], three[name]) for name in one)
+    assert "records   6 base, 6 zoom_in, 6 zoom_out" in told_by(asked, Sampling(), tmp_path, capfd)
 
 
 def test_what_cannot_be_is_one_line(columns_folder: Path, cache: Cache) -> None:

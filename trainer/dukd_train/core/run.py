@@ -4,11 +4,9 @@ import json
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
@@ -22,11 +20,11 @@ from dukd_train.core.checkpoint import Checkpoint
 from dukd_train.core.initial import start_from
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World, joined
-from dukd_train.core.served import order_of, terms_of
+from dukd_train.core.served import served
 from dukd_train.core.targets import arrays_of
 from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
-from dukd_train.data.mixing import VIEW, eco_of
+from dukd_train.data.mixing import VIEW
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
 from dukd_train.data.sampling import kept_of
@@ -136,13 +134,10 @@ def _try(out: Path, validator: Validator, known: set[Hashable]) -> None:
 
 def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
-    terms = terms_of(config, cache, world.device)
-    views = arrays_of(terms, cache.manifest)
-    eco = eco_of(config.eco, cache, views, config.target)
-    kept = {view: kept_of(cache, view, config.sampling) for view in views} if config.sampling.chooses else {}
-    order = order_of(config, cache, terms, world, kept)
-    torch.manual_seed(config.seed)
-    student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
+    terms, eco, order, student = served(config, cache, world)
+    if config.sampling.chooses:
+        views = arrays_of(terms, cache.manifest)
+        order = replace(order, kept={view: kept_of(cache, view, config.sampling) for view in views})
     if not world.leads:
         none = Validator(Validation(), student.scale, world.device)
         return _Prepared(cache, terms, eco, order, student, none, [], [])

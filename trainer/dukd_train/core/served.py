@@ -1,11 +1,13 @@
 """What a training asks of its cache: terms and order of the batches, refused in one line where it cannot be served."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
 from dukd_cache import networks
 from dukd_cache.format.manifest import Declared
+from dukd_cache.networks import Network
 from dukd_cache.settings import presets
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.core.parallel import World
@@ -14,11 +16,37 @@ from dukd_train.data.mixing import eco_of
 from dukd_train.data.order import Order
 from dukd_train.data.rows import targets_in
 from dukd_train.data.sampling import refuse_missing_column
-from dukd_train.data.shuffle import Kept
 from dukd_train.measures import OF_PLAIN_PICTURES, SMALLEST
 from dukd_train.objective import GAN, KNOWN, Term
 from dukd_train.scoring.perceptual import lpips_network
-from dukd_train.settings import TrainConfig
+from dukd_train.settings import Eco, TrainConfig
+
+
+class Served(NamedTuple):
+    """What of a run is known from its settings and from what its cache declares."""
+
+    terms: dict[str, Term]
+    eco: Eco
+    order: Order
+    """Of all records; what `sampling` leaves is to be read from them."""
+    student: Network
+    """With weights drawn from the seed."""
+
+
+def served(config: TrainConfig, cache: Declared, world: World) -> Served:
+    """What of a run is known from what its cache declares, which may only be planned: no record is read.
+
+    Raises:
+        SettingError: what a run refuses before its first step, but for what records and images say.
+    """
+    terms = terms_of(config, cache, world.device)
+    eco = eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
+    if config.sampling.chooses:
+        refuse_missing_column(cache, config.sampling)
+    order = order_of(config, cache, terms, world)
+    torch.manual_seed(config.seed)
+    student = networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)
+    return Served(terms, eco, order, student)
 
 
 def terms_of(config: TrainConfig, cache: Declared, device: torch.device) -> dict[str, Term]:
@@ -92,16 +120,14 @@ def _refuse_learned(config: TrainConfig, name: str, term: Term, device: torch.de
         raise error.about(f"loss.{name}") from error
 
 
-def order_of(
-    config: TrainConfig, cache: Declared, terms: Mapping[str, Term], world: World, kept: Mapping[str, Kept]
-) -> Order:
-    """What the batches of a run are; `kept` are the records of views of which some are left out.
+def order_of(config: TrainConfig, cache: Declared, terms: Mapping[str, Term], world: World) -> Order:
+    """What the batches of a run are, of all records.
 
     Raises:
         SettingError: `patch` or a border leaves nothing, or the batch cannot be shared.
     """
     window = config.data.shuffle_window if config.data.shuffle == "shards" else None
-    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window, kept)
+    order = Order(cache.manifest, config.batch, config.patch, config.seed, world.rank, world.size, window)
     order.check_patch(arrays_of(terms, cache.manifest))
     for name, term in terms.items():
         side = order.side(term.view) * cache.manifest.scale
@@ -116,17 +142,3 @@ def order_of(
                 reason, f"loss.{name}.border {term.border}", cure=f"take at most {(side - smallest) // 2}"
             )
     return order
-
-
-def refuse_unserved(config: TrainConfig, cache: Declared, world: World) -> None:
-    """Refuse settings that a cache like this cannot serve, also where it is only planned: no record is read.
-
-    Raises:
-        SettingError: what a run would refuse before its first step, but for what records and images say.
-    """
-    terms = terms_of(config, cache, world.device)
-    eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
-    if config.sampling.chooses:
-        refuse_missing_column(cache, config.sampling)
-    order_of(config, cache, terms, world, kept={})
-    networks.build(config.student.architecture, cache.manifest.scale, config.student.settings)

@@ -36,7 +36,7 @@ from dukd_cache.system.errors import CacheError, SettingError, WeightsError, unk
 from dukd_cache.system.files import make_folder, write_atomically
 from dukd_cache.system.terminal import say
 from dukd_train.core.parallel import World
-from dukd_train.core.served import refuse_unserved
+from dukd_train.core.served import served
 from dukd_train.errors import RunError
 from dukd_train.settings import TrainConfig
 from dukd_train.sweeps.grid import Point, distinct, one_scale
@@ -157,7 +157,7 @@ def check_caches(study: Study, points: Iterable[Point], out: Path) -> int:
     scale = one_scale({name: found[study.place(name, out)].manifest.scale for name in study.caches})
     for point in points:
         try:
-            refuse_unserved(point.config, found[point.config.cache], World(choose_device(point.config.device)))
+            served(point.config, found[point.config.cache], World(choose_device(point.config.device)))
         except SettingError as error:
             raise error.about(point.name) from error
     return scale
