@@ -39,7 +39,7 @@ _WITHIN = re.compile(r"_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_modul
 _AVERAGED = re.compile(r"(?:^|[^a-z])(?:ema|averaged?|avg|swa|shadow)(?:[^a-z]|$)", re.IGNORECASE)
 _RAW = re.compile(r"(?:^|[^a-z])(?:online|raw|current)(?:[^a-z]|$)", re.IGNORECASE)
 
-_OWN_CHECKPOINT = {"step", "cache_digest", "student", "ema", "optimizer"}
+_OWN_CHECKPOINT = {"step", "origin", "student", "ema", "optimizer"}
 """What a training's checkpoint holds, among others."""
 
 _DEEPEST = 6

@@ -14,6 +14,7 @@ from dukd_cache.networks import Network
 from dukd_cache.system.errors import DukdError, SettingError
 from dukd_train.core.initial import start_from
 from dukd_train.core.run import run
+from dukd_train.errors import RunError
 from dukd_train.settings import TrainConfig
 
 EDSR = {"channels": 8, "blocks": 2}
@@ -156,6 +157,24 @@ def test_a_run_starts_there_and_says_so(
     assert trained.metadata["init_fingerprint"] == expected["init_fingerprint"]
     printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("student.init")]
     assert printed == [f"student.init: {path} (×4): {len(tensors(trained))} tensors taken"]
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_run_is_not_resumed_on_another_start(
+    done: int, settings_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    def asked(steps: int) -> TrainConfig:
+        student = {"architecture": "EDSR", "settings": {"channels": 8, "blocks": 1}, "init": path}
+        return settings_of(steps=steps, schedule={"kind": "constant"}, student=student)
+
+    path, out = saved(build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path), tmp_path / "run"
+    before = run(asked(1), out)
+    saved(build("EDSR", 4, {"channels": 8, "blocks": 1}, seed=2), tmp_path)
+    with pytest.raises(RunError) as caught:
+        run(asked(done), out)
+    assert str(caught.value) == f"{out}: trained from other weights than {path} holds now; choose another `out`"
+    path.unlink()
+    assert run(asked(1), out) == before
 
 
 def test_a_bad_file_makes_no_run(settings_of: Callable[..., TrainConfig], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.plan.views import VIEWS
 from dukd_train.core import checkpoint
+from dukd_train.core.checkpoint import Origin
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World
 from dukd_train.data.batches import Batches
@@ -51,7 +52,7 @@ def go(config: TrainConfig, out: Path) -> tuple[Training, Network]:
     student = networks.build(config.student.architecture, 2, config.student.settings)
     order = Order(cache.manifest, config.batch, config.patch, config.seed)
     batches = Batches(rows, order, config.augment, CPU)
-    training = Training(config, student, batches, terms, World(CPU), cache.digest, 0.0)
+    training = Training(config, student, batches, terms, World(CPU), Origin(cache.digest, ""), 0.0)
     out.mkdir()
     kept: list[Network] = []
     validator = Validator(config.validation, 2, torch.device("cpu"))

@@ -33,6 +33,14 @@ def test_where_and_how_fast_a_run_was_trained_makes_no_group() -> None:
     assert [*names([run("kd-s0"), run("kd-s1", 1, cache="y")])] == ["kd-s0", "kd-s1"]
 
 
+def test_runs_may_start_from_students_of_their_own_seeds() -> None:
+    def tuned(name: str, seed: int) -> Run:
+        return run(f"tuned,seed={seed}", seed, student={"init": f"/runs/{name},seed={seed}"})
+
+    runs = [tuned("kd", 0), tuned("kd", 1), tuned("dukd", 2)]
+    assert names(runs) == {"tuned": ["tuned,seed=0", "tuned,seed=1"], "tuned,seed=2": ["tuned,seed=2"]}
+
+
 def test_a_repeated_run_is_no_seed_more() -> None:
     assert names([run("a0"), run("a1", 1), run("again")]) == {"kd": ["a0", "a1"], "again": ["again"]}
 

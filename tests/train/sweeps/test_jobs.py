@@ -17,11 +17,11 @@ from dukd_train.sweeps.engine import Engine
 from dukd_train.sweeps.job_slots import JobSlots
 from dukd_train.sweeps.jobs import Job, _next, run_all
 from dukd_train.sweeps.overview import Overview, counts
-from dukd_train.sweeps.run_process import State
+from dukd_train.sweeps.run_process import Command, State
 
 
-def job(folder: Path, name: str, finished: bool = False) -> Job:
-    return Job(name, folder / f"{name}.yaml", folder / name, folder / f"{name}.log", 100, finished)
+def job(folder: Path, name: str, finished: bool = False, after: Job | None = None) -> Job:
+    return Job(name, folder / f"{name}.yaml", folder / name, folder / f"{name}.log", 100, finished, after)
 
 
 def test_the_step_is_that_of_the_curve(tmp_path: Path) -> None:
@@ -86,6 +86,41 @@ def test_a_run_that_is_lost_again_and_again_fails(tmp_path: Path) -> None:
     run_all([one], engine, watch)
     times = [f"lost {number} of 3 times without a new checkpoint, see {one.log}" for number in (1, 2, 1, 2, 3)]
     assert seen == [*(f"waiting: {each}" for each in times[:-1]), f"failed: {times[-1]}"]
+
+
+class Ends:
+    """An engine's run that runs when it is first looked at, and has ended when it is looked at again."""
+
+    def __init__(self, end: State) -> None:
+        self._states = [end, State.RUNNING]
+
+    def state(self) -> State:
+        return self._states.pop()
+
+    def ask_to_end(self) -> None: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+@pytest.mark.parametrize("end", [State.FINISHED, State.FAILED])
+def test_a_run_waits_for_the_one_whose_student_it_starts_from(end: State, tmp_path: Path) -> None:
+    started: list[str] = []
+
+    def start(command: Command, _slot: int) -> Ends:
+        started.append(command.settings.stem)
+        return Ends(end if command.settings.stem == "first" else State.FINISHED)
+
+    first = job(tmp_path, "first")
+    second, third = job(tmp_path, "second", after=first), job(tmp_path, "third")
+    last = job(tmp_path, "last", after=second)
+    run_all([second, last, first, third], Engine(JobSlots(2, 1, 1), start, ""), lambda _jobs: None)
+    if end is State.FINISHED:
+        assert started == ["first", "third", "second", "last"]
+        assert all(each.state is State.FINISHED for each in (first, second, third, last))
+    else:
+        assert started == ["first", "third"]
+        assert [each.state for each in (second, last, third)] == [State.FAILED, State.FAILED, State.FINISHED]
+        assert second.last_words() == "it starts from the student of first, which failed"
 
 
 def test_lines_say_what_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

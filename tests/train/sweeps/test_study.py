@@ -11,10 +11,12 @@ from tests.conftest import PROJECT
 from tests.train.natural import photographs, torch_home
 
 from dukd_cache.format.reader import Cache
+from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, ImageError, SettingError, WeightsError
 from dukd_train.cli import study as command
 from dukd_train.errors import RunError
 from dukd_train.sweeps.study import Study, build_caches
+from dukd_train.sweeps.sweep import share
 
 ROWS: dict[str, Any] = {
     "caches": {"few": "/caches/few", "many": {"hr": "photos", "scale": 2}},
@@ -52,6 +54,25 @@ def test_a_row_of_another_architecture_has_its_own_settings() -> None:
     assert compact.student.settings == {}
 
 
+def test_a_row_starts_from_the_students_of_another() -> None:
+    rows = {
+        "kd": {"method": "kd"},
+        "tuned": {"after": "kd", "steps": 2, "caches": ["few"]},
+        "again": {"after": "tuned", "caches": ["few"]},
+    }
+    points = {point.name: point for point in _points(rows=rows)}
+    tuned, again = points["few-tuned,seed=1"], points["few-again,seed=1"]
+    assert (tuned.after, again.after, points["few-kd,seed=1"].after) == ("few-kd,seed=1", "few-tuned,seed=1", "")
+    assert tuned.config.student.init == Path("out/few-kd,seed=1").absolute()
+    assert tuned.config.student.settings == {"channels": 4, "blocks": 1}
+    assert (tuned.config.steps, tuned.config.seed, again.config.steps) == (2, 1, 4)
+    parts = [{point.name for point in share(Part(number, 3), [*points.values()])} for number in (1, 2, 3)]
+    assert sum(map(len, parts)) == len(points) == len(set.union(*parts))
+    for seed in (0, 1):
+        chain = {f"few-{row},seed={seed}" for row in rows}
+        assert sum(chain <= part for part in parts) == 1
+
+
 def test_rows_stand_on_a_preset() -> None:
     (first, *_) = _points(config="small", settings={"steps": 7})
     assert (first.config.steps, first.config.student.settings) == (7, {"num_feat": 32, "num_conv": 12})
@@ -66,6 +87,16 @@ def test_rows_stand_on_a_preset() -> None:
         (
             {"rows": {"a": {}, "b": {"method": "dukd"}}},
             "rows: few-a,seed=0 and few-b,seed=0 are one run: their settings are equal",
+        ),
+        ({"rows": {"a": {"after": "b"}, "b": {}}}, "rows.a.after: unknown earlier row 'b'"),
+        ({"rows": {"a": {}, "b": {"after": "c"}}}, "rows.b.after: unknown earlier row 'c': (valid: a)"),
+        (
+            {"rows": {"a": {"caches": ["many"]}, "b": {"after": "a", "caches": ["few"]}}},
+            "rows.b.after: a has no run from cache few with seed 0",
+        ),
+        (
+            {"rows": {"a": {}, "b": {"after": "a", "student": {"init": "x.pth"}}}},
+            "rows.b.student: is that of a, where it starts; leave it out",
         ),
         ({"rows": {"a/b": {}}}, "setting rows: expected names of letters, digits and _.+=-, got 'a/b'"),
         ({"rows": {}}, "setting rows: "),

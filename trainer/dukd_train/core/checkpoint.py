@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,6 +24,14 @@ _NAME = re.compile(r"checkpoint-(\d{6,})\.pt")
 _HASH = ".sha256"
 
 
+class Origin(NamedTuple):
+    """What a run was made of, so that it is not resumed on anything else."""
+
+    cache_digest: str
+    init_fingerprint: str
+    """Of the network that the student started from; empty where its weights were drawn."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """All that the next step needs; data and schedule are functions of the step."""
@@ -34,8 +42,8 @@ class Checkpoint:
     """POSIX time when the run began."""
     seconds: float
     """Time spent training so far."""
-    cache_digest: str
-    """Of the cache that was read."""
+    origin: tuple[str, str]
+    """An `Origin`."""
     terms: dict[str, dict[str, str]]
     """What the loss was made of, without its weights."""
     losses: dict[str, list[float]]

@@ -10,7 +10,7 @@ from dukd_cache.networks import Network
 from dukd_cache.system.errors import DukdError
 from dukd_cache.system.terminal import say
 from dukd_train.core import checkpoint, schedule
-from dukd_train.core.checkpoint import Checkpoint
+from dukd_train.core.checkpoint import Checkpoint, Origin
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import Agreement, World
 from dukd_train.core.stopping import Stop
@@ -36,8 +36,7 @@ class Training:
     terms: dict[str, Term]
     """Of the loss."""
     world: World
-    cache_digest: str
-    """Names the data, so that a run is not resumed on others."""
+    origin: Origin
     begun: float
     """POSIX time when the run began."""
 
@@ -77,7 +76,7 @@ def train(
         if not learner.is_finite():
             raise DivergedError(f"step {done}: the weights are not finite after it")
         if run.world.leads:
-            state = Checkpoint(done, run.begun, pace.seconds(), run.cache_digest, terms, pending, **learner.state())
+            state = Checkpoint(done, run.begun, pace.seconds(), (*run.origin,), terms, pending, **learner.state())
             checkpoint.save(state, out)
             observers.saved(done)
 

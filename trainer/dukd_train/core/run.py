@@ -16,7 +16,7 @@ from dukd_cache.system.files import try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
 from dukd_train.core import checkpoint
-from dukd_train.core.checkpoint import Checkpoint
+from dukd_train.core.checkpoint import Checkpoint, Origin
 from dukd_train.core.initial import start_from
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World, joined
@@ -82,13 +82,14 @@ def run(
         world.from_leader(lambda: _try(out, made.validator, set()))
         for_steps = world.from_leader(lambda: _refuse_too_large(config, made, world))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
-        copies = spare.place_of(config, cache.digest, start.fingerprint if start else "")
-        last = world.from_leader(lambda: _take_up(config, out, cache, copies, allow_changes, held))
+        origin = Origin(cache.digest, start.fingerprint if start else "")
+        copies = spare.place_of(config, *origin)
+        last = world.from_leader(lambda: _take_up(config, out, origin, copies, allow_changes, held))
         if start and not last and world.leads:
             say(str(start))
         batches = world.together(lambda: _batches(config, made, world, for_steps))
         begun = last.begun if last else time.time()
-        training = Training(config, student, batches, made.terms, world, cache.digest, begun)
+        training = Training(config, student, batches, made.terms, world, origin, begun)
         files = [run_folder.Possession(), CurveFile(out), ValidationFile(out), *made.keepers]
         files += [spare.SpareCopy(copies)] if copies else []
         kept, views = made.order.kept, arrays_of(made.terms, cache.manifest)
@@ -150,7 +151,10 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
     """What `run.json` says, where there is nothing left to do."""
     facts = run_folder.finished(out, config)
     if facts:
-        _refuse_other_cache(out, config, facts["cache_digest"], cache.digest)
+        began = facts.get("init_fingerprint", "")
+        init = config.student.init if began and config.student.init and config.student.init.exists() else None
+        now = networks.fingerprint(networks.load(init)) if init else began  # it may be gone: it is needed no more
+        _refuse_others(out, config, Origin(facts["cache_digest"], began), Origin(cache.digest, now))
     return facts
 
 
@@ -164,7 +168,7 @@ def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> int
 
 
 def _take_up(
-    config: TrainConfig, out: Path, cache: Cache, copies: Path | None, allow_changes: bool, held: ExitStack
+    config: TrainConfig, out: Path, origin: Origin, copies: Path | None, allow_changes: bool, held: ExitStack
 ) -> Checkpoint | None:
     """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
 
@@ -185,7 +189,7 @@ def _take_up(
             f"holds a run of {done} steps already, asked for {config.steps}", out, cure="choose another `out`"
         )
     if found and not allow_changes:
-        _refuse_other_cache(out, config, found.checkpoint.cache_digest, cache.digest)
+        _refuse_others(out, config, Origin(*found.checkpoint.origin), origin)
     (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
     run_folder.record(out, config, changes, done)
     for change in changes:
@@ -196,9 +200,11 @@ def _take_up(
     return found.checkpoint
 
 
-def _refuse_other_cache(out: Path, config: TrainConfig, trained_on: str, found: str) -> None:
-    if trained_on != found:
-        raise RunError(f"trained on another cache than {config.cache} holds now", out, cure="choose another `out`")
+def _refuse_others(out: Path, config: TrainConfig, trained: Origin, found: Origin) -> None:
+    named = Origin(f"on another cache than {config.cache}", f"from other weights than {config.student.init}")
+    for name, before, now in zip(named, trained, found, strict=True):
+        if before != now:
+            raise RunError(f"trained {name} holds now", out, cure="choose another `out`")
 
 
 def _tell(out: Path, what: str) -> None:

@@ -74,9 +74,15 @@ def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | N
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """The settings of a run by their dotted paths, less those that change nothing in what is learnt."""
+    """The settings of a run by their dotted paths, less those that change nothing in what is learnt.
+
+    Runs may start from students that differ in their seed alone, too: their name stands there without it.
+    """
     without_effect = [name for name in with_role(FREE) if name not in with_role(OF_METHOD)]  # another cache has one
-    return _without(flat(run.config.model_dump(mode="json")), without_effect)
+    settings = _without(flat(run.config.model_dump(mode="json")), without_effect)
+    if init := settings["student.init"]:
+        settings["student.init"] = _seedless(init, run.config.seed)
+    return settings
 
 
 def differing_settings(groups: Sequence[Group]) -> dict[str, list[Any]]:
@@ -95,9 +101,10 @@ def _shared_name(runs: Sequence[Run]) -> str:
     """`kd` for kd-s0 and kd-s1, `method=kd` for method=kd,seed=0 and method=kd,seed=1; else the method."""
     if len(runs) == 1:
         return runs[0].name
-    seedless = {
-        re.sub(rf"(^|[-_,./ ])(seed|s)?[-_= ]?{run.config.seed}(?=$|[-_,./ ])", "", run.name).strip("-_,./ ")
-        for run in runs
-    }
+    seedless = {_seedless(run.name, run.config.seed).strip("-_,./ ") for run in runs}
     shared = seedless.pop()
     return shared if shared and not seedless else runs[0].config.method
+
+
+def _seedless(name: str, seed: int) -> str:
+    return re.sub(rf"(^|[-_,./ ])(seed|s)?[-_= ]?{seed}(?=$|[-_,./ ])", "", name)

@@ -39,6 +39,8 @@ class Point:
     name: str
     """Of its folder: `method=dukd,seed=0`."""
     config: TrainConfig
+    after: str = ""
+    """Name of the run whose student it starts from, an earlier one of the same sweep."""
 
 
 def points(source: str | Path, section: str | None, changes: Sequence[str], grid: Sequence[str]) -> list[Point]:

@@ -21,8 +21,19 @@ _MISTAKE = "dukd-train: "
 class Job:
     """One `dukd-train run` in a run folder."""
 
-    def __init__(self, name: str, settings: Path, folder: Path, log: Path, steps: int, finished: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Path,
+        folder: Path,
+        log: Path,
+        steps: int,
+        finished: bool,
+        after: "Job | None" = None,
+    ) -> None:
         self.name, self.folder, self.log, self.steps = name, folder, log, steps
+        self.after = after
+        """The one whose student it starts from."""
         self.state = State.FINISHED if finished else State.WAITING
         self.first_step = 0
         """Done before this sitting."""
@@ -46,8 +57,16 @@ class Job:
         self._run = engine.start(Command(self._settings, self.folder, self.log), slot)
         self.look()
 
+    @property
+    def waits_for_student(self) -> bool:
+        """Whether it cannot start yet: the student that it starts from is not trained."""
+        return self.after is not None and self.after.state is not State.FINISHED
+
     def may_start(self) -> bool:
-        """Whether nobody else trains in its folder, as one of an earlier sweep may that was killed a moment ago."""
+        """Whether it has what it starts from, and nobody else trains in its folder, as one of an earlier sweep may that
+        was killed a moment ago."""
+        if self.waits_for_student:
+            return False
         try:
             refuse_if_locked(self.folder, LOCK, "training")
             self.held = ""
@@ -100,7 +119,7 @@ class Job:
         try:
             lines = self.log.read_bytes()[self._logged :].decode("utf-8", "replace").splitlines()
         except OSError:
-            return ""
+            return self.held
         newest = [line for line in reversed(lines) if line.strip()]
         return next((line for line in newest if line.startswith(_MISTAKE)), newest[0] if newest else "")
 
@@ -118,6 +137,7 @@ def run_all(jobs: Sequence[Job], engine: Engine, watch: Callable[[Sequence[Job]]
     busy = time.monotonic()
     try:
         while waiting or running:
+            _give_up(waiting)
             for slot in range(engine.slots.jobs):
                 in_vain = not running and time.monotonic() - busy > SECONDS_TO_END
                 if in_vain and leave:
@@ -142,7 +162,16 @@ def run_all(jobs: Sequence[Job], engine: Engine, watch: Callable[[Sequence[Job]]
 
 def _next(waiting: Sequence[Job], in_vain: bool) -> Job | None:
     """What may start; the first one where all have waited in vain."""
-    return next((job for job in waiting if job.may_start()), waiting[0] if in_vain and waiting else None)
+    held = next((job for job in waiting if not job.waits_for_student), None)
+    return next((job for job in waiting if job.may_start()), held if in_vain else None)
+
+
+def _give_up(waiting: list[Job]) -> None:
+    """Take those away that start from the student of one that failed."""
+    for job in [*waiting]:
+        if job.after and job.after.state is State.FAILED:
+            job.state, job.held = State.FAILED, f"it starts from the student of {job.after.name}, which failed"
+            waiting.remove(job)
 
 
 def _end(jobs: Iterable[Job]) -> None:

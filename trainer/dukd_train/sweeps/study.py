@@ -8,6 +8,7 @@
       scratch: {method: scratch}
       dukd: {method: dukd, loss: {rec: 5}}
       longer: {method: dukd, steps: 16000, caches: [n8], seeds: [0]}
+      tuned: {after: dukd, steps: 1000}                                 # starts from the student of dukd
     seeds: [0, 1, 2]
 
 gives `n8-scratch,seed=0`, `n8-scratch,seed=1`, …: what differs in its seed alone is one row of the report.
@@ -48,7 +49,7 @@ _NAME = r"[A-Za-z0-9_.+=-]+"
 
 
 class Row(Settings):
-    """Settings of a row, on top of those of all; `caches` and `seeds` where it has not all of them."""
+    """Settings of a row, on top of those of all; beside them what is no setting of a training."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -56,6 +57,8 @@ class Row(Settings):
     """Names of caches. Default: all."""
     seeds: tuple[Seed, ...] | None = None
     """Default: those of the study."""
+    after: str | None = None
+    """An earlier row: each run starts from the student that this row has from the same cache and seed."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,16 +100,35 @@ class Study(Settings):
         """All runs, row by row, of the folder `out`.
 
         Raises:
-            SettingError: a row names a cache that there is not, or its settings are not valid; the row is named.
+            SettingError: a row names a cache or a row that there is not, or its settings are not valid; it is named.
         """
+        return distinct(self._runs(out), "rows")
+
+    def _runs(self, out: Path) -> Iterator[Point]:
         of_all = content(TrainConfig, self.config, None, _said(self.settings))
-        runs = (
-            Point(f"{cache}-{name},seed={seed}", _config(of_all, name, row, self.place(cache, out), seed))
-            for name, row in self.rows.items()
-            for cache in self._caches_of(name, row)
-            for seed in (self.seeds if row.seeds is None else row.seeds)
-        )
-        return distinct(runs, "rows")
+        found: dict[str, Point] = {}
+        for name, row in self.rows.items():
+            for cache in self._caches_of(name, row):
+                for seed in self.seeds if row.seeds is None else row.seeds:
+                    own = {"cache": self.place(cache, out), "seed": seed}
+                    first = self._first(name, row, cache, seed, found) if row.after else None
+                    if first:
+                        init = str((out / first.name).absolute())
+                        own["student"] = first.config.student.model_dump(mode="json") | {"init": init}
+                    config = _config(of_all, name, row.settings | own)
+                    point = Point(_run(cache, name, seed), config, first.name if first else "")
+                    yield found.setdefault(point.name, point)
+
+    def _first(self, name: str, row: Row, cache: str, seed: int, found: Mapping[str, Point]) -> Point:
+        """The run, of those `found` so far, from whose student one of the row `name` starts."""
+        earlier, after = [*self.rows][: [*self.rows].index(name)], str(row.after)
+        if after not in earlier:
+            raise SettingError(unknown_name("earlier row", after, earlier), f"rows.{name}.after")
+        if "student" in row.settings:
+            raise SettingError(f"is that of {after}, where it starts; leave it out", f"rows.{name}.student")
+        if _run(cache, after, seed) not in found:
+            raise SettingError(f"{after} has no run from cache {cache} with seed {seed}", f"rows.{name}.after")
+        return found[_run(cache, after, seed)]
 
     def place(self, name: str, out: Path) -> str:
         """Where a cache lies: its address, or a folder in `out`, where it is to be built."""
@@ -122,10 +144,13 @@ class Study(Settings):
         return row.caches
 
 
-def _config(of_all: Mapping[str, Any], name: str, row: Row, cache: str, seed: int) -> TrainConfig:
-    own = {"cache": cache, "seed": seed}
+def _run(cache: str, row: str, seed: int) -> str:
+    return f"{cache}-{row},seed={seed}"
+
+
+def _config(of_all: Mapping[str, Any], name: str, settings: Mapping[str, Any]) -> TrainConfig:
     try:
-        return validated(TrainConfig, changed(TrainConfig, of_all, _said(row.settings | own)))
+        return validated(TrainConfig, changed(TrainConfig, of_all, _said(settings)))
     except SettingError as error:
         raise error.about(f"rows.{name}") from error
 

@@ -70,17 +70,26 @@ def sweep(
         DukdError: anything the user can mend, before the first run starts.
         RunError: runs failed; the others are finished and compared.
     """
-    own = part.of(points)
+    own = share(part, points)
     sets = _check(points, own, out, wanted)
     with opening(jobs, len(own), points[0].config) as engine, Overview() as overview:
         for folder in (SETTINGS, LOGS):
             make_folder(out / folder)
-        mine = [_job(point, out, engine.slots.workers) for point in own]
+        mine = _jobs(own, out, engine.slots.workers)
         of_all = f"part {part} of " if part != WHOLE else ""
         say(f"sweep: {of_all}{len(points)} runs, {engine.room}")
         overview.show(mine)
         run_all(mine, engine, overview.show, leave=part != WHOLE)
     return _conclude(points, mine, out, wanted, sets)
+
+
+def share(part: Part, points: Sequence[Point]) -> list[Point]:
+    """Those of `points` that `part` trains: a run goes with the one that it starts from."""
+    own = set(part.of([point.name for point in points if not point.after]))
+    for point in points:
+        if point.after in own:
+            own.add(point.name)
+    return [point for point in points if point.name in own]
 
 
 def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: ReportWanted) -> bool:
@@ -114,7 +123,14 @@ def check_wanted(points: Sequence[Point], wanted: ReportWanted, scale: int) -> b
     return asked
 
 
-def _job(point: Point, out: Path, workers: int) -> Job:
+def _jobs(points: Sequence[Point], out: Path, workers: int) -> list[Job]:
+    jobs: dict[str, Job] = {}
+    for point in points:
+        jobs[point.name] = _job(point, out, workers, jobs.get(point.after))
+    return [*jobs.values()]
+
+
+def _job(point: Point, out: Path, workers: int, after: Job | None) -> Job:
     config = point.config
     if config.data.workers is None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"workers": workers})})
@@ -126,7 +142,8 @@ def _job(point: Point, out: Path, workers: int) -> Job:
         folder=out / point.name,
         log=out / LOGS / f"{point.name}.log",
         steps=point.config.steps,
-        finished=_finished(point, out),
+        finished=_finished(point, out) and (after is None or after.state is State.FINISHED),
+        after=after,
     )
 
 
