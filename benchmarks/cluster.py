@@ -33,6 +33,7 @@ from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.places import Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.plan.crops import Plan
+from dukd_cache.settings.model import validated
 from dukd_cache.system.threads import usable_cores
 
 _TURNS = 3
@@ -57,7 +58,8 @@ def figures() -> Iterator[Figure]:
 def _pairs(hr: Path, crops: int, shard_size: int = 1) -> CacheConfig:
     """Of pictures that cost next to nothing; 306 of them make a shard of a megabyte."""
     views = {"base": crops, "zoom_in": 0, "zoom_out": 0}
-    return CacheConfig(hr=hr, scale=4, patch=8, views=views, codec="raw", shard_size=shard_size)
+    settings = {"hr": hr, "scale": 4, "patch": 8, "views": views, "codec": "raw", "shard_size": shard_size}
+    return validated(CacheConfig, settings)
 
 
 @dataclass

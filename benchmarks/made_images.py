@@ -34,4 +34,4 @@ def save_made_images(folder: Path, count: int, width: int, height: int) -> Path:
 def _coloured_noise(random: np.random.Generator, frequency: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     spectrum = np.fft.rfft2(random.normal(size=shape)) / frequency**1.2
     noise = np.fft.irfft2(spectrum, shape)
-    return noise / noise.std()
+    return np.asarray(noise / noise.std())

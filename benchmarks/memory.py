@@ -22,7 +22,9 @@ import numpy as np
 from benchmarks.figures import Figure, Goal
 from benchmarks.made_images import save_made_images
 from benchmarks.material import cache_config, network_file
+from dukd_cache.build.teacher import load
 from dukd_cache.commands import build as job
+from dukd_cache.networks.devices import choose_device
 
 _IMAGES = (100, 10_000)
 _RECORDS = 10_000
@@ -64,8 +66,8 @@ def _measured(folder: Path, count: int, weights: Path, allocator: dict[str, str]
 def _build(hr: Path, weights: Path, out: Path, records: int) -> None:
     """Make so many records an image; print the bytes taken at the peak, beyond what was taken before."""
     asked = cache_config(hr, weights, views={"base": records, "zoom_in": 0, "zoom_out": 0})
-    asker = job.teacher.load(weights, job.choose_device(asked.device), asked.precision)
-    asker(np.zeros((asked.batch_size, asked.patch, asked.patch, 3), np.uint8), asked.dtype)
+    patch, teacher = asked.patch or 0, load(weights, choose_device(asked.device), asked.precision)
+    teacher(np.zeros((asked.batch_size, patch, patch, 3), np.uint8), asked.dtype)
     before = _peak()
     job.build_cache(asked, out)
     print(_peak() - before)
@@ -77,5 +79,5 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    *folders, records_an_image = sys.argv[1:]
-    _build(*map(Path, folders), records=int(records_an_image))
+    hr_folder, weights_file, out_folder, records_an_image = sys.argv[1:]
+    _build(Path(hr_folder), Path(weights_file), Path(out_folder), int(records_an_image))

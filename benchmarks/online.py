@@ -105,9 +105,10 @@ def train_online(
 
         losses: dict[str, Tensor] = {}
         optimizer.zero_grad()
-        for views in ([base], [zoomed]) if authors_step else ([base, zoomed],):
+        for views in ((base,), (zoomed,)) if authors_step else ((base, zoomed),):
             found = {part: loss for view in views for part, loss in view().items()}
-            torch.stack([λ[part] * loss for part, loss in found.items()]).sum().backward()
+            total = torch.stack([λ[part] * loss for part, loss in found.items()]).sum()
+            total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses |= found
         curve.append({part: loss.detach() for part, loss in losses.items()})

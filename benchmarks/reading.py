@@ -7,6 +7,7 @@ from what the trainer has decoded beforehand.
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -74,7 +75,7 @@ def _digest(record: tuple[np.ndarray, ...]) -> bytes:
 
 def _rates(alternatives: dict[str, Callable[[list[int]], list[tuple[np.ndarray, ...]]]]) -> dict[str, float]:
     order = np.random.default_rng(0).permutation(_RECORDS)[:_A_TURN].tolist()
-    times = in_turns({name: (lambda read=read: read(order)) for name, read in alternatives.items()}, _TURNS)
+    times = in_turns({name: partial(read, order) for name, read in alternatives.items()}, _TURNS)
     return {name: _A_TURN / median(found.wall) for name, found in times.items()}
 
 
@@ -83,5 +84,5 @@ def _resident(cache: Cache) -> float:
     rows, _ = open_rows(cache, {"base": ["teacher", "truth"]}, Data(resident="memory"), torch.device("cpu"))
     order = Order(cache.manifest, _BATCH, None, 0)
     picks = [order.draw("base", step, _RECORDS)[0] for step in range(_RESIDENT_STEPS)]
-    times = in_turns({"resident": lambda: [rows["base"].gather(each) for each in picks] and None}, _TURNS)
+    times = in_turns({"resident": lambda: [rows["base"].gather(each) for each in picks]}, _TURNS)
     return _BATCH * _RESIDENT_STEPS / times["resident"].typical

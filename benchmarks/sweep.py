@@ -9,6 +9,7 @@ T and S: seconds that teacher and bare student take an update. With caches, a st
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -50,11 +51,15 @@ def figures() -> Iterator[Figure]:
         cache = Cache(folder / "cache")
         configs = [training(folder / "cache", _STUDENT, _UPDATES, batch=_BATCH, seed=seed) for seed in range(_STUDENTS)]
         steps = list(_same_crops(cache))
+
+        def online(config: TrainConfig) -> object:
+            return train_online(asked, _student(cache, config), steps)
+
         online_s: list[float] = []
         cached_s: list[float] = []
         for number, config in enumerate(configs):
-            online_s.append(_seconds(lambda config=config: train_online(asked, _student(cache, config), steps)))
-            cached_s.append(_seconds(lambda config=config, number=number: run(config, folder / f"run-{number}")))
+            online_s.append(_seconds(partial(online, config)))
+            cached_s.append(_seconds(partial(run, config, folder / f"run-{number}")))
         T, S = _teachers(asked, steps), per_step(bare_step(configs[0]), _TIMED)
     epochs = _UPDATES * _BATCH / (_IMAGES * _CROPS)
     case = f"{teacher_name}, student of 16 channels, {_UPDATES} updates, {epochs:.0f} epochs, {images}"
