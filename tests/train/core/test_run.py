@@ -20,6 +20,7 @@ from dukd_train.core import checkpoint
 from dukd_train.core.learner import Learner
 from dukd_train.core.run import run
 from dukd_train.errors import RunError
+from dukd_train.keeping import run_folder
 from dukd_train.measures import MEASURES
 from dukd_train.objective import METHODS
 from dukd_train.settings import TrainConfig
@@ -97,6 +98,7 @@ def test_what_a_finished_run_holds(
     assert facts == {
         "method": method,
         "loss": {name: vars(term) for name, term in METHODS[method].items()},
+        "answers": [] if method == "scratch" else ["teacher"],
         "seed": 5,
         "student": "EDSR",
         "parameters": student.parameters_count,
@@ -235,6 +237,22 @@ def test_a_cache_that_changed_is_refused(
     link.unlink()
     link.symlink_to(cache_folder)
     assert run(asked, tmp_path / "run")["steps"] == 4
+
+
+def test_another_cache_on_the_way_is_told_and_recorded(
+    settings_of: Settings, tmp_path: Path, cache: Cache, base_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link, out = tmp_path / "cache", tmp_path / "run"
+    link.symlink_to(cache.root)
+    asked = settings_of(method="kd", cache=link, steps=1, schedule={"kind": "constant"})
+    run(asked, out)
+    link.unlink()
+    link.symlink_to(base_folder)
+    capsys.readouterr()
+    facts = run(asked.model_copy(update={"steps": 2}), out, allow_changes=True)
+    assert f"{out}: from now on cache_digest = {facts['cache_digest']}, not {cache.digest}\n" in capsys.readouterr().err
+    recorded = run_folder.earlier(out, asked)
+    assert recorded == {"cache_digest.until step 1": cache.digest}
 
 
 @pytest.mark.parametrize("method", ["kd", "dukd"])

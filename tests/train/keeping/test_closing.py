@@ -17,7 +17,7 @@ def test_scores_and_weights(settings_of: Settings, tmp_path: Path, hr_folder: Pa
     run.mkdir()
     how = made(config.validation, 2)["V"]
     assert how.startswith("4 images")
-    rows = [f"10,V,30.5,{how}", "15,V,31,otherwise made", f"20,V,30.25,{how}"]
+    rows = [f"10,V,30.5,{how}", "15,V,31,otherwise made", f"20,V,30.25,{how}", "20,V,29,otherwise made"]
     quoted = [row.replace(how, f'"{how}"') for row in rows]
     (run / VALIDATION).write_text("\n".join(["step,set,psnr_y,made", *quoted, ""]))
     (run / BEST).touch()

@@ -1,6 +1,7 @@
 """`validation.csv`: the averaged student's scores on the sets of a config."""
 
 import csv
+import os
 import shutil
 from collections.abc import Mapping
 from math import isnan
@@ -20,7 +21,7 @@ from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.keeping.best import criterion
 from dukd_train.keeping.late_scores import missing
-from dukd_train.keeping.validation import VALIDATION, ValidationFile, Validator, best_before
+from dukd_train.keeping.validation import VALIDATION, ValidationFile, Validator, best_before, made
 from dukd_train.scoring.evaluate import ImagePair, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
 from dukd_train.scoring.scores import USUAL, MetricName
@@ -178,6 +179,15 @@ def test_rows_say_how_they_were_made(tmp_path: Path, hr_folder: Path, network: N
     (hr / "photo0.png").unlink()
     assert row(25).startswith("3 images (")
     assert [found["step"] for found in rows(tmp_path)] == ["5", "10", "15", "20", "25"]
+
+
+def test_other_images_of_the_same_length_are_told_apart(tmp_path: Path) -> None:
+    validation, hows = Validation(sets={"A": ImageSet(hr=tmp_path)}), []
+    for level in (50, 60, 50):
+        Image.new("RGB", (32, 32), (level, 9, 9)).save(tmp_path / "a.bmp")
+        os.utime(tmp_path / "a.bmp", (level, len(hows)))  # clocks of file systems are coarse
+        hows.append(made(validation, 2)["A"])
+    assert hows[0] == hows[2] != hows[1]
 
 
 class Numbers(Tracker):

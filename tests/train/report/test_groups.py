@@ -1,13 +1,15 @@
 """Which runs belong together, what the group is called, and whom it is compared with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dukd_cache.settings.model import validated
+from dukd_cache.settings.model import dump, validated
 from dukd_cache.settings.roles import within
 from dukd_cache.settings.schema import paths, schema_of
+from dukd_train.keeping.run_folder import CONFIG, earlier
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import apart, baseline, differing_settings, group_runs
 from dukd_train.settings import OF_METHOD, Chances, TrainConfig, with_role
@@ -31,6 +33,27 @@ def test_where_and_how_fast_a_run_was_trained_makes_no_group() -> None:
     runs = [run("kd-s0"), run("kd-s1", 1, device="cpu", data={"workers": 1}, logging={"tensorboard": True})]
     assert names(runs) == {"kd": ["kd-s0", "kd-s1"]}
     assert [*names([run("kd-s0"), run("kd-s1", 1, cache="y")])] == ["kd-s0", "kd-s1"]
+
+
+def test_a_cache_that_was_built_anew_or_settings_that_changed_on_the_way_make_a_group(tmp_path: Path) -> None:
+    def changed(name: str, seed: int, *comments: str) -> Run:
+        one = run(name, seed)
+        text = "".join(f"# until step {comment}\n" for comment in comments)
+        (tmp_path / CONFIG).write_text(text + dump(one.config))
+        return replace(one, earlier=earlier(tmp_path, one.config))
+
+    rebuilt = replace(run("rebuilt", 1), facts={"cache_digest": "ab"})
+    free = changed("free", 3, "9: log_every = 7", "9: steps = 5", "0: optimizer.lr = 0.01")
+    slowed = [changed(f"slowed-s{seed}", seed, "5: optimizer.lr = 0.01", "5: logging.a b = 1") for seed in (0, 1)]
+    found = group_runs([run("kd-s0"), rebuilt, run("kd-s2", 2), free, *slowed])
+    assert [[each.name for each in group.runs] for group in found] == [
+        ["kd-s0", "kd-s2", "free"], ["rebuilt"], ["slowed-s0", "slowed-s1"],
+    ]  # fmt: skip
+    place = str(found[0].runs[0].config.cache)
+    assert differing_settings(found) == {
+        "cache": [place, f"{place} ab", place],
+        "optimizer.lr.until step 5": [None, None, "0.01"],
+    }
 
 
 def test_runs_may_start_from_students_of_their_own_seeds() -> None:

@@ -59,6 +59,17 @@ def test_means_are_over_images_and_images_keep_their_order(tmp_path: Path) -> No
     assert means.network["psnr_y"] < means.bicubic["psnr_y"]
 
 
+def test_images_that_differ_in_their_suffix_alone_are_two(tmp_path: Path) -> None:
+    alone = []
+    for seed, name in enumerate(("a.bmp", "a.png", "b.png")):
+        for path in (tmp_path / "all" / name, tmp_path / name / name):
+            write_image(path, 40, 40, seed)
+        alone += evaluate(Nearest(2), pair_images(tmp_path / name, 2)).images
+    found = evaluate(Nearest(2), pair_images(tmp_path / "all", 2))
+    assert [image.bicubic for image in found.images] == [image.bicubic for image in alone]
+    assert [*found.to_json()["images"]] == ["a.bmp", "a.png", "b"]
+
+
 def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "flat.png")
     write_image(tmp_path / "waves.png", 32, 32, seed=0)

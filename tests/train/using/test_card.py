@@ -12,6 +12,7 @@ import yaml
 from dukd_cache import networks
 from dukd_train import cli
 from dukd_train.core.run import run
+from dukd_train.keeping.best import BEST
 from dukd_train.keeping.curve import rows_of
 from dukd_train.settings import TrainConfig
 
@@ -125,6 +126,27 @@ def test_a_card_without_cache_and_scores(
     assert "| teacher | EDSR" not in text
     assert "spandrel" not in front["tags"]
     assert "from spandrel import" not in text
+
+
+def test_a_card_tells_of_the_weights_and_the_teachers_that_were_used(
+    export: Command, settings_of: Callable[..., TrainConfig], hr_folder: Path, tmp_path: Path
+) -> None:
+    validation = {"every": 1, "sets": {"Mine": {"hr": hr_folder}}}
+    out, eco = tmp_path / "run", {"steps": 1}
+    run(settings_of(steps=2, method="scratch", optimizer={"lr": 1.0}, ema=0.0, validation=validation), out)
+    assert networks.load(out / BEST).metadata["step"] == "1"
+    assert export(out / BEST, "--card", tmp_path / "best.md")[0] == 0
+    _, _, text = parts(tmp_path / "best.md")
+    first, last = (float(row["psnr_y"]) for row in rows_of(out / "validation.csv"))
+    assert f"| Mine | {first:.3f} | " in text
+    assert f"{last:.3f}" not in text
+    assert "| steps | 1 of 4 inputs a view" in text
+    assert "| teacher | none: from pairs of images |" in text
+    run(settings_of(steps=1, method="scratch", eco=eco), tmp_path / "eco")
+    assert export(tmp_path / "eco", "--card", tmp_path / "eco.md")[0] == 0
+    _, _, text = parts(tmp_path / "eco.md")
+    assert "learned from stored answers of a larger network" in text
+    assert "| teacher | EDSR (`" in text
 
 
 def test_mistakes_leave_nothing(export: Command, finished: Path, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def run(
         origin = Origin(cache.digest, start.fingerprint if start else "")
         copies = spare.place_of(config, *origin)
         last = world.from_leader(lambda: _take_up(config, out, origin, copies, allow_changes, held))
+        if last:  # whatever its file holds now
+            origin = origin._replace(init_fingerprint=Origin(*last.origin).init_fingerprint)
         if start and not last and world.leads:
             say(str(start))
         batches = world.together(lambda: _batches(config, made, world, for_steps))
@@ -99,7 +101,7 @@ def run(
 
         def keep(averaged: Network, seconds: float) -> None:
             facts.update(_facts(config, made, averaged, seconds) | made_with(world.device, begun))
-            facts.update(start.facts() if start else {})
+            facts.update(start.facts() | {"init_fingerprint": origin.init_fingerprint} if start else {})
             if world.leads:
                 networks.save(averaged, out / WEIGHTS, {key: str(value) for key, value in facts.items()})
 
@@ -188,8 +190,11 @@ def _take_up(
         raise RunError(
             f"holds a run of {done} steps already, asked for {config.steps}", out, cure="choose another `out`"
         )
-    if found and not allow_changes:
-        _refuse_others(out, config, Origin(*found.checkpoint.origin), origin)
+    if found and (trained := Origin(*found.checkpoint.origin)) != origin:
+        if not allow_changes:
+            _refuse_others(out, config, trained, origin)
+        if trained.cache_digest != origin.cache_digest:
+            changes.append(run_folder.Change("cache_digest", trained.cache_digest, origin.cache_digest))
     (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
     run_folder.record(out, config, changes, done)
     for change in changes:
@@ -226,19 +231,27 @@ def _trackers(logging: Logging) -> list[Observer]:
 
 
 def _batches(config: TrainConfig, made: _Prepared, world: World, for_steps: int) -> Batches:
-    wanted = arrays_of(made.terms, made.cache.manifest)
-    if made.eco.steps:
-        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], made.eco.answer))]
-    rows, line = open_rows(made.cache, wanted, config.data, world.device, world.here, for_steps)
+    rows, line = open_rows(made.cache, _wanted(made), config.data, world.device, world.here, for_steps)
     if world.leads:
         say(line)
     return Batches(rows, made.order, config.augment, world.device, workers(config.data, world.here), made.eco)
+
+
+def _wanted(made: _Prepared) -> dict[str, list[str]]:
+    """What is read of each view."""
+    wanted = arrays_of(made.terms, made.cache.manifest)
+    if made.eco.steps:
+        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], made.eco.answer))]
+    return wanted
 
 
 def _facts(config: TrainConfig, made: _Prepared, student: Network, seconds: float) -> dict[str, Any]:
     return {
         "method": config.method,
         "loss": {name: term.model_dump() for name, term in made.terms.items()},
+        "answers": sorted(
+            {name for names in _wanted(made).values() for name in names} & made.cache.manifest.answers.keys()
+        ),
         "seed": config.seed,
         "student": student.architecture,
         "parameters": student.parameters_count,

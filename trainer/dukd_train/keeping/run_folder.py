@@ -65,8 +65,7 @@ def claim(out: Path, config: TrainConfig, allow: bool) -> list[Change]:
     Raises:
         RunError: `out` holds files that are no run, or a run that cannot go on with these settings.
     """
-    found = _changes(out, config)
-    free = (*with_role(FREE), *(["steps"] if config.schedule.kind != "cosine" else []))
+    found, free = _changes(out, config), _harmless(config)
     for change in found:
         if within(change.name, with_role(FIXED)):
             raise RunError(f"holds a run with {change}", out, cure="choose another `out`")
@@ -99,10 +98,33 @@ class Possession(Observer):
 
 def record(out: Path, config: TrainConfig, changes: list[Change], step: int) -> None:
     """Write the settings into `out`; those that changed after `step` steps stay readable, as comments."""
-    path = out / CONFIG
-    earlier = re.findall(r"^# until step .*\n", path.read_text(), re.MULTILINE) if path.is_file() else []
+    earlier = [line + "\n" for line, *_ in _commented(out)]
     now = [f"# until step {step}: {change.name} = {change.found}\n" for change in changes]
-    write_atomically(path, ("".join(earlier + now) + dump(config)).encode())
+    write_atomically(out / CONFIG, ("".join(earlier + now) + dump(config)).encode())
+
+
+def earlier(out: Path, config: TrainConfig) -> dict[str, str]:
+    """The settings that steps of the run in `out` had, and its last ones have not: `optimizer.lr.until step 500`.
+
+    What changes nothing in what is trained is not among them.
+    """
+    return {
+        f"{name}.until step {step}": value
+        for _, step, name, value in _commented(out)
+        if step != "0" and not within(name, _harmless(config))
+    }
+
+
+def _commented(out: Path) -> list[tuple[str, str, str, str]]:
+    """What `record` wrote of changes: line, step, name, former value."""
+    path = out / CONFIG
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return re.findall(r"^(# until step (\d+): (.+?) = (.*))$", text, re.MULTILINE)
+
+
+def _harmless(config: TrainConfig) -> tuple[str, ...]:
+    """What may change on the way without a trace in what is trained."""
+    return (*with_role(FREE), *(["steps"] if config.schedule.kind != "cosine" else []))
 
 
 def names(out: Path) -> list[str]:

@@ -5,6 +5,7 @@ Beside them it says how they were made, as that may change while a run is stoppe
 
 import hashlib
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import cache
 from math import isnan
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def inference(validation: Validation) -> Inference:
 def made(validation: Validation, scale: int) -> dict[str, str]:
     """How the scores of each set are made: `5 images (3f9a01c2), whole images`.
 
-    The digits are of a hash over the names and lengths of the image files. Scores of one student that are made alike
+    The digits are of a hash over the names and contents of the image files. Scores of one student that are made alike
     are alike, wherever the images lie.
     """
     return {name: made_of(pairs, inference(validation)) for name, pairs in _pairs(validation, scale).items()}
@@ -152,7 +153,17 @@ def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
 
 
 def _hash_of_files(pairs: Sequence[ImagePair]) -> str:
-    files = [
-        (pair.name, *(file.stat().st_size for file in (pair.hr, pair.lr) if file and file.exists())) for pair in pairs
-    ]
+    files = [(pair.name, *(_hash_of(file) for file in (pair.hr, pair.lr) if file and file.exists())) for pair in pairs]
     return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
+
+
+def _hash_of(file: Path) -> str:
+    """Of its content: BMP and TIFF files of images of one size have one length."""
+    found = file.stat()
+    return _read_once(file, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _read_once(file: Path, _size: int, _changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

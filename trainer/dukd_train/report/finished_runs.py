@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dukd_cache.system.errors import SettingError, printable
 from dukd_train.errors import RunError
+from dukd_train.keeping import run_folder
 from dukd_train.keeping.curve import CURVE, rows_of
 from dukd_train.keeping.run_folder import CONFIG, FACTS, WEIGHTS
 from dukd_train.keeping.validation import MADE, VALIDATION
@@ -30,6 +31,8 @@ class Run:
     config: TrainConfig
     facts: dict[str, Any]
     """The content of `run.json`."""
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    """Settings that its first steps had: see `run_folder.earlier`."""
 
     @property
     def weights(self) -> Path:
@@ -144,7 +147,8 @@ def _load(folder: Path, name: str) -> Run:
     if missing:
         raise RunError(f"expected {', '.join(_NEEDED)}, found no {missing[0]}", folder / FACTS)
     try:
-        return Run(name, folder, TrainConfig.load(folder / CONFIG), facts)
+        config = TrainConfig.load(folder / CONFIG)
+        return Run(name, folder, config, facts, run_folder.earlier(folder, config))
     except SettingError as error:
         raise RunError(str(error), folder / CONFIG) from error
 

@@ -74,15 +74,17 @@ def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | N
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """The settings of a run by their dotted paths, less those that change nothing in what is learnt.
+    """The settings of a run by their dotted paths, less those that change nothing in what is learnt; former ones, too.
 
-    Runs may start from students that differ in their seed alone, too: their name stands there without it.
+    A cache may have been built anew between two runs: the digest beside its place tells. Runs may start from students
+    that differ in their seed alone, too: their name stands there without it.
     """
     without_effect = [name for name in with_role(FREE) if name not in with_role(OF_METHOD)]  # another cache has one
     settings = _without(flat(run.config.model_dump(mode="json")), without_effect)
+    settings["cache"] = f"{settings['cache']} {run.facts.get('cache_digest', '')[:12]}".rstrip()
     if init := settings["student.init"]:
         settings["student.init"] = _seedless(init, run.config.seed)
-    return settings
+    return {**settings, **run.earlier}
 
 
 def differing_settings(groups: Sequence[Group]) -> dict[str, list[Any]]:

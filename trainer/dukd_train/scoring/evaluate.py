@@ -1,5 +1,6 @@
 """A network on images → scores, as the benchmarks define them: whole images, 8 bits."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ class ImagePair:
     """An HR image and the LR image that goes with it, on disk; or an LR image alone."""
 
     name: str
-    """Path of the file below its folder, without its suffix."""
+    """Path of the file below its folder, without its suffix where no other image has the same."""
     hr: Path | None
     """The HR file, or none where there is an LR image only."""
     lr: Path | None
@@ -134,13 +135,18 @@ def pair_images(
         SettingError: there is no such LR folder, or no folder at all.
     """
     found = images_of(hr, lr)
+    files = [path.relative_to(found.root) for path in found.paths]
+    stems = [file.with_suffix("") for file in files]
+    shared = Counter(stems)
+    names = [
+        printable((file if shared[stem] > 1 else stem).as_posix()) for file, stem in zip(files, stems, strict=True)
+    ]
     if hr is None:
-        return [ImagePair(_name(path.relative_to(found.root)), None, path, scale) for path in found.paths]
+        return [ImagePair(name, None, path, scale) for name, path in zip(names, found.paths, strict=True)]
     pairs: dict[str, ImagePair] = {}
-    for path in found.paths:
-        name = path.relative_to(found.root)
-        with skipping(_name(name), skipped):
-            pairs[name.as_posix()] = ImagePair(_name(name), path, lr.find(name, scale) if lr else None, scale)
+    for name, file, path in zip(names, files, found.paths, strict=True):
+        with skipping(name, skipped):
+            pairs[file.as_posix()] = ImagePair(name, path, lr.find(file, scale) if lr else None, scale)
     refuse_shared_lr((name, pair.lr) for name, pair in pairs.items())
     return [*pairs.values()]
 
@@ -152,10 +158,6 @@ def images_of(hr: Path | None, lr: LrFolder | None) -> ImageFiles:
     if lr is None:
         raise SettingError("is missing: a folder of HR images, or one of LR images", "`hr`")
     return find(lr.root)
-
-
-def _name(file: Path) -> str:
-    return printable(file.with_suffix("").as_posix())
 
 
 def check_pairs(pairs: Sequence[ImagePair], score: Scorer = usual_score) -> None:

@@ -55,6 +55,7 @@ def card_of(weights: Path, out: Path, *, overwrite: bool, file: str | None = Non
         raise RunError(f"expected a finished run, found no {FACTS}: a card tells how a student was trained", run)
     facts = json.loads((run / FACTS).read_text(encoding="utf-8"))
     config, network = TrainConfig.load(run / CONFIG), networks.load(student)
+    facts["steps"] = int(network.metadata.get("step", facts["steps"]))  # fewer where it is the best validation's
     scores = {row["set"]: row for row in rows_of(run / VALIDATION) if row["step"] == str(facts["steps"])}
     of_sets = {name: _numbers(row) for name, row in scores.items()}
     environment = Environment(
@@ -63,7 +64,6 @@ def card_of(weights: Path, out: Path, *, overwrite: bool, file: str | None = Non
     return environment.get_template("card.md.jinja").render(
         front=_LICENSE + yaml.safe_dump(_front(network, facts, of_sets), sort_keys=False, allow_unicode=True),
         facts=facts,
-        truth_only=all(term["to"] == "truth" for term in facts["loss"].values()),
         config=config,
         cache=_cache(config, facts["cache_digest"]),
         scores=of_sets,
