@@ -1,6 +1,7 @@
 """Pixels of 16 bits a channel, rounded to 8. Of several such channels Pillow keeps only the high bytes."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,7 @@ def rgb_of_channels(values_HWC: U16, inks: bool) -> U8:
     return np.broadcast_to(to_8_bits(values_HWC[..., : 3 if count > 2 else 1]), (height, width, 3))
 
 
-def to_8_bits(values: U16) -> U8:
-    """0…65535 → 0…255, rounded: 257·k becomes k."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def to_8_bits(values: npt.NDArray[np.integer[Any]], depth: int = 16) -> U8:
+    """Whole numbers of `depth` bits, up to 16, as 0…255, rounded: of 16 bits 257·k becomes k."""
+    white = 2**depth - 1
+    return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)

@@ -43,6 +43,18 @@ def test_jpeg_xl_of_every_kind(tmp_path: Path, channels: int, grey: bool, dtype:
     assert (extras.alpha is not None) == (channels in (2, 4))
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("depth", [1, 4, 8, 10, 12, 14, 16])
+def test_jpeg_xl_of_every_depth_has_whites(tmp_path: Path, depth: int, frames: int) -> None:
+    """The decoder leaves values in their own range."""
+    dtype, white = np.uint8 if depth <= 8 else np.uint16, 2**depth - 1
+    pixels = np.linspace(0, white, 40 * 30 * 3).round().astype(dtype).reshape(30, 40, 3)
+    animated = np.stack([pixels, *[pixels // 2] * (frames - 1)]) if frames > 1 else pixels
+    path = jpeg_xl(tmp_path / "x.jxl", animated, bitspersample=depth, usecontainer=frames > 1, photometric="rgb")
+    assert read_size(path) == (40, 30)
+    assert np.abs(read_rgb(path) - pixels.astype(float) * 255 / white).max() <= 0.5
+
+
 def test_bad_jpeg_xl_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = jpeg_xl(tmp_path / "x.jxl", photo(40, 30))
     whole = path.read_bytes()
@@ -52,7 +64,7 @@ def test_bad_jpeg_xl_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             read_rgb(path)
         assert "\n" not in str(told.value)
     jpeg_xl(path, np.zeros((8, 8, 3), np.float32))
-    with pytest.raises(ImageError, match="expected 8 or 16 bits a channel, found float32"):
+    with pytest.raises(ImageError, match="expected up to 16 bits a channel, found float32"):
         read_rgb(path)
     path.write_bytes(whole)
     monkeypatch.setattr(decode, "MAX_PIXELS", 1000)

@@ -62,9 +62,9 @@ class Recipe:
 
 
 def with_shrink(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The same, with the step to LR's size that must be there."""
-    there = any(step.kind == "shrink" for step in steps)
-    return tuple(steps) if there else (*steps, Step(shrink=Shrink()))
+    """The same, with the step to LR's size that must come after all others that resize."""
+    sizes = [step.kind for step in steps if step.kind in ("resize", "shrink")]
+    return tuple(steps) if sizes[-1:] == ["shrink"] else (*steps, Step(shrink=Shrink()))
 
 
 def columns_of(steps: Sequence[Step]) -> list[str]:

@@ -83,6 +83,12 @@ class Blur(Settings):
     cutoff: Cutoffs | None = None
     """Of sinc, in radians a pixel. Default: π/3 to π, from a side of 13 on π/5 to π."""
 
+    @model_validator(mode="after")
+    def _one_is_possible(self) -> Self:
+        if not sum(self.kernels.values()):
+            raise ValueError("one of the kernels must be above 0")
+        return self
+
     def draw(self, u: Uniform) -> Values:
         """One kernel."""
         if u[0] >= self.probability:
@@ -133,7 +139,8 @@ class Resize(Settings):
     def draw(self, u: Uniform) -> Values:
         """One size."""
         way = chosen(u[0], [self.up, self.down, self.keep])
-        bounds = {1: (1.0, self.factor[1]), 2: (self.factor[0], 1.0), 3: (1.0, 1.0)}[way]
+        low, high = self.factor
+        bounds = {1: (max(1.0, low), high), 2: (low, min(1.0, high)), 3: (1.0, 1.0)}[way]
         return {"factor": between(u[1], bounds), "method": _method(u[2], self.methods)}
 
 
@@ -192,7 +199,7 @@ class Compression(Settings):
 
 
 class Shrink(Settings):
-    """To the size of LR. Without this step it is done last."""
+    """To the size of LR. It is done last where no step is this, or one after it resizes."""
 
     names: ClassVar = ("method",)
 
