@@ -58,7 +58,7 @@ class Found:
     window: int
     """Those that are no multiple of it are answered worse."""
     one_by_one: bool
-    """It takes one image at a time."""
+    """It takes one image at a time, or answers it otherwise beside others."""
 
 
 @torch.no_grad()
@@ -69,35 +69,46 @@ def find(ask: Ask, required: int | None = None, window: int | None = None) -> Fo
         required, window: what is known of them; None: find it.
 
     Raises:
-        WeightsError: it answers no size that was tried as an SR network of scale 2, 3 or 4 would.
+        WeightsError: it answers no size that was tried as an SR network of scale 2, 3 or 4 would, or one input in
+            several ways.
     """
     known = window or required
-    side, scale = _first_answer(ask, [*([known * (-(-_LARGE // known))] if known else []), *_USUAL])
+    picture, answer = _first_answer(ask, [*([known * (-(-_LARGE // known))] if known else []), *_USUAL])
+    side, scale = picture.shape[-1], answer.shape[-1] // picture.shape[-1]
     if required is None:
         required = next((multiple for multiple, tried in _TRIED.items() if _answers(ask, tried, scale)), side)
     if window is None:
         window = required if required >= _PERIODS[-1] else lcm(required, _period(ask, side, scale))
     try:
-        ask(_picture(side, side).repeat(2, 1, 1, 1))
+        one_by_one = _gap(ask(torch.cat([picture / 2, picture]))[1:], answer) > _STILL
     except WeightsError:
-        return Found(scale, required, window, one_by_one=True)
-    return Found(scale, required, window, one_by_one=False)
+        one_by_one = True
+    if (gap := _gap(ask(picture), answer)) > _STILL:
+        why = "is it in training mode, does it draw at random, or keep what it was asked before?"
+        raise WeightsError(
+            f"answers an input otherwise when it is asked again, by {255 * gap:.2g} of 255 levels: {why}"
+        )
+    return Found(scale, required, window, one_by_one)
 
 
-def _first_answer(ask: Ask, sides: Iterable[int]) -> tuple[int, int]:
-    """The first side that is answered, and the scale of the answer."""
+def _gap(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().mean())
+
+
+def _first_answer(ask: Ask, sides: Iterable[int]) -> tuple[Tensor, Tensor]:
+    """The first picture that is answered, and the answer."""
     refused: WeightsError | None = None
     for side in sides:
         try:
-            shape = tuple(ask(_picture(side, side)).shape)
+            answer = ask(picture := _picture(side, side))
         except WeightsError as error:
             refused = refused or error
             continue
-        scale = shape[-1] // side
+        shape, scale = tuple(answer.shape), answer.shape[-1] // side
         if shape != (1, 3, scale * side, scale * side) or scale not in SCALES:
             asked, answered = ("×".join(map(str, each)) for each in ((1, 3, side, side), shape))
             raise WeightsError(f"scale 2, 3 or 4 of 3 channels expected, but {asked} becomes {answered}")
-        return side, scale
+        return picture, answer
     assert refused is not None
     raise refused
 
@@ -126,7 +137,7 @@ def _period(ask: Ask, side: int, scale: int) -> int:
     still = centre(0)
     gaps: list[float] = []
     for period in _PERIODS:
-        gap = float((centre(period) - still).abs().mean())
+        gap = _gap(centre(period), still)
         if not gaps and gap < _STILL:
             return 1
         if gaps and gap < sum(gaps) / len(gaps) / 3:

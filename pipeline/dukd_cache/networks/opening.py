@@ -53,7 +53,7 @@ def torchscript(path: Path) -> Opened:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+            module = torch.jit.load(path, map_location="cpu", _extra_files=extra).eval()  # type: ignore[no-untyped-call]
             optimized = torch.jit.optimized_execution  # type: ignore[attr-defined]
         except RuntimeError as error:
             raise WeightsError(f"TorchScript that cannot be opened ({words(error)})") from error
@@ -127,9 +127,9 @@ def onnx(path: Path) -> Opened:
 
 def own_code(file: Path, function: str) -> Opened:
     """The user's own; raises what `code.load` does."""
-    found = code.load(file, function)
+    found, files = code.load(file, function)
     module = found.eval() if isinstance(found, nn.Module) else None
-    identity = {"sha256": _sha256(file), "function": function}
+    identity = {"sha256": _sha256(*files), "function": function}
     return Opened("python", found, identity, module)
 
 

@@ -68,7 +68,7 @@ class Program(nn.Module):
             what = f"{image.dtype} {[*image.shape]}" if isinstance(image, Tensor) else type(image).__name__
             wanted = f"floating point [{count}, 3, {self.scale or 'scale'} × height, {self.scale or 'scale'} × width]"
             raise WeightsError(f"{kind} answers an input of {shape} with {what}, expected {wanted}", self.path)
-        return image
+        return image.clone()  # the user's own code may give its next answer in the same place
 
     def _fits(self, image_NCHW: Tensor, answer: Tensor) -> bool:
         if self.scale is None:

@@ -47,4 +47,5 @@ def rgb_of_channels(values_HWC: U16, inks: bool) -> U8:
 def to_8_bits(values: npt.NDArray[np.integer[Any]], depth: int = 16) -> U8:
     """Whole numbers of `depth` bits, up to 16, as 0…255, rounded: of 16 bits 257·k becomes k."""
     white = 2**depth - 1
-    return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    rounded: U8 = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    return rounded

@@ -51,6 +51,25 @@ def one_by_one(image):
     assert len(image) == 1, "one at a time"
     return larger(image)
 
+def beside_others(image):
+    return larger(image - image.mean((0, 2, 3), keepdim=True)) + 0.5
+
+def drawn(image):
+    return larger(image) + 0.01 * torch.rand(1)
+
+kept = [0]
+
+def since_the_last(image):
+    before, kept[0] = kept[0], image.std()
+    return larger(image) + before
+
+place = torch.empty(1, 3, 4096, 4096)
+
+def in_one_place(image):
+    assert len(image) == 1, "one at a time"
+    answer = larger(image)
+    return place[..., :answer.shape[2], :answer.shape[3]].copy_(answer)
+
 def broken(image):
     raise ValueError("the moon\\nis full")
 
@@ -172,6 +191,46 @@ def test_the_users_own_code_is_a_function_or_makes_a_module(code: Callable[[str]
     assert networks.fingerprint(networks.load_any(code("larger"))) not in prints
 
 
+def test_code_beside_it_counts_and_is_no_others(tmp_path: Path) -> None:
+    """Two files may import modules of one name, and one may be loaded again after a change."""
+    image, found = torch.rand(1, 3, 8, 8), {}
+    for name, scale in (("a", 2), ("b", 3)):
+        (tmp_path / name / "parts").mkdir(parents=True)
+        (tmp_path / name / "parts" / "sizes.py").write_text(f"scale = {scale}\n")
+        (tmp_path / name / "larger.py").write_text("from parts.sizes import scale\n")
+        (tmp_path / name / "mine.py").write_text(
+            "from torch.nn.functional import interpolate\nfrom larger import scale\n\n"
+            "def answer(image):\n    return interpolate(image, scale_factor=scale)\n"
+        )
+        found[name] = networks.load_any(Path(f"python:{tmp_path / name}/mine.py:answer"))
+    assert [found[name](image).shape[-1] for name in "abab"] == [16, 24, 16, 24]
+    again = networks.load_any(Path(f"python:{tmp_path}/a/mine.py:answer"))
+    assert networks.fingerprint(again) == networks.fingerprint(found["a"])
+    (tmp_path / "a" / "parts" / "sizes.py").write_text("scale = 4  # changed\n")
+    changed = networks.load_any(Path(f"python:{tmp_path}/a/mine.py:answer"))
+    assert changed(image).shape[-1] == 32
+    (tmp_path / "a" / "parts" / "sizes.py").write_text("scale = 4  # changed twice\n")
+    twice = networks.load_any(Path(f"python:{tmp_path}/a/mine.py:answer"))
+    assert len({networks.fingerprint(each) for each in (again, changed, twice)}) == 3
+
+
+@pytest.mark.parametrize("function", ["larger", "beside_others", "in_one_place"])
+def test_answers_do_not_depend_on_the_rest_of_a_batch(function: str, code: Callable[[str], Path]) -> None:
+    found, images = networks.load_any(code(function)), torch.rand(3, 3, 8, 8)
+    assert found.module.one_by_one == (function != "larger")
+    assert torch.equal(found(images), torch.cat([found(image[None]) for image in images]))
+    assert len({tuple(answer.flatten().tolist()) for answer in found(images)}) == 3
+
+
+def test_what_was_written_in_training_mode_answers_alike_each_time(unknown: Enlarge, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Dropout(0.5), unknown, nn.BatchNorm2d(3)).train()
+    torch.jit.save(torch.jit.script(module), tmp_path / "net.pt")  # type: ignore[no-untyped-call]
+    found, images = networks.load_any(tmp_path / "net.pt"), torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(found.unclamped(images), module.eval()(images), rtol=0, atol=1e-6)
+    torch.jit.save(torch.jit.freeze(torch.jit.script(module)), tmp_path / "net.pt")  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(networks.load_any(tmp_path / "net.pt")(images), found(images), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("function", "required", "window"),
     [("larger", 1, 1), ("of_whole_fours", 4, 4), ("in_eights", 1, 8), ("of_64", 64, 64), ("one_by_one", 1, 1)],
@@ -200,6 +259,8 @@ FAILS = {
     "of_words": "python answers an input of 1×3×48×48 with str, expected floating point [1, 3, scale × height, ",
     "of_scale_1": "scale 2, 3 or 4 of 3 channels expected, but 1×3×48×48 becomes 1×3×48×48",
     "of_grey": "scale 2, 3 or 4 of 3 channels expected, but 1×3×48×48 becomes 1×1×96×96",
+    "drawn": "answers an input otherwise when it is asked again, off by ",
+    "since_the_last": "answers an input otherwise when it is asked again, off by ",
     "makes_a_list": "makes_a_list makes a list, expected a torch.nn.Module",
     "cannot_be_made": "cannot_be_made fails (OSError: no weights here)",
     "number": "'number' is a int, not a function",
