@@ -72,9 +72,10 @@ def located(path: Path) -> Path:
         if not path.is_file():
             raise WeightsError("no such file")
         return path
-    if (path / STUDENT).is_file():
+    unfinished = any(path.glob("checkpoint-*.pt")) and not (path / "run.json").is_file()
+    if (path / STUDENT).is_file() and not unfinished:  # there may be that of fewer steps, before more were asked for
         return path / STUDENT
-    if any(path.glob("checkpoint-*.pt")):
+    if unfinished:
         raise WeightsError(f"a training that has not ended: its {STUDENT} is written at the end")
     if (path / ".metadata").is_file() and any(path.glob("*.distcp")):
         tool = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch"

@@ -267,6 +267,7 @@ def test_a_run_folder_stands_for_its_student(network: networks.Network, tmp_path
 @pytest.mark.parametrize(
     ("files", "what"),
     [
+        (["checkpoint-000150.pt", "student.safetensors"], "a training that has not ended: its student.safetensors is"),
         (["checkpoint-000150.pt"], "a training that has not ended: its student.safetensors is written at the end"),
         ([".metadata", "__0_0.distcp"], "a distributed checkpoint (FSDP): `python -m torch.distributed.checkpoint"),
         (["zero_to_fp32.py", "latest"], "a DeepSpeed checkpoint: `python "),

@@ -99,7 +99,8 @@ def train(
     try:
         known = start == 0 or len(losses) > 0
         best = best_before(out, config.validation, run.student.scale, start)
-        observers.started(Start(config, out, start, config.steps, learner.averaged, known, best))
+        again = due(config.validation.every)
+        observers.started(Start(config, out, start, config.steps, learner.averaged, known, again, best))
         if start:
             tell()
         with Stop(patient=run.world.size > 1) as stop, out_of_memory_is_said(config.batch):

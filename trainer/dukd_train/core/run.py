@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Hashable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
+from dukd_cache.system.errors import WeightsError
 from dukd_cache.system.files import try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
@@ -153,9 +154,10 @@ def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | 
     """What `run.json` says, where there is nothing left to do."""
     facts = run_folder.finished(out, config)
     if facts:
-        began = facts.get("init_fingerprint", "")
-        init = config.student.init if began and config.student.init and config.student.init.exists() else None
-        now = networks.fingerprint(networks.load(init)) if init else began  # it may be gone: it is needed no more
+        now = began = facts.get("init_fingerprint", "")
+        if began and config.student.init:
+            with suppress(WeightsError):  # it may be gone, or in training again: it is needed no more
+                now = networks.fingerprint(networks.load(config.student.init))
         _refuse_others(out, config, Origin(facts["cache_digest"], began), Origin(cache.digest, now))
     return facts
 
