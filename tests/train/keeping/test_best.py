@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.interruptions import in_step, interrupt
 
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.system.errors import SettingError
 from dukd_train.core import run as run_module
 from dukd_train.keeping.best import BEST, BestWeights, Criterion, criterion
-from dukd_train.keeping.curve import rows_of
-from dukd_train.keeping.validation import VALIDATION, ValidationFile
+from dukd_train.keeping.validation import ValidationFile
 from dukd_train.scoring.scores import Score
 from dukd_train.settings import ImageSet, TrainConfig, Validation
 from dukd_train.watching.observers import Observer, Observers, Start
@@ -147,21 +145,6 @@ def test_a_run_keeps_its_best_and_a_stopped_one_the_same(
     lines = [line.split(",") for line in (tmp_path / "whole" / "validation.csv").read_text().splitlines()[1:]]
     best = max(lines, key=lambda line: float(line[3]))
     assert whole.metadata["step"] == best[0]
-
-
-def test_scores_that_are_not_told_again_stay(settings_of: Settings, tmp_path: Path, hr_folder: Path) -> None:
-    """Step 2 is no multiple of what `every` is now."""
-    validation: dict[str, Any] = {"every": 2, "sets": {"V": {"hr": hr_folder}}}
-    own = {"steps": 4, "ema": 0.0, "checkpoint_every": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        in_step(4, interrupt, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run_module.run(settings_of(**own, validation=validation), tmp_path)
-    worse = settings_of(**own, validation=validation | {"every": 3}, optimizer={"lr": 10.0})
-    run_module.run(worse, tmp_path, allow_changes=True)
-    scores = {row["step"]: float(row["psnr_y"]) for row in rows_of(tmp_path / VALIDATION)}
-    assert [*scores] == ["2", "3", "4"]
-    assert networks.load(tmp_path / BEST).metadata["step"] == max(scores, key=scores.__getitem__) == "2"
 
 
 def test_a_wrong_criterion_is_told_before_the_folder_is_made(

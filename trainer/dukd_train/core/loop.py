@@ -99,8 +99,7 @@ def train(
     try:
         known = start == 0 or len(losses) > 0
         best = best_before(out, config.validation, run.student.scale, start)
-        again = due(config.validation.every)
-        observers.started(Start(config, out, start, config.steps, learner.averaged, known, again, best))
+        observers.started(Start(config, out, start, config.steps, learner.averaged, known, best))
         if start:
             tell()
         with Stop(patient=run.world.size > 1) as stop, out_of_memory_is_said(config.batch):

@@ -60,7 +60,7 @@ class BestWeights(Observer):
         """Look up what the file holds, where a run goes on."""
         self._folder, self._averaged = start.folder, start.averaged
         self._made = made(start.config.validation, start.averaged.scale).get(self._by.set, "")
-        self._best = self._so_far(start.scores_from)
+        self._best = self._so_far(start.step)
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """Keep the weights if they are better than all before; the first of equals stays."""

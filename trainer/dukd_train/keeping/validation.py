@@ -90,7 +90,7 @@ class ValidationFile(Observer):
         columns = ("step", "set", *start.config.validation.metrics, MADE)
         self._columns = tuple(dict.fromkeys((*columns_of(self._path), *columns)))
         self._made = made(start.config.validation, start.averaged.scale)
-        keep_rows_before(self._path, self._columns, start.scores_from)
+        keep_rows_before(self._path, self._columns, start.step)
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
         """Add a row for each set."""

@@ -29,8 +29,6 @@ class Start:
     """The averaged student, whose weights every step changes."""
     losses_known: bool = True
     """Whether those of `step` are told again: a checkpoint of a loss with other terms has none."""
-    scores_again: bool = True
-    """Whether those of `step` are told again: it may have been validated more often before."""
     best: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     """PSNR-Y and step of the best validation before `step`, by set."""
 
@@ -38,11 +36,6 @@ class Start:
     def losses_from(self) -> int:
         """Losses of this step and of later ones will be told again."""
         return self.step if self.losses_known else self.step + 1
-
-    @property
-    def scores_from(self) -> int:
-        """Scores of this step and of later ones will be told again."""
-        return self.step if self.scores_again else self.step + 1
 
 
 @dataclass(frozen=True)
