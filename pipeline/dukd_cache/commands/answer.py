@@ -75,6 +75,9 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     wanted = (asked.info.asked, how.of)
     known = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
     if known and name in (None, *known):
+        if how.dtype not in (None, *map(cache.manifest.dtype_of, known)):
+            reason = f"has these answers already, called {known[0]}, as {cache.manifest.dtype_of(known[0])}"
+            raise CacheError(reason, cache.root, cure=f"give another `name` to keep them as {how.dtype}, too")
         with place.locked(WORK):  # what an attempt may have left that was killed at its very end
             finish(place)
         tally.kept += sum(map(cache.count, cache.views))

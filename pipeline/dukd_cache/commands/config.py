@@ -203,6 +203,9 @@ class CacheConfig(Settings):
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
+        for name, other in {"lr_template": "lr", "self_ensemble": "teacher", "context": "teacher"}.items():
+            if getattr(self, name) != type(self).model_fields[name].default and not getattr(self, other):
+                raise ValueError(f"`{name}` means nothing without `{other}`: give that, too")
         if self.degradation and self.lr:
             raise ValueError("`lr` names LR images that are made: leave it out, or `degradation`")
         if "clean" in self.answers_of and not self.degradation:

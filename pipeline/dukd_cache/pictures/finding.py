@@ -177,9 +177,9 @@ def _listed(file: Path) -> ImageFiles:
     """Paths that are not absolute start at the list's folder."""
     lines: dict[Path, int] = {}
     for number, line in enumerate(_text(file).splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
         path = Path(os.path.abspath(file.parent / Path(line.strip()).expanduser()))
+        if not line.strip() or (line.startswith("#") and not os.path.lexists(path)):
+            continue
         if path in lines:
             raise ImageError(f"lines {lines[path]} and {number} name one image ({line.strip()})", file)
         lines[path] = number

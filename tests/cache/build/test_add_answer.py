@@ -111,6 +111,8 @@ def test_other_codecs_and_types_are_kept(
     both = {"teacher": teacher_file, "other": second_teacher}
     job.build_cache(*asked.but(out=tmp_path / "both", teacher=both))
     assert files_of(asked.out) == files_of(tmp_path / "both")
+    with pytest.raises(CacheError, match="has these answers already, called other, as float16; give another `name`"):
+        add(asked.out, second_teacher, None, HowAsked(device="cpu", batch_size=4, dtype="float32"), Tally())
     add(
         asked.out,
         second_teacher,

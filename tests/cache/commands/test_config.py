@@ -81,6 +81,12 @@ def test_a_file_says_what_was_written_into_it(tmp_path: Path) -> None:
         ),
         ({"hr": "x", "codec": "jpg"}, "unknown codec 'jpg': did you mean 'png'? (valid: blosc, png, raw, webp)"),
         ({"hr": "x", "device": "tpu"}, "unknown device 'tpu': did you mean 'cpu'? (valid: auto, cpu, cuda)"),
+        ({"hr": "x", "lr_template": "{stem}_lr"}, "`lr_template` means nothing without `lr`: give that, too"),
+        ({"hr": "x", "scale": 2, "context": 8}, "`context` means nothing without `teacher`: give that, too"),
+        (
+            {"hr": "x", "scale": 2, "self_ensemble": 8},
+            "`self_ensemble` means nothing without `teacher`: ",
+        ),
         ({"hr": "x", "lr_template": "x"}, "`lr_template='x'`: expected a name made of {stem} and {scale}"),
     ],
 )

@@ -106,6 +106,13 @@ def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:
     assert to_json(manifests[0]) == to_json(manifests[1])
 
 
+def test_a_line_of_a_list_that_names_an_image_is_no_comment(tmp_path: Path) -> None:
+    hr = save_photos(tmp_path / "hr", [(61, 50), (73, 67)])
+    (hr / "photo_0.png").rename(hr / "#1.png")
+    (hr / "list.txt").write_text("#1.png\n# photo_1.png\nphoto_1.png\n")
+    assert find(hr / "list.txt") == find(hr)
+
+
 def test_a_list_names_its_images_below_the_folder_of_them_all(tmp_path: Path) -> None:
     for folder in ("DIV2K", "Flickr2K"):
         save_photos(tmp_path / folder / "hr", [(61, 50)])
