@@ -84,7 +84,7 @@ def find(ask: Ask, required: int | None = None, window: int | None = None) -> Fo
     except WeightsError:
         one_by_one = True
     if (gap := _gap(ask(picture), answer)) > _STILL:
-        why = "is it in training mode, does it draw at random, or keep what it was asked before?"
+        why = "is it in training mode, does it draw at random, or keep what it was asked?"
         raise WeightsError(
             f"answers an input otherwise when it is asked again, by {255 * gap:.2g} of 255 levels: {why}"
         )

@@ -127,10 +127,9 @@ def onnx(path: Path) -> Opened:
 
 def own_code(file: Path, function: str) -> Opened:
     """The user's own; raises what `code.load` does."""
-    found, files = code.load(file, function)
-    module = found.eval() if isinstance(found, nn.Module) else None
-    identity = {"sha256": _sha256(*files), "function": function}
-    return Opened("python", found, identity, module)
+    found = code.load(file, function)
+    identity = {"sha256": _sha256(*found.files), "function": function}
+    return Opened("python", found.answers, identity, found.module)
 
 
 def _beside(path: Path) -> list[Path]:
