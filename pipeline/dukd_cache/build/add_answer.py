@@ -64,8 +64,8 @@ def add_answer(
         return commit(Standing(out, header))
 
 
-def finish_addition(out: Place, info: AnswerInfo) -> Manifest | None:
-    """End the change of places that was interrupted in `out`; None where there is none that adds answers like these.
+def finish_addition(out: Place, info: AnswerInfo) -> None:
+    """End the change of places that was interrupted in `out`, if there is one that adds answers like these.
 
     Raises:
         BusyError: another process writes there.
@@ -75,9 +75,7 @@ def finish_addition(out: Place, info: AnswerInfo) -> Manifest | None:
     def adds(header: Header) -> bool:
         return any((each.asked, each.of) == (info.asked, info.of) for each in header.answers.values())
 
-    header = interrupted(out, adds)
-    if header is None:
-        return None
-    with room(out), out.locked(WORK):
-        unstage(out, header)
-        return commit(Standing(out, header))
+    if header := interrupted(out, adds):
+        with room(out), out.locked(WORK):
+            unstage(out, header)
+            commit(Standing(out, header))

@@ -68,18 +68,26 @@ def build_part(
     """
     out = work.out
     with room(out):
-        header = _agreed(out, header)
+        there = header_of(out)
+        if there is None or not there.like(header):
+            raise CacheError("parts of another cache are built here", out, cure="choose another folder")
+        own = Standing(out, there, part.of(shards_of(there)))
+        if own.missing and there.computed not in (None, header.computed):
+            raise CacheError(
+                f"other parts compute on {there.computed}, this one on {header.computed or 'workers of several kinds'}",
+                out,
+                cure="compute alike, or give `mixed_workers=true` to all: answers may then differ by a level",
+            )
         try:
-            return _written(work, header, part, free, engine)
+            return _written(work, own, free, engine)
         except CacheError:  # in a store, the lock goes with the last part: this one may still have been at its end
             if out.size(MANIFEST) is None or not (finished := manifest.read(out)).header.like(header):
                 raise
             return finished
 
 
-def _written(work: Work, header: Header, part: Part, free: Callable[[], None], engine: Engine) -> Manifest | None:
-    out = work.out
-    own = Standing(out, header, part.of(shards_of(header)))
+def _written(work: Work, own: Standing, free: Callable[[], None], engine: Engine) -> Manifest | None:
+    out, header = own.out, own.header
     kept(work, own.records)
     with closing(engine(work, header, own.missing)) as written:
         for _ in written:
@@ -98,22 +106,3 @@ def _all_named(out: Place, header: Header) -> bool:
     """Whether there is an index of each shard: one list of names, where to read all of them costs a request each."""
     there, store = out.sizes(), header.encoding.store
     return all(index_name(shard_name(store, shard.view.name, shard.number)) in there for shard in shards_of(header))
-
-
-def _agreed(out: Place, header: Header) -> Header:
-    """The header that all parts write with.
-
-    Raises:
-        CacheError: it is of another cache, or of workers of another kind.
-    """
-    there = header_of(out)
-    if there is None or not there.like(header):
-        raise CacheError("parts of another cache are built here", out, cure="choose another folder")
-    finished = out.size(MANIFEST) is not None
-    if finished or there.computed in (None, header.computed):
-        return there
-    raise CacheError(
-        f"other parts compute on {there.computed}, this one on {header.computed or 'workers of several kinds'}",
-        out,
-        cure="compute alike, or give `mixed_workers=true` to all: answers may then differ by a level",
-    )

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dukd_cache.build.standing import Standing, shards_of
 from dukd_cache.format.index import Rows
 from dukd_cache.format.lifecycle import header_of, refuse_other_kind, sources
 from dukd_cache.format.local_copies import open_copying_reader
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, shard_ranges
+from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo
 from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record
-from dukd_cache.format.shards import ShardReader, ShardWriter, whole_shards
+from dukd_cache.format.shards import ShardReader, whole_shards
 from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
@@ -90,13 +91,16 @@ def all_sources(out: Place, others: Iterable[Place]) -> list[Place]:
 
 
 def useful(places: Iterable[Place], asked: Header) -> Iterator[tuple[Source, Rows]]:
-    """Whole shards with answers that may serve those of `asked`, and their indices, each read once."""
+    """Whole shards with answers that may serve those of `asked`, and their indices, each read once.
+
+    Whatever lies where: none that were computed on something else than all of `asked` are to be.
+    """
     for place in places:
         there = header_of(place)
-        names = [name for name in there.answers if _served_by(there, name, asked)] if there else []
-        if there is None or not names:
+        if there is None or asked.computed not in (None, there.computed):
             continue
-        for shard, rows in whole_shards(place, there):
+        names = [name for name in there.answers if _served_by(there, name, asked)]
+        for shard, rows in whole_shards(place, there) if names else ():
             for name in names:
                 if name in there.view(shard.view).arrays:
                     yield Source(place, there, shard, name), rows
@@ -221,16 +225,13 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
         CacheError: one of `others` is no cache.
     """
     check_reusable(others, header)
-    places, writer = all_sources(out, others), ShardWriter(out, header)
+    places = all_sources(out, others)
     same = (there := header_of(out)) is not None and there.like(header)
-    sizes = out.sizes() if same else {}
+    header = there if there and same and there.computed is None else header  # as `claim` has it
+    standing = Standing(out, header, None if same else ())
     kept = {
         view.name: np.array(
-            [
-                same and writer.finished(view.name, number, len(positions), sizes) is not None
-                for number, positions in enumerate(shard_ranges(header.total(view), view.shard_records))
-            ],
-            bool,
+            [standing.name(each) in standing.whole for each in shards_of(header) if each.view is view], bool
         )
         for view in header.views
     }

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
-from dukd_cache.format.lifecycle import finish
-from dukd_cache.format.manifest import Header, Manifest, ShardInfo, ViewInfo, shard_name, shard_ranges
+from dukd_cache.format.lifecycle import claim, finish, refuse_other_kind, reopen
+from dukd_cache.format.manifest import MANIFEST, Header, Manifest, ShardInfo, ViewInfo, shard_name, shard_ranges
 from dukd_cache.format.shards import ShardWriter, write_shared_files
 from dukd_cache.places import Place
 from dukd_cache.system.threads import in_threads
@@ -34,15 +34,17 @@ def shards_of(header: Header) -> list[Shard]:
 
 
 class Standing:
-    """How far a cache is, or `shards` of it."""
+    """How far a cache is, or `shards` of it. Of a finished one shards are whole that are those of its manifest."""
 
     def __init__(self, out: Place, header: Header, shards: Sequence[Shard] | None = None) -> None:
         self.out, self.header = out, header
         self.shards = shards_of(header) if shards is None else shards
         writer, sizes = ShardWriter(out, header), out.sizes()
+        known = {*manifest.read(out).shards} if MANIFEST in sizes else None
 
         def finished(shard: Shard) -> ShardInfo | None:
-            return writer.finished(shard.view.name, shard.number, len(shard.positions), sizes)
+            found = writer.finished(shard.view.name, shard.number, len(shard.positions), sizes)
+            return found if known is None or found in known else None
 
         found = in_threads(finished, self.shards, _LOOKED_AT_ONCE)
         self.whole = {info.name: info for info in found if info is not None}
@@ -63,6 +65,27 @@ class Standing:
     def records(self) -> int:
         """In whole shards."""
         return sum(info.records for info in self.whole.values())
+
+
+def begun(out: Place, header: Header) -> Standing:
+    """How far `out` is, which is locked, once it is `claim`ed for the cache that `header` describes.
+
+    A finished cache that lost shards is unfinished from then on, and goes on only with workers of its own kind, or
+    with those of any.
+
+    Raises:
+        CacheError: as `claim`, or something was lost and these workers are of another kind.
+    """
+    standing = Standing(out, claim(out, header))
+    lost = bool(standing.missing) and out.size(MANIFEST) is not None
+    if lost and standing.header.computed not in (None, header.computed):
+        refuse_other_kind(out, standing.header, header)
+        standing.header = header
+    # Here only, where nobody else writes: what a shard's writer removed late could be another's.
+    out.delete(standing.broken)
+    if lost:
+        reopen(out, standing.header)
+    return standing
 
 
 def commit(standing: Standing) -> Manifest:

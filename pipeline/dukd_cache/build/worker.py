@@ -21,7 +21,7 @@ from dukd_cache.format.shards import LIBRARIES
 from dukd_cache.format.workers import reporting
 from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
-from dukd_cache.system.errors import CacheError, DukdError
+from dukd_cache.system.errors import CacheError, DukdError, WeightsError
 from dukd_cache.system.threads import SHARE
 
 Load = Callable[[], Teachers]
@@ -60,7 +60,7 @@ class Whole:
 
 def versions() -> dict[str, str]:
     """Of all libraries that the bytes of a cache depend on, by name."""
-    return software() | {library: version(library) for library in LIBRARIES}
+    return software() | {library: version(library) for library in ("numpy", *LIBRARIES)}
 
 
 class Worker:
@@ -71,6 +71,7 @@ class Worker:
         torch.set_num_threads(threads)
         self._load, self._name = load, name
         self._host = socket.gethostname()
+        self._who = f"worker {name} on {self._host}"
         self._until_left = ExitStack()
 
     def hello(self) -> Hello:
@@ -78,11 +79,14 @@ class Worker:
         try:
             self._teachers = self._load()
         except DukdError as error:
-            raise error.about(f"worker {self._name} on {self._host}") from error
+            raise error.about(self._who) from error
         return Hello(self._host, LOCAL.computes_on(self._teachers), versions())
 
     def write(self, job: Job | None, plan: Plan, shards: list[Shard]) -> Generator[str | Whole, None, None]:
         """The first time with the job. Doubts about the teachers, if wanted; then each shard when it is whole."""
+        if job:
+            self._job = job
+        self._look()
         if job:
             self._begin(job)
             for name, teacher in self._teachers.items():
@@ -98,10 +102,15 @@ class Worker:
         """There is nothing more to do."""
         self._until_left.close()
 
+    def _look(self) -> None:
+        """Whoever gave the job may be dead by now, and another build have begun there."""
+        there = header_of(self._job.out)
+        if there is None or not there.like(self._job.header):
+            raise CacheError(f"{self._who} does not see what is built there: the folder must be shared", self._job.out)
+
     def _begin(self, job: Job) -> None:
-        there = header_of(job.out)
-        if there is None or not there.like(job.header):
-            who = f"worker {self._name} on {self._host}"
-            raise CacheError(f"{who} does not see what is built there: the folder must be shared", job.out)
-        self._job, self._answers = job, reusable(job.out, job.header, job.reuse)
+        for name, info in job.header.answers.items():
+            if self._teachers[name].info.asked != info.asked:
+                raise WeightsError(f"{info.file} is another network than where the build began", self._who)
+        self._answers = reusable(job.out, job.header, job.reuse)
         self._on_records = self._until_left.enter_context(reporting(job.out, self._name, lambda _count: None))

@@ -17,9 +17,9 @@ from typing import Protocol
 from dukd_cache.build.answer import Teachers, answered, cut_from, take_all_cores
 from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Answers, Tally, all_sources
-from dukd_cache.build.standing import Shard, Standing, commit
+from dukd_cache.build.standing import Shard, begun, commit
 from dukd_cache.format.container import Packed
-from dukd_cache.format.lifecycle import claim, place_for_open
+from dukd_cache.format.lifecycle import place_for_open
 from dukd_cache.format.manifest import Header, Manifest, ShardInfo
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardWriter
@@ -134,12 +134,9 @@ def write_all(out: Place, header: Header, write: Write, on_kept: Callable[[int],
         PlaceError: as `build`.
     """
     with room(out), out.locked():
-        header = claim(out, header)
-        standing = Standing(out, header)
+        standing = begun(out, header)
         on_kept(standing.records)
-        # Here only, where nobody else writes: what a shard's writer removed late could be another's.
-        out.delete(standing.broken)
-        with closing(write(header, standing.missing)) as written:
+        with closing(write(standing.header, standing.missing)) as written:
             for info in written:
                 standing.whole[info.name] = info
         return commit(standing)

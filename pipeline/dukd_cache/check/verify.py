@@ -9,7 +9,7 @@ import numpy as np
 
 from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
-from dukd_cache.format.lifecycle import HEADER
+from dukd_cache.format.lifecycle import reopen
 from dukd_cache.format.manifest import MANIFEST, Manifest, ShardInfo
 from dukd_cache.format.record import Record, fingerprint
 from dukd_cache.format.shards import ShardReader, hash_of_files, looks_like_a_shard, shared_files, write_shared_files
@@ -102,8 +102,7 @@ def repair(root: Address, problems: list[Problem]) -> str:
     if whole:
         write_shared_files(place, found.header)
         return "nothing to build anew"
-    place.write(HEADER, manifest.to_json(found.header))
-    place.delete([MANIFEST])
+    reopen(place, found.header)
     records = sum(shard.records for shard in broken.values())
     return f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
 

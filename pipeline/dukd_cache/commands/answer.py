@@ -65,15 +65,18 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
     place = place_at(root)
     there = header_of(place) or manifest.read(place)  # where there is no cache, that is told before a teacher is loaded
     asked = _loaded(weights, how, there, place)
-    if place.size(MANIFEST) is None and (finished := finish_addition(place, asked.info)):
-        tally.kept += sum(map(finished.total, finished.views))
-        return finished
+    if place.size(MANIFEST) is None:
+        finish_addition(place, asked.info)
     cache = Cache(root, reading="in order")
     if not all(how.of in view.arrays for view in cache.manifest.views):
         cure = "`answers_of=[input, clean]` keeps them, in a cache of degraded inputs"
         raise CacheError(f"its records hold no {how.of} inputs", cache.root, cure=cure)
     wanted = (asked.info.asked, how.of)
-    known = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
+    known = [
+        each
+        for each, info in cache.manifest.answers.items()
+        if (info.asked, info.of) == wanted and how.dtype in (None, cache.manifest.dtype_of(each))
+    ]
     if known and name in (None, *known):
         if how.dtype not in (None, *map(cache.manifest.dtype_of, known)):
             reason = f"has these answers already, called {known[0]}, as {cache.manifest.dtype_of(known[0])}"

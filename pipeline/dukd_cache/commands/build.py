@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm
@@ -18,7 +18,7 @@ from dukd_cache.build.forecast import Forecast, measure_sample
 from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.parts import build_part, joined
 from dukd_cache.build.reuse import Tally, check_reusable, existing
-from dukd_cache.build.standing import shards_of
+from dukd_cache.build.standing import begun, shards_of
 from dukd_cache.build.trial import ONLY, doubts, no_whole_windows, spoken, whole_windows
 from dukd_cache.build.write import LOCAL, Engine, Work, build
 from dukd_cache.commands.config import CacheConfig
@@ -101,12 +101,16 @@ def _build_part(
     def start() -> None:
         """Of several parts one does this, alone: it identifies the images, for all of them."""
         nonlocal made
-        try:
-            made = prepare(config, out, engine, _listed_in(place))
-        except ImageError:  # they are others than in an earlier attempt
+        there = header_of(place)
+        if listed := _listed_in(place):
+            with suppress(ImageError):  # they are others than in an earlier attempt
+                made = prepare(config, out, engine, listed)
+        if not (made and there and there.like(made.header)):  # else the list may be of other views, or LR files
             made = prepare(config, out, engine)
         _check(made, config, place, engine)
         claim(place, made.header)
+        if place.size(MANIFEST) is not None:
+            begun(place, made.header)  # it may have lost shards
         if place.size(MANIFEST) is None:
             place.write(IMAGES, made.images.to_bytes())
 
@@ -199,7 +203,12 @@ def _screened(config: CacheConfig, sets: list[HrSet], spec: CropSpec, listed: by
         progress(said, sum(len(each.files.paths) for each in sets), "images") as advance,
     ):
         if listed is not None:
-            return screened_from(listed, sets, advance, known.facts)
+            found = screened_from(listed, sets, advance, known.facts)
+            if found.skipped and config.on_bad_image == "fail":
+                name, reason = found.skipped[0].name, found.skipped[0].reason
+                cure = "give `on_bad_image=skip`, too"
+                raise ImageError(f"was left out where the build began ({reason})", name, cure)
+            return found
         return screen(sets, spec, config.on_bad_image, advance, known.facts)
 
 

@@ -133,6 +133,12 @@ def check(out: Place, header: Header) -> None:
         raise CacheError(f"holds something that is no cache ({foreign})", out, cure="choose another folder")
 
 
+def reopen(out: Place, header: Header) -> None:
+    """Make what is finished in `out` unfinished: it is going to be the cache that `header` describes."""
+    out.write(HEADER, manifest.to_json(header))
+    out.delete([MANIFEST])
+
+
 def finish(out: Place) -> None:
     """Remove what only an unfinished cache needs. The manifest is there."""
     out.delete([HEADER, IMAGES])
@@ -202,10 +208,11 @@ def refuse_other_kind(place: Place, there: Header, asked: Header) -> None:
     """Refuse to put answers beside those in `place` that may differ from them in a bit.
 
     Raises:
-        CacheError: there are whole shards, and they were computed on something else.
+        CacheError: there are whole shards, or were before, and they were computed on something else.
     """
     mixed = bool(there.answers) and asked.computed not in (None, there.computed)
-    if mixed and any(whole_shards(place, there)):
+    held = (place, *map(place.below, _generations(place)))
+    if mixed and any(any(whole_shards(each, own)) for each in held if (own := header_of(each))):
         raise CacheError(
             f"holds answers computed on {there.computed or 'workers of several kinds'}, here it is {asked.computed}",
             place,
@@ -234,8 +241,7 @@ def _retire(out: Place, there: Header) -> None:
         name = _new_generation(out)
     out.write(f"{name}/{HEADER}", manifest.to_json(there))
     if out.size(MANIFEST) is not None:
-        out.write(HEADER, manifest.to_json(there))
-        out.delete([MANIFEST])
+        reopen(out, there)
     out.delete([IMAGES])
     out.remove(out.names(f"{WORKERS}/"), WORKERS)
     _move(out, there, "", f"{name}/")

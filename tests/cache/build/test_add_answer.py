@@ -126,6 +126,17 @@ def test_other_codecs_and_types_are_kept(
     assert cache.manifest.dtype_of("coarse") == "uint8"
 
 
+def test_the_same_teacher_answers_again_in_another_type(small_cache: Path, teacher_file: Path, tmp_path: Path) -> None:
+    out, tally = tmp_path / "c", Tally()
+    shutil.copytree(small_cache, out)
+    finer = HowAsked(device="cpu", batch_size=4, dtype="float32")
+    assert add(out, teacher_file, None, finer, tally).dtype_of("tiny_x2") == "float32"
+    assert (tally.asked, tally.kept) == (ALL, 0)
+    add(out, teacher_file, None, finer, tally)
+    assert (tally.asked, tally.kept) == (ALL, ALL)
+    assert verify(out) == []
+
+
 def test_a_repaired_cache_is_built_again_from_its_images(
     caches: Caches, store: Store, photos: Path, teacher_file: Path, second_teacher: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +214,20 @@ def test_an_end_at_any_change_of_a_file_loses_nothing(
         assert files_of(out) == caches["both"], every[number]
         assert finished or tally.asked == 0, "nothing is asked again once shards change places"
     assert seen == {True, False}
+
+
+def test_another_name_is_not_forgotten_over_what_was_interrupted(
+    caches: Caches, second_teacher: Path, tmp_path: Path
+) -> None:
+    out = put(caches["one"], tmp_path / "c")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adding, "commit", _killed)
+        with pytest.raises(Killed):
+            add(out, second_teacher, "first", HOW, Tally())
+    assert not (out / MANIFEST).exists()
+    found = add(out, second_teacher, "again", HOW, Tally())
+    assert {*found.answers} == {"again", "first", "teacher"}
+    assert verify(out) == []
 
 
 def test_sigkill_at_any_moment(caches: Caches, second_teacher: Path, tmp_path: Path) -> None:

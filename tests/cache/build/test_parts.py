@@ -13,7 +13,8 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
-from tests.cache.samples import Asked, build_alone, build_job, files_of, save_photos
+from PIL import Image
+from tests.cache.samples import Asked, build_alone, build_job, files_of, photo, save_photos
 from tests.processes import start as start_process
 
 from dukd_cache.build.columns import COLUMNS
@@ -23,9 +24,10 @@ from dukd_cache.build.standing import Shard, Standing, commit
 from dukd_cache.build.write import Local, Work
 from dukd_cache.check.verify import other_files, verify
 from dukd_cache.commands.build import build_cache, prepare
+from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.status import facts, table
 from dukd_cache.format.container import Packed
-from dukd_cache.format.lifecycle import IMAGES, claim, header_of
+from dukd_cache.format.lifecycle import IMAGES, OPEN, claim, header_of
 from dukd_cache.format.manifest import MANIFEST, Header, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
@@ -281,6 +283,65 @@ def test_nothing_whole_binds_nobody(whole: Whole, tmp_path: Path) -> None:
     assert Cache(asked.out).manifest.computed == made.header.computed.replace("batches of 2", "batches of 4")  # type: ignore[union-attr]
 
 
+def test_answers_of_another_kind_that_wait_in_the_folder_are_not_mixed_in(whole: Whole, tmp_path: Path) -> None:
+    """Of a shard that was not whole, or of what a changed build put aside; here, or where it is reused from."""
+    hr = save_photos(tmp_path / "hr", [(101, 90)] * 9)
+    last = hr / "photo_8.png"
+    content = last.read_bytes()
+    last.write_bytes(content[:-4000])
+    few = whole.asked.but(hr=hr, out=tmp_path / "cut", base=2, zoom_in=1, zoom_out=1)
+    asked, other = (few.but(batch_size=size) for size in (2, 3))
+    with pytest.raises(ImageError):
+        build_cache(*asked)
+    assert [*(asked.out / OPEN).rglob("*.npy")]
+    last.write_bytes(content)
+    for out in ("elsewhere", "cut"):
+        tally = Tally()
+        build_cache(*other.but(out=tmp_path / out, reuse=[asked.out] if out == "elsewhere" else []), tally)
+        assert (tally.reused, tally.asked) == (0, 9 * 4)
+
+    shutil.copytree(whole.asked.out, tmp_path / "changed")
+    changed = whole.asked.but(out=tmp_path / "changed", base=COUNTS["base"] + 5)
+    with Folder(changed.out).locked():
+        claim(Folder(changed.out), prepare(*changed).header)
+    for other in (changed.but(batch_size=3), changed.but(batch_size=3, out=tmp_path / "new", reuse=[changed.out])):
+        with pytest.raises(CacheError, match=r"holds answers computed on .* batches of 2, here it is .* batches of 3"):
+            build_cache(*other)
+
+
+@pytest.mark.parametrize("part", [None, Part(1, 1)])
+def test_a_lost_shard_is_not_made_again_on_another_kind_unasked(
+    whole: Whole, tmp_path: Path, part: Part | None
+) -> None:
+    asked = whole.asked.but(out=tmp_path / "cache", batch_size=3)
+    shutil.copytree(whole.asked.out, asked.out)
+    build_cache(*asked, Tally(), part)
+    assert files_of(asked.out) == whole.files, "nothing is missing, so nothing is computed"
+    lost = asked.out / "zoom_in-000000.npy"
+    lost.unlink()
+    with pytest.raises(CacheError, match=r"holds answers computed on .* batches of 2, here it is .* batches of 3"):
+        build_cache(*asked, Tally(), part)
+    build_cache(*asked.but(mixed_workers=True), Tally(), part)
+    assert Cache(asked.out).manifest.computed is None
+    assert verify(asked.out) == []
+
+
+@pytest.mark.parametrize("part", [None, Part(1, 1)])
+def test_shards_of_another_cache_are_not_taken_into_a_finished_one(
+    photos: Path, teacher_file: Path, tmp_path: Path, part: Part | None
+) -> None:
+    """A copy of one over the other was interrupted before its manifest."""
+    asked = build_job(photos, tmp_path / "cache", teacher_file)
+    build_cache(*asked)
+    expected, other = files_of(asked.out), asked.but(out=tmp_path / "other", seed=1)
+    build_cache(*other)
+    for name in ("base-000000.tar", "base-000000.npy"):
+        shutil.copy(other.out / name, asked.out)
+    assert facts(asked.out)["missing"] == ["base-000000.tar"]
+    build_cache(*asked, Tally(), part)
+    assert files_of(asked.out) == expected
+
+
 def test_parts_of_a_changed_build_keep_the_answers(whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     shutil.copytree(whole.asked.out, out)
@@ -396,3 +457,43 @@ def test_images_are_identified_once_for_all_parts(
             build_cache(*asked.but(hr=moved), Tally(), Part(2, 3))
     by_parts(asked, Part(3, 3))
     assert files_of(asked.out) == whole.files
+
+
+def test_a_list_of_images_serves_no_other_build(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    """It has the LR files of another template, and what was left out for the sides of other views."""
+    lr, small = tmp_path / "lr", tmp_path / "small"
+    degrade_folder(photos, lr, 2)
+    for path in sorted(lr.iterdir()):
+        with Image.open(path) as image:
+            image.point(lambda level: level * 0.9).save(lr / path.name.replace("x2", "_dark"))
+    shutil.copytree(photos, small)
+    Image.fromarray(photo(30, 30)).save(small / "small.png")
+    skip = build_job(small, tmp_path / "small-parts", teacher_file, on_bad_image="skip")
+    for first, then in (
+        (build_job(photos, tmp_path / "lr-parts", teacher_file, lr=[lr]), {"lr_template": "{stem}_dark"}),
+        (skip.but(zoom_out_patch=9), {"zoom_out_patch": 6}),
+    ):
+        assert by_parts(first, Part(1, 2)) == [False]
+        second = first.but(**then)
+        assert by_parts(second, Part(1, 2), Part(2, 2)) == [False, True]
+        build_cache(*second.but(out=second.out.with_name("fresh")))
+        assert files_of(second.out) == files_of(tmp_path / "fresh")
+        shutil.rmtree(tmp_path / "fresh")
+
+
+def test_images_that_another_part_left_out_are_not_left_out_unasked(
+    photos: Path, teacher_file: Path, tmp_path: Path
+) -> None:
+    hr = tmp_path / "hr"
+    shutil.copytree(photos, hr)
+    cut = hr / "photo_1.png"
+    cut.write_bytes(cut.read_bytes()[:-4000])
+    asked = build_job(hr, tmp_path / "cache", teacher_file, on_bad_image="skip")
+    assert by_parts(asked, Part(1, 2)) == [False]
+    strict = asked.but(on_bad_image="fail")
+    left_out = r"^photo_1\.png: was left out where the build began \(.*\); give `on_bad_image=skip`, too$"
+    with joined(Folder(asked.out), lambda: None), pytest.raises(ImageError, match=left_out):
+        build_cache(*strict, Tally(), Part(2, 2))
+    with pytest.raises(ImageError, match=r"photo_1\.png: unreadable or truncated image"):
+        build_cache(*strict, Tally(), Part(2, 2))
+    assert by_parts(asked, Part(2, 2)) == [True]
