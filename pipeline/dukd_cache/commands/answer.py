@@ -72,11 +72,7 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         cure = "`answers_of=[input, clean]` keeps them, in a cache of degraded inputs"
         raise CacheError(f"its records hold no {how.of} inputs", cache.root, cure=cure)
     wanted = (asked.info.asked, how.of)
-    known = [
-        each
-        for each, info in cache.manifest.answers.items()
-        if (info.asked, info.of) == wanted and how.dtype in (None, cache.manifest.dtype_of(each))
-    ]
+    known = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
     if known and name in (None, *known):
         if how.dtype not in (None, *map(cache.manifest.dtype_of, known)):
             reason = f"has these answers already, called {known[0]}, as {cache.manifest.dtype_of(known[0])}"

@@ -126,17 +126,6 @@ def test_other_codecs_and_types_are_kept(
     assert cache.manifest.dtype_of("coarse") == "uint8"
 
 
-def test_the_same_teacher_answers_again_in_another_type(small_cache: Path, teacher_file: Path, tmp_path: Path) -> None:
-    out, tally = tmp_path / "c", Tally()
-    shutil.copytree(small_cache, out)
-    finer = HowAsked(device="cpu", batch_size=4, dtype="float32")
-    assert add(out, teacher_file, None, finer, tally).dtype_of("tiny_x2") == "float32"
-    assert (tally.asked, tally.kept) == (ALL, 0)
-    add(out, teacher_file, None, finer, tally)
-    assert (tally.asked, tally.kept) == (ALL, ALL)
-    assert verify(out) == []
-
-
 def test_a_repaired_cache_is_built_again_from_its_images(
     caches: Caches, store: Store, photos: Path, teacher_file: Path, second_teacher: Path, tmp_path: Path
 ) -> None:
