@@ -19,10 +19,13 @@ def start(asked: TrainConfig, out: Path, environment: Mapping[str, str] | None =
     return start_program("dukd_train", ["run", "--config", file, "--out", out], output, environment)
 
 
-def start_together(asked: TrainConfig, out: Path, size: int = 2) -> list[Running]:
-    """Processes that train together, as torchrun would start them."""
+def start_together(asked: TrainConfig, out: Path, size: int = 2, others: TrainConfig | None = None) -> list[Running]:
+    """Processes that train together, as torchrun would start them; all but the first may be asked for `others`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     world = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)} | place
-    return [start(asked, out, world | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(size)]
+    return [
+        start(others or asked if rank else asked, out, world | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(size)
+    ]

@@ -15,6 +15,7 @@ from tests.processes import Running, wait_for
 from tests.train.processes import start_together
 
 from dukd_cache import networks
+from dukd_cache.format.reader import Cache
 from dukd_cache.settings.model import dump
 from dukd_train.core import checkpoint
 from dukd_train.core.parallel import World, joined
@@ -108,6 +109,19 @@ def ended(running: list[Running]) -> list[str]:
 def test_a_batch_that_cannot_be_shared_is_refused(settings_of: Settings, tmp_path: Path) -> None:
     lines = ended(start_together(settings_of(batch=5), tmp_path / "run"))
     assert lines == ["dukd-train: batch 5: cannot be shared evenly among 2 processes"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_with_other_settings_or_caches_do_not_train_together(
+    settings_of: Settings, tmp_path: Path, build_cache: Callable[..., Path]
+) -> None:
+    """As on a machine whose copy of the cache is older."""
+    asked = settings_of(method="scratch")
+    other = settings_of(method="scratch", cache=build_cache(zoom_in=0, zoom_out=0))
+    lines = ended(start_together(asked, tmp_path / "run", others=other))
+    digests = [Cache(each.cache).digest for each in (other, asked)]
+    has = f"cache_digest = {digests[0]}, and the first one {digests[1]}"
+    assert lines == [f"dukd-train: process 1 of 2: has {has}: expected the same"]
     assert not (tmp_path / "run").exists()
 
 

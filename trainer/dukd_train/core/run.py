@@ -84,7 +84,10 @@ def run(
         for_steps = world.from_leader(lambda: _refuse_too_large(config, made, world))
         start = world.together(lambda: start_from(config.student.init, student) if config.student.init else None)
         origin = Origin(cache.digest, start.fingerprint if start else "")
-        copies = spare.place_of(config, *origin)
+        decides = run_folder.deciding(config, *origin)
+        firsts = world.from_leader(lambda: decides)
+        world.together(lambda: _refuse_unlike(world, decides, firsts))
+        copies = spare.place_of(decides)
         last = world.from_leader(lambda: _take_up(config, out, origin, copies, allow_changes, held))
         if last:  # whatever its file holds now
             origin = origin._replace(init_fingerprint=Origin(*last.origin).init_fingerprint)
@@ -169,6 +172,14 @@ def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> int
     sides = [made.order.side(view) for view in arrays_of(made.terms, made.cache.manifest)]
     halved = 0.5 if config.precision != "fp32" else 1.0
     return refuse_too_large(config.batch, made.student, sides, part=halved * world.here / world.size)
+
+
+def _refuse_unlike(world: World, ours: dict[str, Any], firsts: dict[str, Any]) -> None:
+    """Refuse to train together what is not the same: another machine may have other files in the same places."""
+    for name in ours | firsts:
+        if ours.get(name) != firsts.get(name):
+            has = f"{name} = {ours.get(name)}, and the first one {firsts.get(name)}"
+            raise RunError(f"has {has}: expected the same", f"process {world.rank} of {world.size}")
 
 
 def _take_up(

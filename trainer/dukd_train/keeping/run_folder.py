@@ -39,6 +39,13 @@ class Change:
         return f"{self.name} = {self.found}, asked for {self.asked}"
 
 
+def deciding(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> dict[str, Any]:
+    """What decides what is trained: settings, and contents, whose files may lie elsewhere on another machine."""
+    settings = flat(config.model_dump(mode="json"))
+    decides = {name: value for name, value in settings.items() if not within(name, with_role(FREE))}
+    return decides | {"cache_digest": cache_digest, "student.init": init_fingerprint}
+
+
 def finished(out: Path, config: TrainConfig) -> dict[str, Any] | None:
     """What `run.json` says, if the run in `out` is finished and `config` asks for no more steps of it.
 

@@ -11,16 +11,16 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
-from dukd_cache.settings.roles import flat, within
 from dukd_cache.system.left_overs import PARTIAL
 from dukd_cache.system.terminal import say
 from dukd_train.keeping import run_folder
 from dukd_train.keeping.best import BEST
-from dukd_train.settings import FREE, TrainConfig, with_role
 from dukd_train.watching.observers import Observer, Start
 
 _ROOT = "DVC_ROOT"
@@ -30,15 +30,12 @@ _BEGUN = "copying-"
 """Begins the name of a copy that is being made."""
 
 
-def place_of(config: TrainConfig, cache_digest: str, init_fingerprint: str) -> Path | None:
-    """Where the spare copies of this training lie; None where it is no stage of DVC."""
+def place_of(decides: Mapping[str, Any]) -> Path | None:
+    """Where the spare copies of this training lie (see `run_folder.deciding`); None where it is no stage of DVC."""
     root = os.environ.get(_ROOT, "")
     if not root or not (folder := Path(root) / ".dvc").is_dir():
         return None
-    settings = flat(config.model_dump(mode="json"))
-    trained = {name: value for name, value in settings.items() if not within(name, with_role(FREE))}
-    trained["student.init"] = init_fingerprint  # its file may lie elsewhere, in another workspace
-    text = json.dumps([trained, cache_digest], sort_keys=True)
+    text = json.dumps(decides, sort_keys=True)
     return folder / "tmp" / "dukd" / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
