@@ -124,6 +124,7 @@ def test_provenance_says_where_the_numbers_come_from(report: Report) -> None:
     found = json.loads((report.out / "provenance.json").read_text())
     assert found["runs"] == {path.name: json.loads((path / "run.json").read_text()) for path in report.runs}
     assert found["sets"]["Small"]["images"] == 3
+    assert re.fullmatch(r"3 images \([0-9a-f]{8}\), whole images", found["sets"]["Small"]["made"])
     assert found["teacher"]["fingerprint"] == networks.fingerprint(make_network(7))
     expected = {name: networks.fingerprint(make_network(seed)) for seed, name in enumerate(("first", "second"))}
     assert found["fingerprints"] == expected
@@ -144,8 +145,8 @@ def test_images_that_tell_nothing_or_cannot_be_used(tmp_path: Path, runs: list[P
     page = (tmp_path / "out" / "report.html").read_text()
     assert not re.search(r"\b(inf|nan)\b", re.sub(r"data:[^\"]*", "", page))
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert provenance["sets"]["Small"] | {"hr": "", "lr": ""} == {
-        "hr": "", "lr": "", "images": 2, "left_out": {"psnr_y": ["black"]},
+    assert provenance["sets"]["Small"] | {"hr": "", "lr": "", "made": ""} == {
+        "hr": "", "lr": "", "made": "", "images": 2, "left_out": {"psnr_y": ["black"]},
     }  # fmt: skip
     assert [*provenance["skipped"]] == ["Small/broken"]
     with pytest.raises(ImageError, match="1 of 3 images could not be compared: they are named above"):
@@ -289,7 +290,8 @@ def test_images_without_hr_are_compared_by_niqe_and_by_eye(tmp_path: Path, runs:
     assert scores["second"]["photos"] == {"niqe": pytest.approx(expected)}
     assert scores["bicubic"]["photos"] == {"niqe": pytest.approx(np.mean([fitted()(upscale(x, 2)) for x in lr]))}
     provenance = json.loads((out / "provenance.json").read_text())
-    assert provenance["sets"]["photos"] == {"hr": None, "lr": str(photos), "images": 2, "left_out": {}}
+    of_photos = provenance["sets"]["photos"] | {"made": ""}
+    assert of_photos == {"hr": None, "lr": str(photos), "made": "", "images": 2, "left_out": {}}
     assert [crop["picture"].partition("/")[0] for crop in provenance["crops"]] == ["Small", "photos"]
 
 

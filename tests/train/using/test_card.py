@@ -143,9 +143,11 @@ def test_a_card_tells_of_the_weights_and_the_teachers_that_were_used(
     assert "| steps | 1 of 4 inputs a view" in text
     assert "| teacher | none: from pairs of images |" in text
     run(settings_of(steps=1, method="scratch", eco=eco), tmp_path / "eco")
+    run(settings_of(steps=2, method="scratch", eco=eco, optimizer={"lr": 0.1}), tmp_path / "eco", allow_changes=True)
     assert export(tmp_path / "eco", "--card", tmp_path / "eco.md")[0] == 0
     _, _, text = parts(tmp_path / "eco.md")
     assert "learned from stored answers of a larger network" in text
+    assert "| optimizer.lr until step 1 | 0.001 |\n" in text
     assert "| teacher | EDSR (`" in text
 
 

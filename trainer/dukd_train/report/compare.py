@@ -134,13 +134,14 @@ def compare(
     photographs = compare_networks(asked, students, alone, naturalness, pictures, PHOTOGRAPH)
     skipped = {f"{name}/{image}": error for name in sets for image, error in unpaired[name].items()}
     skipped |= comparison.skipped | photographs.skipped
+    hows = {name: made_of(each, how) for name, each in found.items() if each}
     rows = _rows(loaded, contenders, [comparison, photographs])
     standing = standings(groups, comparison)
     references = [row for row in rows if not row.competes]
     headlines = {name: headline(standing, references, name) for name in comparison.images}
     table = text_of(rows, standing, comparison, photographs, headlines, scale, how)
     provenance = {
-        **_provenance(loaded, contenders, teacher, sets, [comparison, photographs]),
+        **_provenance(loaded, contenders, teacher, sets, hows, [comparison, photographs]),
         "costs": {
             row.name: {key: getattr(row, key) for key in ("parameters", "multiply_adds", "milliseconds")}
             for row in rows
@@ -152,8 +153,7 @@ def compare(
         "skipped": {name: str(error) for name, error in skipped.items()},
     }
     beside = {
-        (name, made_of(pairs[name], how)): {row.name: row.scores[name]["psnr_y"] for row in references}
-        for name in comparison.images
+        (name, hows[name]): {row.name: row.scores[name]["psnr_y"] for row in references} for name in comparison.images
     }
     paper = latex(standing, references, [*comparison.images], comparison.metrics)
     drawn = panels(shown, beside)
@@ -259,6 +259,7 @@ def _provenance(
     contenders: Mapping[str, Network],
     teacher_file: Path | None,
     sets: Mapping[str, ImageSet],
+    hows: Mapping[str, str],
     comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
     """Where the numbers come from: `run.json` of every run, the weights, the images, the teacher, the software."""
@@ -267,7 +268,8 @@ def _provenance(
         "runs": {run.name: run.facts for run in runs},
         "fingerprints": {run.name: networks.fingerprint(contenders[run.name]) for run in runs},
         "sets": {
-            name: sets[name].model_dump(mode="json") | {"images": len(images), "left_out": each.left_out.get(name, {})}
+            name: sets[name].model_dump(mode="json")
+            | {"images": len(images), "made": hows[name], "left_out": each.left_out.get(name, {})}
             for each in comparisons
             for name, images in each.images.items()
         },

@@ -105,9 +105,11 @@ class Study(Settings):
         return distinct(self._runs(out), "rows")
 
     def _runs(self, out: Path) -> Iterator[Point]:
+        _refuse_overruled("settings", self.settings)
         of_all = content(TrainConfig, self.config, None, _said(self.settings))
         found: dict[str, Point] = {}
         for name, row in self.rows.items():
+            _refuse_overruled(f"rows.{name}", row.settings)
             for cache in self._caches_of(name, row):
                 for seed in self.seeds if row.seeds is None else row.seeds:
                     own = {"cache": self.place(cache, out), "seed": seed}
@@ -142,6 +144,13 @@ class Study(Settings):
             if cache not in self.caches:
                 raise SettingError(unknown_name("cache", cache, self.caches), f"rows.{name}.caches")
         return row.caches
+
+
+def _refuse_overruled(where: str, settings: Mapping[str, Any]) -> None:
+    """Refuse what the caches and seeds of rows would take the place of without a word."""
+    for name in ("cache", "seed"):
+        if name in settings:
+            raise SettingError(f"is not heard here: say it in `{name}s`", f"{where}.{name}")
 
 
 def _run(cache: str, row: str, seed: int) -> str:

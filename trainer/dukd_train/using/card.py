@@ -22,6 +22,7 @@ from dukd_cache.places.choice import place_at
 from dukd_cache.system.errors import DukdError, SettingError
 from dukd_cache.system.files import try_file
 from dukd_train.errors import RunError
+from dukd_train.keeping import run_folder
 from dukd_train.keeping.curve import rows_of
 from dukd_train.keeping.run_folder import CONFIG, FACTS
 from dukd_train.keeping.validation import MADE, VALIDATION
@@ -65,6 +66,7 @@ def card_of(weights: Path, out: Path, *, overwrite: bool, file: str | None = Non
         front=_LICENSE + yaml.safe_dump(_front(network, facts, of_sets), sort_keys=False, allow_unicode=True),
         facts=facts,
         config=config,
+        earlier=run_folder.earlier(run, config),
         cache=_cache(config, facts["cache_digest"]),
         scores=of_sets,
         made={name: row.get(MADE) or "" for name, row in scores.items()},
