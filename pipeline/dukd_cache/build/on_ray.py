@@ -161,6 +161,7 @@ class _Crew:
                     return None
             self._welcome(member, self._ray.get(member.heard))
         except errors.RayTaskError as error:
+            member.heard = None  # its task has ended: it can leave
             if isinstance(error.cause, DukdError | OSError):
                 raise error.cause from error
             raise RuntimeError(f"worker {member.name} on {member.host or 'a node'}: {error}") from None
@@ -188,7 +189,7 @@ class _Crew:
 
     def _welcome(self, member: _Member, hello: Hello) -> None:
         member.host, member.heard, self._died_early = hello.host, None, 0
-        here = versions()
+        here = versions(hello.answers)
         other = [f"{name} {found}" for name, found in hello.versions.items() if here.get(name) != found]
         if self.computes_on is None and not other:
             self.computes_on = hello.computes_on

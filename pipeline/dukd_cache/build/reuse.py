@@ -227,7 +227,6 @@ def existing(plan: Plan, header: Header, out: Place, others: Sequence[Place]) ->
     check_reusable(others, header)
     places = all_sources(out, others)
     same = (there := header_of(out)) is not None and there.like(header)
-    header = there if there and same and there.computed is None else header  # as `claim` has it
     standing = Standing(out, header, None if same else ())
     kept = {
         view.name: np.array(

@@ -3,8 +3,9 @@
 Shapes: N patches, p input side, q = scale · p.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -186,10 +187,12 @@ def load(
     return Teacher(network.in_whole_windows(), info, device, compiled)
 
 
-def software() -> dict[str, str]:
-    """Versions of what makes the pixels, by name."""
+def software(answers: Iterable[AnswerInfo]) -> dict[str, str]:
+    """Versions of what makes the pixels, these answers among them, by name."""
     spandrel = version("spandrel")
-    return {"dukd": __version__, "pillow": PIL.__version__, "torch": torch.__version__, "spandrel": spandrel}
+    found = {"dukd": __version__, "pillow": PIL.__version__, "torch": torch.__version__, "spandrel": spandrel}
+    runs_onnx = any(info.architecture == "ONNX" for info in answers)
+    return found | ({"onnxruntime": import_module("onnxruntime").__version__} if runs_onnx else {})
 
 
 def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from dukd_cache.build.teacher import software
 from dukd_cache.build.trial import doubts, spoken
 from dukd_cache.build.write import LOCAL, Work, reusable, written
 from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.manifest import AnswerInfo, Header, ShardInfo
 from dukd_cache.format.shards import LIBRARIES
 from dukd_cache.format.workers import reporting
 from dukd_cache.places import Place
@@ -34,6 +34,8 @@ class Hello:
 
     host: str
     computes_on: str
+    answers: tuple[AnswerInfo, ...]
+    """Which its teachers give."""
     versions: dict[str, str]
 
 
@@ -58,9 +60,9 @@ class Whole:
     """Of the records since the last one."""
 
 
-def versions() -> dict[str, str]:
-    """Of all libraries that the bytes of a cache depend on, by name."""
-    return software() | {library: version(library) for library in ("numpy", *LIBRARIES)}
+def versions(answers: Iterable[AnswerInfo]) -> dict[str, str]:
+    """Of all libraries that the bytes of a cache with these answers depend on, by name."""
+    return software(answers) | {library: version(library) for library in ("numpy", *LIBRARIES)}
 
 
 class Worker:
@@ -80,7 +82,8 @@ class Worker:
             self._teachers = self._load()
         except DukdError as error:
             raise error.about(self._who) from error
-        return Hello(self._host, LOCAL.computes_on(self._teachers), versions())
+        answers = tuple(teacher.info for teacher in self._teachers.values())
+        return Hello(self._host, LOCAL.computes_on(self._teachers), answers, versions(answers))
 
     def write(self, job: Job | None, plan: Plan, shards: list[Shard]) -> Generator[str | Whole, None, None]:
         """The first time with the job. Doubts about the teachers, if wanted; then each shard when it is whole."""

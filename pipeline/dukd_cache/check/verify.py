@@ -83,28 +83,34 @@ def repair(root: Address, problems: list[Problem]) -> str:
     """Drop what is broken, so that the build's own command writes it anew. Says in one line what was done.
 
     Files that belong to no cache are left alone.
+
+    Raises:
+        BusyError: another process writes there.
     """
     place = place_at(root)
-    place.sweep()
-    found = manifest.read_despite_damage(place)
-    if found is None:
-        return f"{place.at(MANIFEST)} cannot be mended: build this cache anew"
-    reader = ShardReader(place, found)
-    broken = {problem.shard.name: problem.shard for problem in problems if problem.shard}
-    for shard in broken.values():  # the index first: a build takes a shard with a index for whole
-        place.delete([index_name(shard.name), *reader.files(shard)])
-    try:
-        manifest.read(place)
-    except ShardCorrupt:
-        whole = False
-    else:
-        whole = not broken
-    if whole:
-        write_shared_files(place, found.header)
-        return "nothing to build anew"
-    reopen(place, found.header)
-    records = sum(shard.records for shard in broken.values())
-    return f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
+    with place.locked("repair"):
+        place.sweep()
+        found = manifest.read_despite_damage(place)
+        if found is None:
+            return f"{place.at(MANIFEST)} cannot be mended: build this cache anew"
+        reader = ShardReader(place, found)
+        broken = {each.shard.name: each.shard for each in problems if each.shard}
+        for shard in broken.values():  # the index first: a build takes a shard with an index for whole
+            place.delete([index_name(shard.name), *reader.files(shard)])
+        try:
+            manifest.read(place)
+        except ShardCorrupt:
+            whole = False
+        else:
+            whole = not broken
+        if whole:
+            write_shared_files(place, found.header)
+            return "nothing to build anew"
+        reopen(place, found.header)
+        records = sum(shard.records for shard in broken.values())
+        return (
+            f"dropped {len(broken)} of {len(found.shards)} shards ({records} records): give the build's command again"
+        )
 
 
 def _files(place: Place, found: Manifest, reader: ShardReader) -> Iterator[Problem]:

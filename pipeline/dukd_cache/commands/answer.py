@@ -126,7 +126,7 @@ def _header(cache: Cache, asked: Teacher, name: str, how: HowAsked) -> Header:
     if how.mixed_workers or (there.answers and there.computed is None):
         computed = None
     dtype = how.dtype or (there.dtype_of(next(iter(there.answers))) if there.answers else "uint8")
-    versions = {"software": there.software | teacher.software() | software(there.encoding.store)}
+    versions = {"software": there.software | teacher.software([asked.info]) | software(there.encoding.store)}
     made = there.with_answer(name, asked.info, dtype, computed).model_copy(update=versions)
     refuse_other_kind(cache.place, there, made)
     return made

@@ -342,7 +342,7 @@ def between_windows(config: CacheConfig, window: int, who: str = ONLY) -> Iterat
 
 def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: Teachers) -> Header:
     template, steps = config.lr_template if config.lr else None, config.degradation
-    drawn = columns_of(steps) if steps else []
+    drawn, answers = columns_of(steps) if steps else [], {name: each.info for name, each in teachers.items()}
     header = Header(
         scale=plan.spec.scale,
         patch=plan.spec.patch,
@@ -351,11 +351,13 @@ def _header(config: CacheConfig, plan: Plan, images: ImagesInfo, teachers: Teach
         degradation=Degradation(
             kind="drawn" if steps else "files" if template else "bicubic", template=template, steps=steps
         ),
-        answers={name: each.info for name, each in teachers.items()},
+        answers=answers,
         views=plan.spec.views,
         columns={name: COLUMNS[name].kind for name in config.columns} | dict.fromkeys(drawn, "float64"),
         encoding=Encoding(store=config.store, codec=choose_codec(config.store, config.codec)),
-        software=teacher.software() | software(config.store) | ({"numpy": numpy.__version__} if steps else {}),
+        software=teacher.software(answers.values())
+        | software(config.store)
+        | ({"numpy": numpy.__version__} if steps else {}),
     )
     return header.with_shard_size(config.shard_size)
 

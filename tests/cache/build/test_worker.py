@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cache.networks.test_programs import Enlarge, as_onnx
 from tests.cache.samples import build_job, files_of
 
 from dukd_cache.build.standing import shards_of
@@ -70,6 +71,11 @@ def test_one_whose_build_was_given_up_writes_nothing_more(photos: Path, teacher_
     worker.leave()
 
 
-def test_all_versions_that_a_header_names_are_compared(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
-    header = prepare(*build_job(photos, tmp_path / "cache", teacher_file, degradation="light")).header
-    assert header.software.keys() <= versions().keys()
+@pytest.mark.parametrize("of", ["numpy", "onnxruntime"])
+def test_all_versions_that_a_header_names_are_compared(photos: Path, tmp_path: Path, of: str) -> None:
+    """Of what draws degradations, and of what runs ONNX."""
+    teacher = as_onnx(Enlarge().requires_grad_(False), tmp_path / "net.onnx")
+    changes = {"numpy": {"teacher": None, "scale": 2, "zoom_in": 0, "zoom_out": 0, "degradation": "light"}}
+    header = prepare(*build_job(photos, tmp_path / "cache", teacher).but(**changes.get(of, {}))).header
+    assert of in header.software
+    assert header.software.keys() <= versions(header.answers.values()).keys()

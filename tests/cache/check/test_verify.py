@@ -28,7 +28,7 @@ from dukd_cache.format.shards import ShardReader, ShardWriter
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
-from dukd_cache.system.errors import CacheError, DukdError
+from dukd_cache.system.errors import BusyError, CacheError, DukdError
 
 STORES: tuple[Store, ...] = tuple(CODECS)
 
@@ -193,6 +193,16 @@ def test_a_manifest_beyond_repair_is_told(many_shards: dict[Store, Path], tmp_pa
     assert "not a manifest" in problems[0].message
     assert "build this cache anew" in repair(root, problems)
     assert files_of(root) == before
+
+
+def test_nothing_is_repaired_while_another_process_writes(many_shards: dict[Store, Path], tmp_path: Path) -> None:
+    root = shutil.copytree(many_shards["webdataset"], tmp_path / "c")
+    (root / "base-000001.tar").write_bytes(b"")
+    before, problems = files_of(root), verify(root)
+    with Folder(root).locked("addition of an answer"):
+        with pytest.raises(BusyError, match="another addition of an answer writes here"):
+            repair(root, problems)
+        assert {name: content for name, content in files_of(root).items() if name in before} == before
 
 
 def test_contents_that_agree_with_all_hashes_are_still_compared(many_shards: dict[Store, Path], tmp_path: Path) -> None:
