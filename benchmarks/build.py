@@ -19,8 +19,8 @@ from benchmarks.material import LARGE, cache_config, network_file, photographs, 
 from benchmarks.timing import in_turns, ratio
 from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
-from dukd_cache.commands.build import Prepared
 from dukd_cache.commands.config import CacheConfig
+from dukd_cache.commands.prepare import Prepared, prepare
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.choice import place_at
 
@@ -53,7 +53,7 @@ def efficiency(asked: CacheConfig, out: Path, case: str, goal: Goal, turns: int 
 
     The last cache that it makes stays.
     """
-    made = job.prepare(asked, out)
+    made = prepare(asked, out)
     inputs = _recorded(made, out, asked.batch_size)
 
     def whole() -> None:

@@ -23,8 +23,9 @@ from benchmarks.timing import taking_turns
 from dukd_cache.build.answer import Teachers
 from dukd_cache.build.standing import Shard, shards_of
 from dukd_cache.build.write import LOCAL, Engine, Work, build
-from dukd_cache.commands.build import Prepared, engine_of, prepare
+from dukd_cache.commands.build import engine_of
 from dukd_cache.commands.config import CacheConfig
+from dukd_cache.commands.prepare import Prepared, prepare
 from dukd_cache.format.lifecycle import claim
 from dukd_cache.format.manifest import Header, ShardInfo
 from dukd_cache.format.workers import workers_in

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from dukd_cache.build.standing import shards_of
-from dukd_cache.commands.build import images_info
+from dukd_cache.commands.prepare import images_info
 from dukd_cache.format.manifest import Degradation, Encoding, Header
 from dukd_cache.pictures.image_list import Folders, GrowingImages, Images
 from dukd_cache.pictures.sources import SourceImage

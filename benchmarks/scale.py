@@ -27,7 +27,7 @@ from benchmarks.made_images import save_made_images
 from benchmarks.material import PROJECT, cache_config, network_file
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build
-from dukd_cache.commands.build import prepare
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.format import manifest
 from dukd_cache.format.index import index_name
 from dukd_cache.format.manifest import Degradation, Encoding, Header, ImagesInfo, Manifest, ShardInfo, shard_name

@@ -21,7 +21,7 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build
 from dukd_cache.check.verify import verify
-from dukd_cache.commands.build import images_info
+from dukd_cache.commands.prepare import images_info
 from dukd_cache.format import codecs
 from dukd_cache.format.codecs import Codec
 from dukd_cache.format.manifest import Header

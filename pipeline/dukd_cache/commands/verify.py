@@ -63,8 +63,8 @@ def verify_cache(
 
 def _surroundings(root: Address, found: Manifest, hr: Paths, lr: Paths) -> "Surroundings":
     from dukd_cache.check.surroundings import Surroundings
-    from dukd_cache.commands.build import sets_of
     from dukd_cache.commands.config import CacheConfig
+    from dukd_cache.commands.prepare import sets_of
 
     if not hr:
         reason = "its teacher saw more of the images than it holds"

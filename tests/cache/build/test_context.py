@@ -19,6 +19,7 @@ from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.inspect import measured, table
+from dukd_cache.commands.prepare import prepare, teachers_of
 from dukd_cache.commands.verify import verify_cache
 from dukd_cache.format.lifecycle import claim
 from dukd_cache.format.reader import Cache
@@ -163,9 +164,9 @@ def test_parts_write_the_same_bytes_in_both_stores(cache: Cache, asked: Asked, t
 def test_a_worker_of_a_cluster_asks_alike(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SHARE, "1")  # which a worker sets, to be as before afterwards
     here = asked.but(out=tmp_path / "c")
-    made, place = job.prepare(*here), Folder(here.out)
+    made, place = prepare(*here), Folder(here.out)
     claim(place, made.header)
-    worker = Worker("ray-0", torch.get_num_threads(), partial(job.teachers_of, here.config))
+    worker = Worker("ray-0", torch.get_num_threads(), partial(teachers_of, here.config))
     worker.hello()
     task = Job(place, made.header, (), here.config.batch_size, None)
     said = [*worker.write(task, made.plan, shards_of(made.header))]
@@ -190,7 +191,7 @@ def test_default_sides_make_whole_windows_with_their_context(
     hr = save_photos(tmp_path / "hr", [(300, 280)])
     small = {"patch": None, "context": context, "base": 1, "zoom_in": 0, "zoom_out": 1} | given
     asked = build_job(hr, tmp_path / "c", weights, **small)
-    made = job.prepare(*asked)
+    made = prepare(*asked)
     assert (made.plan.spec.patch, made.plan.spec.view("zoom_out").input_side) == sides
     said = list(job.between_windows(asked.config, 8))
     if (sides[0] + 2 * context) % 8 == 0:

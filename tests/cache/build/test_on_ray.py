@@ -31,7 +31,8 @@ from dukd_cache.build.on_ray import OfRay, on_ray
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.worker import Load
 from dukd_cache.build.write import Engine
-from dukd_cache.commands.build import build_cache, engine_of, prepare
+from dukd_cache.commands.build import build_cache, engine_of
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.commands.status import facts
 from dukd_cache.format.lifecycle import HEADER
 from dukd_cache.format.reader import Cache

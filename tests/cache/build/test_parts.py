@@ -23,8 +23,9 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.build.standing import Shard, Standing, commit
 from dukd_cache.build.write import Local, Work
 from dukd_cache.check.verify import other_files, verify
-from dukd_cache.commands.build import build_cache, prepare
+from dukd_cache.commands.build import build_cache
 from dukd_cache.commands.degrade import degrade_folder
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.commands.status import facts, table
 from dukd_cache.format.container import Packed
 from dukd_cache.format.lifecycle import IMAGES, OPEN, claim, header_of

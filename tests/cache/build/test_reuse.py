@@ -22,6 +22,7 @@ from dukd_cache.build.reuse import Tally, served
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
+from dukd_cache.commands.prepare import images_info
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.lifecycle import OPEN, PREVIOUS, header_of, sources
 from dukd_cache.format.reader import Cache
@@ -86,7 +87,7 @@ class Bench:
         plan = Plan(tuple(identify(hr, path, 2) for path in find_images(hr)), spec)
         header = made_header(
             spec,
-            job.images_info(plan.images),
+            images_info(plan.images),
             {"teacher": self.teacher.info},
             dict.fromkeys(VIEWS, wanted.per_shard),
             wanted.store,

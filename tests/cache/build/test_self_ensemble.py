@@ -17,6 +17,7 @@ from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import table
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.format.reader import Cache
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError
@@ -140,4 +141,4 @@ def test_plan_and_build_say_what_it_costs(asked: Asked, tmp_path: Path, capsys: 
     capsys.readouterr()
     job.build_cache(*asked.but(out=tmp_path / "c", base=1, zoom_in=0, zoom_out=0))
     assert line in capsys.readouterr().err.splitlines()
-    assert list(costs(job.prepare(*asked).header)) == [line]
+    assert list(costs(prepare(*asked).header)) == [line]

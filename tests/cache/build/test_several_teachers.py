@@ -13,6 +13,7 @@ from dukd_cache.check.known_teacher import teachers_of
 from dukd_cache.check.verify import verify
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured, table
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.format import manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.places.folder import Folder
@@ -105,9 +106,9 @@ def test_default_sides_are_whole_windows_of_all(
     monkeypatch.setattr(teacher, "load", load)
     both = {"five": teacher_file, "eight": teacher_file}
     asked = build_job(hr, tmp_path / "c", None, teacher=both, patch=None, base=1, zoom_in=0, zoom_out=1)
-    made = job.prepare(*asked)
+    made = prepare(*asked)
     assert (made.plan.spec.patch, made.plan.spec.view("zoom_out").input_side) == (80, 40)
-    made = job.prepare(*asked.but(patch=40, zoom_out_patch=10))
+    made = prepare(*asked.but(patch=40, zoom_out_patch=10))
     said = [*job._beside_windows(asked.but(patch=40, zoom_out_patch=10).config, made.teachers)]
     assert [line.split(", so")[0] for line in said] == [
         "views.zoom_out.patch=10: no multiple of teacher eight's window of 8"

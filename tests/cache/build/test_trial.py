@@ -22,6 +22,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import Tried, doubt, doubts, tried_of
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.format import lifecycle
 from dukd_cache.format.manifest import AnswerInfo
 from dukd_cache.format.reader import Cache
@@ -183,7 +184,7 @@ def test_of_degraded_inputs_one_is_asked_about_and_none_when_a_build_goes_on(
     hr = save_photos(tmp_path / "hr", [(120, 130), (140, 110)])
     weights = PROJECT / "assets" / "edsr_x4.safetensors"
     asked = build_job(hr, tmp_path / "c", weights, base=2, zoom_in=1, zoom_out=1, degradation="light", dtype="uint8")
-    made = job.prepare(*asked)
+    made = prepare(*asked)
     counted: list[int] = []
 
     def count(_module: nn.Module, given: tuple[torch.Tensor], _answers: object) -> None:
@@ -246,7 +247,7 @@ def test_a_released_gan_is_doubted_and_a_released_transformer_is_not(data_dir: P
     for path in sorted((data_dir / "Set5" / "HR").iterdir())[:3]:
         (tmp_path / "hr" / path.name).symlink_to(path)
     small = {"patch": 16, "base": 1, "zoom_in": 0, "zoom_out": 0}
-    made = job.prepare(*build_job(tmp_path / "hr", tmp_path / "c", data_dir / "teachers" / "DCTLSA_X4.pt", **small))
+    made = prepare(*build_job(tmp_path / "hr", tmp_path / "c", data_dir / "teachers" / "DCTLSA_X4.pt", **small))
     assert list(doubts(made.plan, made.teachers["teacher"])) == []
     gan = teacher.load(data_dir / "teachers" / "RealESRGAN_x4plus_anime_6B.safetensors", CPU, "fp32")
     (line,) = doubts(made.plan, gan)
@@ -269,7 +270,7 @@ def test_default_sides_are_whole_windows(
     hr = save_photos(tmp_path / "hr", [(300, 280)])
     small = {"patch": patch, "zoom_out_patch": zoom_out_patch, "base": 1, "zoom_in": 0, "zoom_out": 1}
     asked = build_job(hr, tmp_path / "c", weights, **small)
-    made = job.prepare(*asked)
+    made = prepare(*asked)
     assert (made.plan.spec.patch, made.plan.spec.view("zoom_out").input_side) == sides
     assert made.teachers["teacher"].info.window == 8
     said = list(job.between_windows(asked.config, 8))
@@ -307,7 +308,7 @@ def test_a_network_that_mirrors_its_inputs_itself_answers_as_before() -> None:
 
 def test_pairs_have_the_usual_patch(tmp_path: Path) -> None:
     hr = save_photos(tmp_path / "hr", [(100, 100)])
-    assert job.prepare(*build_job(hr, tmp_path / "c", None, patch=None, base=1)).plan.spec.patch == 48
+    assert prepare(*build_job(hr, tmp_path / "c", None, patch=None, base=1)).plan.spec.patch == 48
 
 
 def test_answers_between_windows_gain_by_whole_windows(data_dir: Path) -> None:

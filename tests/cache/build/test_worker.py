@@ -11,8 +11,8 @@ from tests.cache.samples import build_job, files_of
 
 from dukd_cache.build.standing import shards_of
 from dukd_cache.build.worker import Job, Worker, versions
-from dukd_cache.commands.build import Prepared, prepare, teachers_of
 from dukd_cache.commands.config import CacheConfig
+from dukd_cache.commands.prepare import Prepared, prepare, teachers_of
 from dukd_cache.format.lifecycle import claim
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, WeightsError

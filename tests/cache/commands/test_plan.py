@@ -15,6 +15,7 @@ from dukd_cache.build.forecast import Cost, Forecast, Sample, table
 from dukd_cache.build.reuse import Tally, existing
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ImageError
@@ -22,7 +23,7 @@ from dukd_cache.system.errors import CacheError, ImageError
 
 def predicted(asked: Asked) -> Tally:
     """The plan's counts, all views together."""
-    made = job.prepare(*asked)
+    made = prepare(*asked)
     out, reuse = Folder(asked.out), [Folder(Path(other)) for other in asked.config.reuse]
     found = existing(made.plan, made.header, out, reuse)
     tallies = [Tally.together(found.tallies(view).values()) for view in made.header.views]

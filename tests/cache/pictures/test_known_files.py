@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.cache.samples import build_job, photo, save_photos
 
-from dukd_cache.commands import build as job
+from dukd_cache.commands.prepare import prepare
 from dukd_cache.pictures import known_files
 from dukd_cache.pictures.known_files import KnownImages, memory_file
 from dukd_cache.pictures.known_files import known_images as opened
@@ -47,13 +47,13 @@ def test_a_second_look_reads_no_file(hr: Path) -> None:
 
 def test_a_second_plan_and_build_read_no_file(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = build_job(hr, hr.parent / "cache", None, patch=8)
-    first = job.prepare(*asked)
+    first = prepare(*asked)
 
     def fail(*_arguments: object) -> None:
         raise AssertionError("a file was read")
 
     monkeypatch.setattr(known_files, "read_facts", fail)
-    assert job.prepare(*asked) == first
+    assert prepare(*asked) == first
 
 
 @pytest.mark.parametrize("times", ["as they are", "set back"])
