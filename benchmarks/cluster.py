@@ -26,8 +26,9 @@ from dukd_cache.build.write import LOCAL, Engine, Work, build
 from dukd_cache.commands.build import engine_of
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.prepare import Prepared, prepare
+from dukd_cache.format.header import Header
 from dukd_cache.format.lifecycle import claim
-from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.workers import workers_in
 from dukd_cache.pictures.image_list import Folders, GrowingImages, Images
 from dukd_cache.pictures.sources import SourceImage

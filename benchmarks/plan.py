@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dukd_cache.build.standing import shards_of
 from dukd_cache.commands.prepare import images_info
-from dukd_cache.format.manifest import Degradation, Encoding, Header
+from dukd_cache.format.header import Degradation, Encoding, Header
 from dukd_cache.pictures.image_list import Folders, GrowingImages, Images
 from dukd_cache.pictures.sources import SourceImage
 from dukd_cache.plan.crops import CropSpec, Plan

@@ -29,8 +29,9 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.write import Work, build
 from dukd_cache.commands.prepare import prepare
 from dukd_cache.format import manifest
+from dukd_cache.format.header import Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.index import index_name
-from dukd_cache.format.manifest import Degradation, Encoding, Header, ImagesInfo, Manifest, ShardInfo, shard_name
+from dukd_cache.format.manifest import Manifest, ShardInfo, shard_name
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Pixels, Record, RecordInfo, key_of
 from dukd_cache.format.shards import ShardWriter

@@ -20,8 +20,8 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.commands.build import build_cache
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.prepare import teachers_of
+from dukd_cache.format.header import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.index import Rows, index_name
-from dukd_cache.format.manifest import AnswerInfo, Degradation, Encoding, Header, ImagesInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.places import object_lock

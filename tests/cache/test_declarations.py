@@ -24,7 +24,7 @@ from dukd_cache.check.verify import verify
 from dukd_cache.commands.prepare import images_info
 from dukd_cache.format import codecs
 from dukd_cache.format.codecs import Codec
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Array, Pixels
 from dukd_cache.pictures.sources import find_images, identify

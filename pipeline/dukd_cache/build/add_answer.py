@@ -12,8 +12,9 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.build.standing import Standing, commit
 from dukd_cache.build.write import encoded_into, room
 from dukd_cache.format import manifest
+from dukd_cache.format.header import AnswerInfo, Header
 from dukd_cache.format.lifecycle import interrupted, staged, unstage
-from dukd_cache.format.manifest import AnswerInfo, Header, Manifest
+from dukd_cache.format.manifest import Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place

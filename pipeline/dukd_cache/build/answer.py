@@ -15,7 +15,7 @@ import numpy as np
 from dukd_cache.build.reuse import Answers, Tally
 from dukd_cache.build.standing import Shard
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import AnswerInfo, Header
+from dukd_cache.format.header import AnswerInfo, Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import U8, Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import Scene, scene_of

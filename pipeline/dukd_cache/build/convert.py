@@ -9,8 +9,9 @@ from dukd_cache.build.standing import Shard
 from dukd_cache.build.write import write_all
 from dukd_cache.format.codecs import choose_codec
 from dukd_cache.format.container import Packed
+from dukd_cache.format.header import Encoding, Header
 from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import Encoding, Header, Manifest, ShardInfo
+from dukd_cache.format.manifest import Manifest, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import LIBRARIES, ShardWriter, software
 from dukd_cache.places import Address

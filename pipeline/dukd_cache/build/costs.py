@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 
 
 def costs(header: Header) -> Iterator[str]:

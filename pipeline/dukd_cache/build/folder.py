@@ -14,8 +14,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 from dukd_cache.format.codecs import CODECS
+from dukd_cache.format.header import ViewInfo
 from dukd_cache.format.lifecycle import foreign_name
-from dukd_cache.format.manifest import Manifest, ViewInfo
+from dukd_cache.format.manifest import Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places import Address, Place

@@ -12,7 +12,7 @@ from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, spoken, tried_of
-from dukd_cache.format.manifest import Header, ViewInfo
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Address, Place

@@ -18,7 +18,8 @@ from dukd_cache.build.standing import Shard, shards_of
 from dukd_cache.build.trial import sample_of
 from dukd_cache.build.worker import Hello, Job, Load, Whole, Worker, versions
 from dukd_cache.build.write import Engine, Work
-from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.header import Header
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Place
 from dukd_cache.places.folder import Folder

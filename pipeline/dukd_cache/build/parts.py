@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dukd_cache.build.standing import Standing, commit, shards_of
 from dukd_cache.build.write import LOCAL, Engine, Work, kept, room
 from dukd_cache.format import manifest
+from dukd_cache.format.header import Header
 from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import MANIFEST, Header, Manifest, shard_name
+from dukd_cache.format.manifest import MANIFEST, Manifest, shard_name
 from dukd_cache.places import Place
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import BusyError, CacheError

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.build.standing import Standing, shards_of
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import Rows
 from dukd_cache.format.lifecycle import header_of, refuse_other_kind, sources
 from dukd_cache.format.local_copies import open_copying_reader
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardReader, whole_shards
 from dukd_cache.pictures.levels import to_uint8

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dukd_cache.format import manifest
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import index_name
 from dukd_cache.format.lifecycle import claim, finish, refuse_other_kind, reopen
-from dukd_cache.format.manifest import MANIFEST, Header, Manifest, ShardInfo, ViewInfo, shard_name, shard_ranges
+from dukd_cache.format.manifest import MANIFEST, Manifest, ShardInfo, shard_name, shard_ranges
 from dukd_cache.format.shards import ShardWriter, write_shared_files
 from dukd_cache.places import Place
 from dukd_cache.system.threads import in_threads

@@ -16,7 +16,7 @@ import PIL
 import torch
 
 from dukd_cache import __version__, networks
-from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.header import AnswerInfo
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import autocast, check_precision, compile_in_place, kind_of

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import AnswerInfo, ViewInfo
+from dukd_cache.format.header import AnswerInfo, ViewInfo
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Dtype, Pixels
 from dukd_cache.pictures.bicubic import upscale

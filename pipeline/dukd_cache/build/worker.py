@@ -15,8 +15,9 @@ from dukd_cache.build.standing import Shard
 from dukd_cache.build.teacher import software
 from dukd_cache.build.trial import doubts, spoken
 from dukd_cache.build.write import LOCAL, Work, reusable, written
+from dukd_cache.format.header import AnswerInfo, Header
 from dukd_cache.format.lifecycle import header_of
-from dukd_cache.format.manifest import AnswerInfo, Header, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.shards import LIBRARIES
 from dukd_cache.format.workers import reporting
 from dukd_cache.places import Place

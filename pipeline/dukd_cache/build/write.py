@@ -19,8 +19,9 @@ from dukd_cache.build.columns import with_columns
 from dukd_cache.build.reuse import Answers, Tally, all_sources
 from dukd_cache.build.standing import Shard, begun, commit
 from dukd_cache.format.container import Packed
+from dukd_cache.format.header import Header
 from dukd_cache.format.lifecycle import place_for_open
-from dukd_cache.format.manifest import Header, Manifest, ShardInfo
+from dukd_cache.format.manifest import Manifest, ShardInfo
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.format.workers import reporting

@@ -12,7 +12,7 @@ from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import spoken
 from dukd_cache.check.surroundings import Surroundings
 from dukd_cache.check.verify import Problem
-from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.header import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Record
 from dukd_cache.system.errors import AnswerError, CacheError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dukd_cache.build import teacher
 from dukd_cache.build.teacher import Teacher
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.networks.devices import check_precision, choose_device
 from dukd_cache.places import Address
 from dukd_cache.settings.takes import Takes

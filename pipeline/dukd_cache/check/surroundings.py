@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.format.record import U8, Record, fingerprint
 from dukd_cache.pictures.sources import identify, scene_of
 from dukd_cache.plan.crops import Crop, CropSpec, cut

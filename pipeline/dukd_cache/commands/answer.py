@@ -14,8 +14,9 @@ from dukd_cache.build.trial import doubts_about, no_whole_windows, spoken
 from dukd_cache.build.write import LOCAL
 from dukd_cache.commands.answer_names import ALONE, named_after, refuse_no_name
 from dukd_cache.format import manifest
+from dukd_cache.format.header import Header
 from dukd_cache.format.lifecycle import finish, header_of, refuse_other_kind
-from dukd_cache.format.manifest import MANIFEST, Header, Manifest
+from dukd_cache.format.manifest import MANIFEST, Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
 from dukd_cache.format.shards import software

@@ -19,10 +19,7 @@ from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
 from dukd_cache.commands.prepare import Prepared, prepare, teachers_of
 from dukd_cache.format.lifecycle import IMAGES, check, claim, header_of
-from dukd_cache.format.manifest import (
-    MANIFEST,
-    Manifest,
-)
+from dukd_cache.format.manifest import MANIFEST, Manifest
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder

@@ -8,7 +8,8 @@ from typing import Any
 from dukd_cache.build.trial import ONLY, doubts_of, spoken
 from dukd_cache.check import equivariance, hardest, page, quality
 from dukd_cache.check.sheet import contact_sheet
-from dukd_cache.format.manifest import ImagesInfo, Manifest
+from dukd_cache.format.header import ImagesInfo
+from dukd_cache.format.manifest import Manifest
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import finished_file

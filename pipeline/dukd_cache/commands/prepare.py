@@ -14,13 +14,7 @@ from dukd_cache.build.trial import whole_windows
 from dukd_cache.build.write import LOCAL, Engine
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.format.codecs import choose_codec
-from dukd_cache.format.manifest import (
-    Degradation,
-    Encoding,
-    Header,
-    ImagesInfo,
-    SkippedImage,
-)
+from dukd_cache.format.header import Degradation, Encoding, Header, ImagesInfo, SkippedImage
 from dukd_cache.format.shards import software
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.degradation.recipe import columns_of

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import Entry
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.record import RecordInfo
 from dukd_cache.places import Place
 

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, number_of
+from dukd_cache.format.header import Header, ViewInfo
+from dukd_cache.format.manifest import ShardInfo, number_of
 from dukd_cache.format.record import RecordInfo, key_of
 from dukd_cache.places import Place
 from dukd_cache.system.errors import CacheError, ShardCorrupt

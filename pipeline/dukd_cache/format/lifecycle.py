@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from dukd_cache.format import manifest
-from dukd_cache.format.manifest import MANIFEST, Header
+from dukd_cache.format.header import Header
+from dukd_cache.format.manifest import MANIFEST
 from dukd_cache.format.shards import files_of_shards, is_written, whole_shards
 from dukd_cache.format.workers import WORKERS
 from dukd_cache.places import Place

@@ -19,8 +19,9 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
+from dukd_cache.format.header import Header
 from dukd_cache.format.index import index_name
-from dukd_cache.format.manifest import Header, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.record import Record
 from dukd_cache.format.shards import ShardReader, hash_of_files
 from dukd_cache.places import Place

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dukd_cache.format.codecs import CODECS, decode
 from dukd_cache.format.container import Container, Packed
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import (
     SUFFIX,
     Entry,
@@ -31,7 +32,7 @@ from dukd_cache.format.index import (
     rows_of,
     to_bytes,
 )
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, number_of, shard_name
+from dukd_cache.format.manifest import ShardInfo, number_of, shard_name
 from dukd_cache.format.record import Pixels, Record, RecordInfo
 from dukd_cache.format.tar import Tar
 from dukd_cache.format.zarr import Zarr

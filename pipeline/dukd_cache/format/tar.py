@@ -12,8 +12,9 @@ import tarfile
 from collections.abc import Iterable, Mapping
 
 from dukd_cache.format.container import Container, Packed, Piece
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import Entry
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, shard_name
+from dukd_cache.format.manifest import ShardInfo, shard_name
 from dukd_cache.format.record import RecordInfo
 from dukd_cache.places import Place
 from dukd_cache.system.errors import ShardCorrupt

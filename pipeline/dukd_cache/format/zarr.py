@@ -23,8 +23,9 @@ import google_crc32c
 import numpy as np
 
 from dukd_cache.format.container import Container, Packed, Piece
+from dukd_cache.format.header import Header, ViewInfo
 from dukd_cache.format.index import Entry
-from dukd_cache.format.manifest import Header, ShardInfo, ViewInfo, number_of
+from dukd_cache.format.manifest import ShardInfo, number_of
 from dukd_cache.format.record import Array, RecordInfo
 from dukd_cache.places import Place
 from dukd_cache.system.errors import ShardCorrupt

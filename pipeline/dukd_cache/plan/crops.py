@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import AnswerInfo, ViewInfo
+from dukd_cache.format.header import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
 from dukd_cache.pictures.degradation.recipe import Recipe
 from dukd_cache.pictures.degradation.steps import Step

@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from dukd_cache.format.manifest import SkippedImage
+from dukd_cache.format.header import SkippedImage
 from dukd_cache.pictures.finding import ImageFiles
 from dukd_cache.pictures.image_list import Files, Folders, Images
 from dukd_cache.pictures.sources import NO_STAMP, FileFacts, LrFolder, read_facts, stamp_of

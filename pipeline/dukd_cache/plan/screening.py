@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from dukd_cache.format.manifest import SkippedImage
+from dukd_cache.format.header import SkippedImage
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.image_list import GrowingImages
 from dukd_cache.pictures.sources import (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from dukd_cache.format.manifest import ViewInfo
+    from dukd_cache.format.header import ViewInfo
     from dukd_cache.pictures.sources import Scene
 
 
@@ -93,7 +93,7 @@ class View:
         Args:
             of: arrays that teachers can be asked about: `clean` is then kept beside `input`.
         """
-        from dukd_cache.format.manifest import MAX_SHARD_RECORDS, ViewInfo
+        from dukd_cache.format.header import MAX_SHARD_RECORDS, ViewInfo
 
         arrays = {name: Array(side=side, dtype="uint8") for name in {"input": None, **dict.fromkeys(of)}}
         arrays |= {name: Array(side=side * scale, dtype=dtype) for name, dtype in answers.items()}

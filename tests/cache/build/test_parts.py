@@ -28,8 +28,9 @@ from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.prepare import prepare
 from dukd_cache.commands.status import facts, table
 from dukd_cache.format.container import Packed
+from dukd_cache.format.header import Header
 from dukd_cache.format.lifecycle import IMAGES, OPEN, claim, header_of
-from dukd_cache.format.manifest import MANIFEST, Header, ShardInfo
+from dukd_cache.format.manifest import MANIFEST, ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.format.workers import reporting

@@ -24,7 +24,7 @@ from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured
 from dukd_cache.commands.prepare import prepare
 from dukd_cache.format import lifecycle
-from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.header import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype
 from dukd_cache.networks import Network

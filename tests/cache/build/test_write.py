@@ -25,8 +25,9 @@ from dukd_cache.build.write import Work, build
 from dukd_cache.commands import build as job
 from dukd_cache.format import manifest
 from dukd_cache.format.container import Packed
+from dukd_cache.format.header import Header, ImagesInfo
 from dukd_cache.format.lifecycle import HEADER, OPEN
-from dukd_cache.format.manifest import Header, ImagesInfo, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardWriter

@@ -19,7 +19,7 @@ from dukd_cache.check import equivariance, quality
 from dukd_cache.check.quality import Distribution
 from dukd_cache.commands import build as job
 from dukd_cache.commands.inspect import measured
-from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.header import AnswerInfo
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures import symmetries
 from dukd_cache.pictures.bicubic import upscale

@@ -12,7 +12,7 @@ from tests.cache.samples import U8, photo
 
 from dukd_cache.format.codecs import CODECS as CODECS_OF_STORES
 from dukd_cache.format.codecs import Codec, decode
-from dukd_cache.format.manifest import Encoding
+from dukd_cache.format.header import Encoding
 from dukd_cache.format.record import Array, Dtype, Pixels
 
 CODECS = CODECS_OF_STORES["webdataset"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.cache.samples import crop_spec, header_of
 
+from dukd_cache.format.header import AnswerInfo, Header, ImagesInfo
 from dukd_cache.format.index import (
     Entry,
     Indices,
@@ -21,7 +22,7 @@ from dukd_cache.format.index import (
     rows_of,
     to_bytes,
 )
-from dukd_cache.format.manifest import AnswerInfo, Header, ImagesInfo, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.record import RecordInfo, key_of
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import ShardCorrupt

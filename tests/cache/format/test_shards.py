@@ -16,8 +16,9 @@ from tests.cache.samples import crop_spec, equal, files_of, header_of, index_of,
 from dukd_cache.build.answer import info_of
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.container import Packed
+from dukd_cache.format.header import AnswerInfo, Header, ImagesInfo
 from dukd_cache.format.index import index_name
-from dukd_cache.format.manifest import AnswerInfo, Header, ImagesInfo, ShardInfo
+from dukd_cache.format.manifest import ShardInfo
 from dukd_cache.format.record import DTYPES, Dtype, Pixels, Record, fingerprint
 from dukd_cache.format.shards import ShardReader, ShardWriter, is_written, looks_like_a_shard, whole_shards
 from dukd_cache.pictures.sources import SourceImage

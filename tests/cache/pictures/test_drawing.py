@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dukd_cache.check.sheet import contact_sheet
-from dukd_cache.format.manifest import Degradation
+from dukd_cache.format.header import Degradation
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record, RecordInfo
 from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, sheet

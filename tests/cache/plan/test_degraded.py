@@ -7,7 +7,7 @@ import pytest
 from tests.cache.samples import crop_spec, photo
 
 from dukd_cache.commands.config import CacheConfig
-from dukd_cache.format.manifest import AnswerInfo
+from dukd_cache.format.header import AnswerInfo
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.degradation.presets import preset
 from dukd_cache.pictures.sources import Scene, SourceImage

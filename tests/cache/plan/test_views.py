@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.cache.samples import crop_spec, photo
 
-from dukd_cache.format.manifest import AnswerInfo, ViewInfo
+from dukd_cache.format.header import AnswerInfo, ViewInfo
 from dukd_cache.format.record import U8
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import Scene, SourceImage

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.cache.samples import crop_spec, header_of
 
-from dukd_cache.format.manifest import Header, ImagesInfo
+from dukd_cache.format.header import Header, ImagesInfo
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.system.errors import SettingError
 from dukd_train.data.order import Order, positions, step_seed

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from dukd_cache import networks
-from dukd_cache.format.manifest import Declared
+from dukd_cache.format.header import Declared
 from dukd_cache.networks import Network
 from dukd_cache.settings import presets
 from dukd_cache.system.errors import SettingError, unknown_name

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from dukd_cache.format.manifest import Declared
+from dukd_cache.format.header import Declared
 from dukd_cache.pictures.bicubic import downscale_batch
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch

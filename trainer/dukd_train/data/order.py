@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.system.errors import SettingError
 from dukd_train.data import shuffle
 from dukd_train.data.shuffle import Kept, Windows, generator

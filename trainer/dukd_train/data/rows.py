@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dukd_cache.format.manifest import Header
+from dukd_cache.format.header import Header
 from dukd_cache.format.reader import Cache
 from dukd_train.data.order import Picks
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from dukd_cache.format.manifest import Declared
+from dukd_cache.format.header import Declared
 from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.shuffle import I64, Kept

@@ -26,7 +26,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
-from dukd_cache.format.manifest import Declared, Header
+from dukd_cache.format.header import Declared, Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.sources import find_images
