@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Hashable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,13 @@ from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.system.errors import WeightsError
 from dukd_cache.system.files import try_folder, write_atomically
-from dukd_cache.system.lock import locked
 from dukd_cache.system.terminal import say
-from dukd_train.core import checkpoint
-from dukd_train.core.checkpoint import Checkpoint, Origin
+from dukd_train.core.checkpoint import Origin
 from dukd_train.core.initial import start_from
 from dukd_train.core.loop import Training, train
 from dukd_train.core.parallel import World, joined
+from dukd_train.core.resume import finished, take_up, tell
 from dukd_train.core.served import served
 from dukd_train.core.targets import arrays_of
 from dukd_train.core.too_large import refuse_too_large
@@ -73,12 +71,12 @@ def run(
     with joined(config.device) as world, ExitStack() as held:
         made = world.together(lambda: _prepare(config, world))
         cache, student = made.cache, made.student
-        facts = world.from_leader(lambda: _finished(config, out, cache))
+        facts = world.from_leader(lambda: finished(config, out, cache))
         if facts is not None:
             steps = int(facts["steps"])
             scored = world.from_leader(lambda: late_scores.add(config, out, steps, made.validator, world.device))
             if world.leads:
-                _tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
+                tell(out, "finished already" + (f"; now scored on {', '.join(scored)}" if scored else ""))
             return facts
         world.from_leader(lambda: _try(out, made.validator, set()))
         for_steps = world.from_leader(lambda: _refuse_too_large(config, made, world))
@@ -88,7 +86,7 @@ def run(
         firsts = world.from_leader(lambda: decides)
         world.together(lambda: _refuse_unlike(world, decides, firsts))
         copies = spare.place_of(decides)
-        last = world.from_leader(lambda: _take_up(config, out, origin, copies, allow_changes, held))
+        last = world.from_leader(lambda: take_up(config, out, origin, copies, allow_changes, held))
         if last:  # whatever its file holds now
             origin = origin._replace(init_fingerprint=Origin(*last.origin).init_fingerprint)
         if start and not last and world.leads:
@@ -126,7 +124,7 @@ def check(config: TrainConfig, out: Path, known: set[Hashable]) -> int:
         DukdError, OSError: anything the user can mend.
     """
     made = _prepare(config, World(choose_device(config.device)))
-    if _finished(config, out, made.cache) is None:
+    if finished(config, out, made.cache) is None:
         _try(out, made.validator, known)
         if out.is_dir():
             run_folder.claim(out, config, allow=False)
@@ -153,18 +151,6 @@ def _prepare(config: TrainConfig, world: World) -> _Prepared:
     return _Prepared(cache, terms, eco, order, student, validator, keepers, _trackers(config.logging))
 
 
-def _finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
-    """What `run.json` says, where there is nothing left to do."""
-    facts = run_folder.finished(out, config)
-    if facts:
-        now = began = facts.get("init_fingerprint", "")
-        if began and config.student.init:
-            with suppress(WeightsError):  # it may be gone, or in training again: it is needed no more
-                now = networks.fingerprint(networks.load(config.student.init))
-        _refuse_others(out, config, Origin(facts["cache_digest"], began), Origin(cache.digest, now))
-    return facts
-
-
 def _refuse_too_large(config: TrainConfig, made: _Prepared, world: World) -> int:
     """Bytes of main memory that steps may take on this machine. A GPU refuses by itself, in the first step."""
     if world.device.type != "cpu":
@@ -180,53 +166,6 @@ def _refuse_unlike(world: World, ours: dict[str, Any], firsts: dict[str, Any]) -
         if ours.get(name) != firsts.get(name):
             has = f"{name} = {ours.get(name)}, and the first one {firsts.get(name)}"
             raise RunError(f"has {has}: expected the same", f"process {world.rank} of {world.size}")
-
-
-def _take_up(
-    config: TrainConfig, out: Path, origin: Origin, copies: Path | None, allow_changes: bool, held: ExitStack
-) -> Checkpoint | None:
-    """Make `out` the folder of this run, or go on with the one it holds, from the checkpoint that is returned.
-
-    Where it holds none, the newest of the spare `copies` is put there. It is locked until `held` ends.
-
-    Raises:
-        CacheError: another process trains there.
-        RunError: it holds something else, or nothing that is whole.
-    """
-    held.enter_context(locked(out, run_folder.LOCK, "training"))
-    if copies and spare.take_up(copies, out):
-        run_folder.record(out, config, [], 0)  # of the same training, but its files may lie elsewhere now
-    changes = run_folder.claim(out, config, allow_changes)
-    found = checkpoint.newest(out)
-    done = found.checkpoint.step if found else 0
-    if done > config.steps:
-        raise RunError(
-            f"holds a run of {done} steps already, asked for {config.steps}", out, cure="choose another `out`"
-        )
-    if found and (trained := Origin(*found.checkpoint.origin)) != origin:
-        if not allow_changes:
-            _refuse_others(out, config, trained, origin)
-        if trained.cache_digest != origin.cache_digest:
-            changes.append(run_folder.Change("cache_digest", trained.cache_digest, origin.cache_digest))
-    (out / FACTS).unlink(missing_ok=True)  # there only if more steps are asked for
-    run_folder.record(out, config, changes, done)
-    for change in changes:
-        _tell(out, f"from now on {change.name} = {change.asked}, not {change.found}")
-    if found is None:
-        return None
-    _tell(out, f"going on at step {done} ({'; '.join([found.name, *found.damaged])})")
-    return found.checkpoint
-
-
-def _refuse_others(out: Path, config: TrainConfig, trained: Origin, found: Origin) -> None:
-    named = Origin(f"on another cache than {config.cache}", f"from other weights than {config.student.init}")
-    for name, before, now in zip(named, trained, found, strict=True):
-        if before != now:
-            raise RunError(f"trained {name} holds now", out, cure="choose another `out`")
-
-
-def _tell(out: Path, what: str) -> None:
-    say(f"{out}: {what}")
 
 
 def _trackers(logging: Logging) -> list[Observer]:
