@@ -121,6 +121,14 @@ def test_what_was_asked_for_and_does_not_fit_is_refused(resident: str, needed: i
         choose(needed, Data.model_validate({"resident": resident}), GPU)
 
 
+@pytest.fixture
+def none_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody, no test that runs beside this one either, holds the same records in shared memory."""
+    memory = shared_memory(tmp_path)
+    monkeypatch.setattr(residency, "shared_memory", lambda: memory)
+
+
+@pytest.mark.usefixtures("none_there")
 def test_what_steps_take_is_left_free(cache: Cache) -> None:
     """All that there is, and more: nothing may stay resident."""
     rows, line = open_rows(cache, {"base": ["truth"]}, Data(workers=1), CPU, for_steps=10**15)
@@ -156,6 +164,7 @@ def test_rows_are_what_the_cache_holds_wherever_they_are(
             assert np.array_equal(base.arrays["teacher"][index].numpy(), record["teacher"])
 
 
+@pytest.mark.usefixtures("none_there")
 def test_too_much_is_streamed(cache: Cache) -> None:
     rows, line = open_rows(cache, {"base": ["truth"]}, Data(memory_limit=1e-5), CPU)
     assert isinstance(rows["base"], StreamedRows)
