@@ -17,7 +17,7 @@ from dukd_train.keeping.run_folder import FACTS
 from dukd_train.settings import TrainConfig
 
 
-def finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | None:
+def finished(config: TrainConfig, out: Path, cache: Cache, allow_changes: bool) -> dict[str, Any] | None:
     """What `run.json` says, where there is nothing left to do.
 
     Raises:
@@ -26,7 +26,7 @@ def finished(config: TrainConfig, out: Path, cache: Cache) -> dict[str, Any] | N
     facts = run_folder.finished(out, config)
     if facts:
         now = began = facts.get("init_fingerprint", "")
-        if began and config.student.init:
+        if began and config.student.init and not allow_changes:
             with suppress(WeightsError):  # it may be gone, or in training again: it is needed no more
                 now = networks.fingerprint(networks.load(config.student.init))
         _refuse_others(out, config, Origin(facts["cache_digest"], began), Origin(cache.digest, now))

@@ -71,7 +71,7 @@ def run(
     with joined(config.device) as world, ExitStack() as held:
         made = world.together(lambda: _prepare(config, world))
         cache, student = made.cache, made.student
-        facts = world.from_leader(lambda: finished(config, out, cache))
+        facts = world.from_leader(lambda: finished(config, out, cache, allow_changes))
         if facts is not None:
             steps = int(facts["steps"])
             scored = world.from_leader(lambda: late_scores.add(config, out, steps, made.validator, world.device))
@@ -124,7 +124,7 @@ def check(config: TrainConfig, out: Path, known: set[Hashable]) -> int:
         DukdError, OSError: anything the user can mend.
     """
     made = _prepare(config, World(choose_device(config.device)))
-    if finished(config, out, made.cache) is None:
+    if finished(config, out, made.cache, allow_changes=False) is None:
         _try(out, made.validator, known)
         if out.is_dir():
             run_folder.claim(out, config, allow=False)
