@@ -40,6 +40,7 @@ from dukd_cache.format.workers import WorkerReport, workers_in
 from dukd_cache.networks.devices import kind_of
 from dukd_cache.places import Address
 from dukd_cache.places.choice import place_at
+from dukd_cache.settings.model import dump
 from dukd_cache.system.errors import CacheError, ImageError, SettingError
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -114,10 +115,10 @@ def at_work(out: Address, wanted: Callable[[list[WorkerReport]], bool], process:
 @contextmanager
 def command(asked: Asked, cluster: Any) -> Iterator["subprocess.Popen[str]"]:
     """The build as a process of its own, with one worker."""
-    words = ["--hr", *asked.config.hr, "--teacher", *asked.config.teacher.values(), "--out", "cache", "--codec", "webp"]
-    words += ["--patch", 40, "--zoom-out-patch", 20, "--batch-size", 2, "--shard-size", 1, "--device", "cpu"]
-    words += ["--base", 50, "--zoom-in", 25, "--zoom-out", 20, "--engine", "ray", "--ray-address", cluster.address]
-    words += ["--workers", 1, "--shards-per-task", 2]
+    settings = asked.out.parent / "cache.yaml"
+    settings.write_bytes(dump(asked.config).encode())
+    words = ["--config", settings, "--out", "cache", "--device", "cpu", "--engine", "ray"]
+    words += ["--ray-address", cluster.address, "--workers", 1, "--shards-per-task", 2]
     program = [sys.executable, "-c", "from dukd_cache.cli import main; main()", "build", *map(str, words)]
     process = subprocess.Popen(program, stderr=subprocess.PIPE, text=True, cwd=asked.out.parent)
     try:
