@@ -110,8 +110,9 @@ def test_what_ends_a_sweep_ends_its_trainings_and_loses_nothing(file: Path, tmp_
         assert code == 129
         assert told.splitlines()[-1] == "dukd-train: hung up; to resume, run the same command again"
     else:
-        wait_for(lambda: not (folder / LOCK).exists())
-        assert "dukd-train: terminated; to resume" in (out / "logs" / "seed=0.log").read_text()
+        log = out / "logs" / "seed=0.log"
+        wait_for(lambda: "dukd-train: terminated; to resume" in log.read_text())  # its last words, after all else
+        assert not (folder / LOCK).exists()
     assert not (folder / LOCK).exists()  # nobody trains there
     assert list(folder.glob("checkpoint-*.pt"))
     assert not (folder / "run.json").exists()
