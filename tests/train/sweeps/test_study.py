@@ -10,6 +10,7 @@ import yaml
 from tests.conftest import PROJECT
 from tests.train.natural import photographs, torch_home
 
+from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.settings.part import Part
 from dukd_cache.system.errors import CacheError, ImageError, SettingError, WeightsError
@@ -129,7 +130,11 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     content = ROWS | {
         "caches": {"few": {"hr": str(hr_folder), "teacher": str(teacher_file), "patch": 12, "views": views}},
         "settings": ROWS["settings"] | {"batch": 2, "validation": {"sets": {"V": {"hr": str(hr_folder)}}}},
-        "rows": {"scratch": {"method": "scratch"}, "kd": {"method": "kd", "loss": {"kd": 2}}},
+        "rows": {
+            "scratch": {"method": "scratch"},
+            "kd": {"method": "kd", "loss": {"kd": 2}},
+            "tuned": {"after": "kd", "method": "kd", "steps": 2},
+        },
         "seeds": [0],
     }
     file, out = tmp_path / "study.yaml", tmp_path / "out"
@@ -141,6 +146,8 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     assert len(Cache(out / "caches" / "few")["base"]) == 2 * len([*hr_folder.iterdir()])
     told = capfd.readouterr()
     assert "| few-kd,seed=0 " in told.out
+    start = networks.fingerprint(networks.load(out / "few-kd,seed=0"))
+    assert json.loads((out / "few-tuned,seed=0" / "run.json").read_text())["init_fingerprint"] == start
     weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(weights) >= 2
     photos = photographs(tmp_path / "photos", count=1)
