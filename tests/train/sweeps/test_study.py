@@ -58,7 +58,7 @@ def test_a_row_of_another_architecture_has_its_own_settings() -> None:
 @pytest.mark.parametrize("name", ["cache", "seed"])
 def test_what_no_run_would_have_is_refused(name: str) -> None:
     for changes, where in (({"settings": {name: 3}}, "settings"), ({"rows": {"kd": {name: 3}}}, r"rows\.kd")):
-        with pytest.raises(SettingError, match=rf"^{where}\.{name}: is not heard here: say it in `{name}s`"):
+        with pytest.raises(SettingError, match=rf"^{where}\.{name}: has no effect here: give it in `{name}s`"):
             _points(**changes)
 
 

@@ -150,7 +150,7 @@ def _refuse_overruled(where: str, settings: Mapping[str, Any]) -> None:
     """Refuse what the caches and seeds of rows would take the place of without a word."""
     for name in ("cache", "seed"):
         if name in settings:
-            raise SettingError(f"is not heard here: say it in `{name}s`", f"{where}.{name}")
+            raise SettingError(f"has no effect here: give it in `{name}s`", f"{where}.{name}")
 
 
 def _run(cache: str, row: str, seed: int) -> str:
