@@ -11,6 +11,9 @@ from dukd_cache.system.errors import SettingError
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What autocast computes in, by precision; fp32 needs none."""
 
+_BF16_OF_CPUS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Instructions, as PyTorch calls them: x86's two, and ARM's."""
+
 
 def choose_device(name: str) -> torch.device:
     """`cpu`, `cuda`, or `auto`: the GPU where there is one.
@@ -32,6 +35,14 @@ def kind_of(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"cpu {torch.backends.cpu.get_cpu_capability()} with {threads} thread{'s' * (threads > 1)}"
+
+
+def has_bf16(device: torch.device) -> bool | None:
+    """Whether `device` has instructions for bf16; without them it is slower than fp32. None: PyTorch does not tell."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    tell = getattr(torch.cpu, "get_capabilities", None)  # of newer PyTorch
+    return any(tell().get(name) for name in _BF16_OF_CPUS) if tell else None
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -49,6 +49,16 @@ def test_what_may_not_be_meant_is_a_line_each(settings_of: Settings) -> None:
     assert [*warnings(start(settings_of(steps=1000)), {"base": 4})] == []
 
 
+@pytest.mark.parametrize(("capabilities", "noted"), [({"avx2": True}, True), ({"avx512_bf16": True}, False)])
+def test_bf16_without_its_instructions_is_a_note(
+    settings_of: Settings, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], noted: bool
+) -> None:
+    note = "note: this machine has no instructions for bf16: `--set precision=fp32` is several times as fast"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert [*warnings(start(settings_of(precision="bf16")), {"base": 20})] == [note] * noted
+    assert [*warnings(start(settings_of(precision="fp32")), {"base": 20})] == []
+
+
 def test_work_is_that_of_published_tables() -> None:
     """EDSR-baseline ×4: 114 G for 1280×720 pixels (Lim et al., CVPRW 2017; as efficient-SR papers count)."""
     edsr = networks.build("EDSR", 4, {"channels": 64, "blocks": 16})
@@ -56,21 +66,40 @@ def test_work_is_that_of_published_tables() -> None:
     assert multiply_adds(networks.build("SwinIR", 2, SWINIR["settings"])) > 0  # windows of 6, as it is called
 
 
-@pytest.mark.parametrize(("steps", "warned"), [(1_000, False), (100_000, True)])
-def test_the_time_is_told_once_it_is_known(
-    settings_of: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, steps: int, warned: bool
+DAYS = "note: more than a day on a CPU: take a GPU, a smaller student or fewer steps"
+BF16 = "note: this CPU is two to three times as fast with `--set precision=bf16 --set compile=true`, in another --out"
+
+
+@pytest.mark.parametrize(
+    ("steps", "precision", "able", "time", "notes"),
+    [
+        (300, "fp32", True, "9.6 min for 287", []),
+        (1_000, "fp32", False, "32.9 min for 987", []),
+        (1_000, "fp32", True, "32.9 min for 987", [BF16]),
+        (1_000, "bf16", True, "32.9 min for 987", []),
+        (100_000, "fp32", False, "2.3 d for 99,987", [DAYS]),
+        (100_000, "fp32", True, "2.3 d for 99,987", [DAYS, BF16]),
+    ],
+)
+def test_the_time_is_told_once_it_is_known_and_what_would_be_faster(
+    settings_of: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    precision: str,
+    able: bool,
+    time: str,
+    notes: list[str],
 ) -> None:
     clock = iter([0.0, 2.0, 4.0, 6.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able}, raising=False)
     outlook = Outlook({"base": 10**6})
-    outlook.started(start(settings_of(steps=steps)))
+    outlook.started(start(settings_of(steps=steps, precision=precision)))
     capsys.readouterr()
     for step in (11, 12, 13, 14):
         outlook.stepped(step)  # the first of them counts as none
-    time = "about 32.9 min for 987 more steps" if not warned else "about 2.3 d for 99,987 more steps"
-    expected = [f"time      {time} at 0.5 a second"]
-    note = "note: more than a day on a CPU: take a GPU, a smaller student or fewer steps"
-    assert capsys.readouterr().err.splitlines() == [*expected, *([note] if warned else [])]
+    assert capsys.readouterr().err.splitlines() == [f"time      about {time} more steps at 0.5 a second", *notes]
 
 
 def test_a_validation_is_no_step(
