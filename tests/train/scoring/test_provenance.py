@@ -7,8 +7,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from dukd_train.scoring import provenance
+from dukd_train.scoring.evaluate import pair_images
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -56,3 +58,17 @@ def test_what_a_run_says_of_itself() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", found["ended"])
     assert found["device"].startswith("cpu (")
     assert found["threads"] == torch.get_num_threads()
+
+
+def test_images_are_known_by_names_and_contents_wherever_they_lie(tmp_path: Path) -> None:
+    def told(folder: str, images: dict[str, int]) -> str:
+        (tmp_path / folder).mkdir()
+        for name, value in images.items():
+            Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / folder / name)
+        return provenance.files_of(pair_images(tmp_path / folder, 2))
+
+    first = told("one", {"a.bmp": 1, "b.bmp": 2})
+    assert re.fullmatch(r"2 images \([0-9a-f]{8}\)", first)
+    assert told("elsewhere", {"a.bmp": 1, "b.bmp": 2}) == first
+    assert told("alone", {"a.bmp": 1}).startswith("1 image (")
+    assert len({first, told("swapped", {"a.bmp": 2, "b.bmp": 1}), told("renamed", {"a.bmp": 1, "c.bmp": 2})}) == 3

@@ -10,11 +10,13 @@ from PIL import Image
 from tests.train.natural import photographs, torch_home
 
 from dukd_cache import networks
+from dukd_cache.pictures.sources import LrFolder
 from dukd_cache.system.errors import SettingError, WeightsError
 from dukd_train import cli
 from dukd_train.scoring.evaluate import Evaluation, pair_images
 from dukd_train.scoring.inference import Inference
 from dukd_train.scoring.metrics import psnr
+from dukd_train.scoring.provenance import files_of
 from dukd_train.scoring.scored_weights import Scored, score_weights, scores_json, tables
 
 
@@ -46,6 +48,7 @@ def test_several_sets_are_told_apart(teacher_file: Path, hr_folder: Path, one: S
 def test_scores_say_how_they_were_made(teacher_file: Path, hr_folder: Path, one: Scored) -> None:
     made = json.loads(scores_json(one))["made"]
     fingerprint = networks.fingerprint(networks.load(teacher_file))
+    files = files_of(pair_images(hr_folder, 2))
     assert made["weights"] == {
         "file": str(teacher_file), "fingerprint": fingerprint, "architecture": "EDSR", "scale": 2,
     }  # fmt: skip
@@ -54,7 +57,7 @@ def test_scores_say_how_they_were_made(teacher_file: Path, hr_folder: Path, one:
         "self_ensemble": False,
         "precision": "fp32",
         "border": 2,
-        "images": {"All": {"hr": str(hr_folder), "lr": "bicubic"}},
+        "images": {"All": {"hr": str(hr_folder), "lr": "bicubic", "files": files}},
     }
     assert {"device", "dukd_version", "commit", "torch_version"} <= {*made}
     tiled = score_weights(teacher_file, {"All": hr_folder}, {}, None, "cpu", how=Inference(24, 1, True))
@@ -147,7 +150,8 @@ def test_images_without_hr_have_niqe_alone(
         lines = run("--json", str(tmp_path / "s.json")).splitlines()
         assert lines[0].replace("|", "").split() == ["image", "NIQE", "bicubic", "NIQE"]
         content = json.loads((tmp_path / "s.json").read_text())
-        assert content["made"]["images"] == {"photos": {"hr": None, "lr": str(photos)}}
+        files = files_of(pair_images(None, 2, LrFolder(photos)))
+        assert content["made"]["images"] == {"photos": {"hr": None, "lr": str(photos), "files": files}}
         assert content["mean"]["network"].keys() == {"niqe"}
         both = run("--hr", f"All={hr_folder}", "--metrics", "psnr_y,niqe").split("\n\n")
         assert [text.splitlines()[1].count("PSNR-Y") for text in both] == [2, 0]

@@ -3,9 +3,7 @@
 Beside them it says how they were made, as that may change while a run is stopped: only rows made alike are compared.
 """
 
-import hashlib
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from functools import cache
 from math import isnan
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.keeping.curve import append_row, columns_of, keep_rows_before, rows_of
 from dukd_train.scoring.evaluate import ImagePair, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import Inference, prepared
+from dukd_train.scoring.provenance import files_of
 from dukd_train.scoring.scores import MetricName, Score, is_better, refuse_blind, scorer
 from dukd_train.settings import Validation
 from dukd_train.watching.observers import Observer, Start
@@ -124,15 +123,14 @@ def inference(validation: Validation) -> Inference:
 def made(validation: Validation, scale: int) -> dict[str, str]:
     """How the scores of each set are made: `5 images (3f9a01c2), whole images`.
 
-    The digits are of a hash over the names and contents of the image files. Scores of one student that are made alike
-    are alike, wherever the images lie.
+    Scores of one student that are made alike are alike, wherever the images lie.
     """
     return {name: made_of(pairs, inference(validation)) for name, pairs in _pairs(validation, scale).items()}
 
 
 def made_of(pairs: Sequence[ImagePair], how: Inference) -> str:
     """How scores of one set are made; see `made`."""
-    return f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({_hash_of_files(pairs)}), {how}"
+    return f"{files_of(pairs)}, {how}"
 
 
 def written(metric: str, value: float) -> str:
@@ -150,20 +148,3 @@ def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
         except ImageError as error:
             raise error.about(f"setting validation.sets.{name}") from error
     return pairs
-
-
-def _hash_of_files(pairs: Sequence[ImagePair]) -> str:
-    files = [(pair.name, *(_hash_of(file) for file in (pair.hr, pair.lr) if file and file.exists())) for pair in pairs]
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
-
-
-def _hash_of(file: Path) -> str:
-    """Of its content: BMP and TIFF files of images of one size have one length."""
-    found = file.stat()
-    return _read_once(file, found.st_size, found.st_mtime_ns)
-
-
-@cache
-def _read_once(file: Path, _size: int, _changed: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,14 +1,18 @@
-"""What a result was made with: software down to the commit, device, time."""
+"""What a result was made with: images, software down to the commit, device, time."""
 
+import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dukd_cache import __version__
+from dukd_train.scoring.evaluate import ImagePair
 
 _SECONDS = 10
 
@@ -45,6 +49,13 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({_processor()})"
 
 
+def files_of(pairs: Sequence[ImagePair]) -> str:
+    """Which images: `5 images (3f9a01c2)`. The digits are of a hash over the names and contents of the files."""
+    files = [(pair.name, *(_hash_of(file) for file in (pair.hr, pair.lr) if file and file.exists())) for pair in pairs]
+    digits = hashlib.sha256(repr(files).encode()).hexdigest()[:8]
+    return f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({digits})"
+
+
 def _moment(posix: float) -> str:
     """`2026-01-31 17:05:09 UTC`."""
     return f"{datetime.fromtimestamp(posix, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -70,3 +81,15 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
+
+
+def _hash_of(file: Path) -> str:
+    """Of its content: BMP and TIFF files of images of one size have one length."""
+    found = file.stat()
+    return _read_once(file, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _read_once(file: Path, _size: int, _changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from dukd_cache.system.tables import markdown_table
 from dukd_cache.system.terminal import progress
 from dukd_train.scoring.evaluate import Evaluation, ImageScore, evaluate, images_of, pair_images
 from dukd_train.scoring.inference import WHOLE, Inference, prepared
-from dukd_train.scoring.provenance import device_name, software
+from dukd_train.scoring.provenance import device_name, files_of, software
 from dukd_train.scoring.scores import (
     LABELS,
     USUAL,
@@ -143,12 +143,12 @@ def tables(scores: Scored) -> str:
 def _made(
     weights: Path, network: Network, sets: Mapping[str, Path | None], lr: Mapping[str, LrFolder], how: Inference
 ) -> dict[str, Any]:
-    folders = {
-        name: {"hr": str(hr), "lr": f"{lr[name].root}/{lr[name].template}" if name in lr else "bicubic"}
-        if hr
-        else {"hr": None, "lr": str(lr[name].root)}
-        for name, hr in sets.items()
-    }
+    images = {}
+    for name, hr in sets.items():
+        folder = lr.get(name)
+        whence = (f"{folder.root}/{folder.template}" if hr else str(folder.root)) if folder else "bicubic"
+        files = files_of(pair_images(hr, network.scale, folder, {}))
+        images[name] = {"hr": str(hr) if hr else None, "lr": whence, "files": files}
     return {
         "weights": {
             "file": str(weights),
@@ -158,7 +158,7 @@ def _made(
         },
         **how.facts(),
         "border": network.scale,
-        "images": folders,
+        "images": images,
         "device": device_name(device_of(network)),
         **software(),
     }
