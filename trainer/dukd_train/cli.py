@@ -346,6 +346,7 @@ def study(
         Path, typer.Argument(metavar="FILE", parser=path, help="YAML file: caches, rows of settings, seeds.")
     ],
     out: SweepFolder,
+    overrides: Overrides = None,
     jobs: Jobs = None,
     part: PartOption = None,
     engine: Engine = "local",
@@ -363,7 +364,7 @@ def study(
 
     end_with_parent()
     asked = Study.load(file)
-    opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out)
+    opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out, overrides or [])
     wanted = ReportWanted(asked.hr, asked.lr_only, asked.teacher)
     check_images(asked, points)
     if part is None:

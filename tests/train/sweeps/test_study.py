@@ -31,8 +31,8 @@ ROWS: dict[str, Any] = {
 }
 
 
-def _points(**changes: Any) -> list[Any]:
-    return Study(**ROWS | changes).points(Path("out"))
+def _points(*said: str, **changes: Any) -> list[Any]:
+    return Study(**ROWS | changes).points(Path("out"), said)
 
 
 def test_rows_over_caches_and_seeds() -> None:
@@ -55,11 +55,24 @@ def test_a_row_of_another_architecture_has_its_own_settings() -> None:
     assert compact.student.settings == {}
 
 
+def test_a_setting_of_all_runs_whatever_their_rows_say() -> None:
+    points = {point.name: point.config for point in _points("loss.rec=3", "precision=bf16")}
+    assert points.keys() == {point.name for point in _points()}
+    assert {config.precision for config in points.values()} == {"bf16"}
+    assert {config.loss.root["rec"].weight for config in points.values()} == {3}, "of the row strict, too"
+    with pytest.raises(SettingError, match=r"^rows\.scratch: unknown precision 'bf61'"):
+        _points("precision=bf61")
+    with pytest.raises(SettingError, match="few-short,seed=0.*few-long,seed=0"):
+        _points("steps=2", rows={"short": {"steps": 3}, "long": {"steps": 5}})
+
+
 @pytest.mark.parametrize("name", ["cache", "seed"])
 def test_what_no_run_would_have_is_refused(name: str) -> None:
     for changes, where in (({"settings": {name: 3}}, "settings"), ({"rows": {"kd": {name: 3}}}, r"rows\.kd")):
         with pytest.raises(SettingError, match=rf"^{where}\.{name}: has no effect here: give it in `{name}s`"):
             _points(**changes)
+    with pytest.raises(SettingError, match=rf"^study\.{name}: has no effect here: give it in `{name}s`"):
+        _points(f"{name}=3")
 
 
 def test_a_row_starts_from_the_students_of_another() -> None:

@@ -96,16 +96,21 @@ class Study(Settings):
                 raise ValueError(f"expected names of letters, digits and _.+=-, got {name!r}")
         return given
 
-    def points(self, out: Path) -> list[Point]:
+    def points(self, out: Path, changes: Sequence[str] = ()) -> list[Point]:
         """All runs, row by row, of the folder `out`.
+
+        Args:
+            changes: `key=value` for all runs, whatever the file says.
 
         Raises:
             SettingError: a row names a cache or a row that there is not, or its settings are not valid; it is named.
         """
-        return distinct(self._runs(out), "rows")
+        return distinct(self._runs(out, changes), "rows")
 
-    def _runs(self, out: Path) -> Iterator[Point]:
+    def _runs(self, out: Path, changes: Sequence[str]) -> Iterator[Point]:
         _refuse_overruled("settings", self.settings)
+        for change in changes:
+            _refuse_overruled("study", {change.partition("=")[0].strip(): None})
         of_all = content(TrainConfig, self.config, None, _said(self.settings))
         found: dict[str, Point] = {}
         for name, row in self.rows.items():
@@ -117,7 +122,7 @@ class Study(Settings):
                     if first:
                         init = str((out / first.name).absolute())
                         own["student"] = first.config.student.model_dump(mode="json") | {"init": init}
-                    config = _config(of_all, name, row.settings | own)
+                    config = _config(of_all, name, row.settings | own, changes)
                     point = Point(_run(cache, name, seed), config, first.name if first else "")
                     yield found.setdefault(point.name, point)
 
@@ -157,9 +162,9 @@ def _run(cache: str, row: str, seed: int) -> str:
     return f"{cache}-{row},seed={seed}"
 
 
-def _config(of_all: Mapping[str, Any], name: str, settings: Mapping[str, Any]) -> TrainConfig:
+def _config(of_all: Mapping[str, Any], name: str, settings: Mapping[str, Any], changes: Sequence[str]) -> TrainConfig:
     try:
-        return validated(TrainConfig, changed(TrainConfig, of_all, _said(settings)))
+        return validated(TrainConfig, changed(TrainConfig, changed(TrainConfig, of_all, _said(settings)), changes))
     except SettingError as error:
         raise error.about(f"rows.{name}") from error
 
