@@ -62,7 +62,7 @@ def test_a_setting_of_all_runs_whatever_their_rows_say() -> None:
     assert {config.loss.root["rec"].weight for config in points.values()} == {3}, "of the row strict, too"
     with pytest.raises(SettingError, match=r"^rows\.scratch: unknown precision 'bf61'"):
         _points("precision=bf61")
-    with pytest.raises(SettingError, match="few-short,seed=0.*few-long,seed=0"):
+    with pytest.raises(SettingError, match=r"few-short,seed=0.*few-long,seed=0"):
         _points("steps=2", rows={"short": {"steps": 3}, "long": {"steps": 5}})
 
 
