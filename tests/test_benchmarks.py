@@ -9,6 +9,7 @@ import pytest
 from benchmarks.__main__ import ON_CPU, ON_GPU
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.made_images import made_image
+from benchmarks.studies.plot import over_images, over_steps
 from benchmarks.studies.tables import by_row, curves_in, tables, until
 from benchmarks.timing import Times, in_turns, ratio
 from tests.conftest import PROJECT
@@ -109,6 +110,18 @@ def test_scores_that_are_kept_are_read_like_runs(tmp_path: Path) -> None:
     curves = curves_in(table, "a")
     assert curves == {"n8-kd,seed=0": {100: {"A": 28.0}, 200: {"A": 27.0}}}
     assert until(100, curves["n8-kd,seed=0"]) == {100: {"A": 28.0}}
+
+
+def test_what_a_picture_of_a_study_shows() -> None:
+    curves = {
+        "n8-kd,seed=0": {1: {"A": 2.0, "B": 5.0}, 2: {"A": 1.0, "B": 6.0}, 3: {"A": 0.0, "B": 7.0}},
+        "n8.1-kd,seed=0": {1: {"A": 1.0, "B": 5.5}, 2: {"A": 2.0, "B": 6.5}},
+        "n50-kd,seed=0": {1: {"A": 1.0, "B": 8.0}},
+        "n50-kd-rec5,seed=0": {1: {"A": 1.0, "B": 9.0}},
+    }
+    rows = by_row(curves)
+    assert over_steps(rows, "n8-kd", "B") == {1: [5.0, 5.5], 2: [6.0, 6.5]}
+    assert over_images(rows, "kd", "B", "A") == {8: [5.0, 6.5], 50: [8.0]}
 
 
 def test_the_results_of_the_studies_make_tables() -> None:

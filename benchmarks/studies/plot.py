@@ -1,11 +1,14 @@
-"""A picture of a study: scores against steps, mean and spread of the seeds.
+"""A picture of a study: scores over steps or over numbers of photographs, mean and spread of the runs.
 
     python -m benchmarks.studies.plot benchmarks/studies/results.csv --study beyond --out docs/few_images.png \\
         --rows n8-scratch=scratch n8-kd16k=kd n8-dukd16k=dukd
+    python -m benchmarks.studies.plot benchmarks/studies/results.csv --study few --over photographs \\
+        --out docs/photographs.png --rows scratch kd dukd
 """
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -16,36 +19,58 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.studies.tables import Curve, by_row, curves_in
+from benchmarks.studies.tables import Rows, best_step, by_row, curves_in
 
 _LOOKS = [("#555555", "o", ":"), ("#d55e00", "s", "--"), ("#0072b2", "^", "-"), ("#009e73", "D", "-.")]
 """Told apart without colours, too."""
 
+Scores = Mapping[int, Sequence[float]]
+"""Of a line: step, or number of images → PSNR-Y of each run, dB."""
 
-def draw(axes: Axes, rows: dict[str, list[Curve]], images: str) -> None:
-    """A line for each row; steps that not all of its runs have are left out."""
-    for (name, curves), (colour, marker, line) in zip(rows.items(), _LOOKS, strict=False):
-        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-        scores = [[curve[step][images] for curve in curves] for step in steps]
-        means = [fmean(each) for each in scores]
-        axes.plot(steps, means, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
-        if len(curves) > 1:
-            spreads = [stdev(each) for each in scores]
-            low, high = (
-                [mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1)
-            )
-            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set(title=images, xlabel="step", ylabel="PSNR-Y, dB")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+def over_steps(rows: Rows, row: str, images: str) -> Scores:
+    """Those of row n8-kd on the set `images`; steps that not all of its runs have are left out."""
+    curves = [*rows[row].values()]
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return {step: [curve[step][images] for curve in curves] for step in steps}
+
+
+def over_images(rows: Rows, row: str, images: str, chosen_on: str) -> Scores:
+    """Those of row kd from caches n8, n50, …: of each run's best step."""
+    found = {}
+    for name, curves in rows.items():
+        if each := re.fullmatch(rf"n(\d+)-{re.escape(row)}", name):
+            found[int(each[1])] = [curve[best_step(curve, chosen_on)][images] for curve in curves.values()]
+    return found
+
+
+def draw(axes: Axes, lines: Mapping[str, Scores]) -> None:
+    """A line for each name: its mean, and the spread of its runs."""
+    for (name, scores), (colour, marker, line) in zip(lines.items(), _LOOKS, strict=False):
+        means = [fmean(each) for each in scores.values()]
+        axes.plot([*scores], means, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
+        spreads = [stdev(each) if len(each) > 1 else 0.0 for each in scores.values()]
+        low, high = ([mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1))
+        axes.fill_between([*scores], low, high, color=colour, alpha=0.15, linewidth=0)
     axes.grid(alpha=0.3)
 
 
-def picture(rows: dict[str, list[Curve]], sets: Sequence[str], out: Path) -> None:
-    """A panel for each of `sets`."""
-    figure, panels = pyplot.subplots(1, len(sets), figsize=(4.6 * len(sets), 3.4), layout="constrained", squeeze=False)
-    for axes, images in zip(panels[0], sets, strict=True):
-        draw(axes, rows, images)
-    panels[0][0].legend(frameon=False)
+def picture(panels: Mapping[str, Mapping[str, Scores]], *, over: str, out: Path) -> None:
+    """A panel for each set of images; `over`: step, or photographs."""
+    figure, grid = pyplot.subplots(
+        1, len(panels), figsize=(4.6 * len(panels), 3.4), layout="constrained", squeeze=False
+    )
+    for axes, (images, lines) in zip(grid[0], panels.items(), strict=True):
+        draw(axes, lines)
+        axes.set(title=images, xlabel=over, ylabel="PSNR-Y, dB")
+        if over == "step":
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        else:
+            counts = sorted({count for scores in lines.values() for count in scores})
+            axes.set_xscale("log")
+            axes.set_xticks(counts, [str(count) for count in counts])
+            axes.minorticks_off()
+    grid[0][0].legend(frameon=False)
     figure.savefig(out, dpi=110)
 
 
@@ -54,13 +79,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", type=Path, help="folder of the study, or a table of many studies")
     parser.add_argument("--study", default="", help="its name in the table")
+    parser.add_argument("--over", choices=["step", "photographs"], default="step")
     parser.add_argument("--rows", nargs="+", required=True, help="NAME, or NAME=what the picture calls it")
+    parser.add_argument("--chosen-on", default="Set5", help="over photographs: set by which the best step is chosen")
     parser.add_argument("--sets", nargs="+", default=["Set14", "B100"])
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    found = by_row(curves_in(asked.place, asked.study))
-    named = [(name, label or name) for name, _, label in (row.partition("=") for row in asked.rows)]
-    picture({label: [*found[name].values()] for name, label in named}, asked.sets, asked.out)
+    rows = by_row(curves_in(asked.place, asked.study))
+    named = {label or name: name for name, _, label in (row.partition("=") for row in asked.rows)}
+    panels = {
+        images: {
+            label: over_steps(rows, name, images)
+            if asked.over == "step"
+            else over_images(rows, name, images, asked.chosen_on)
+            for label, name in named.items()
+        }
+        for images in asked.sets
+    }
+    picture(panels, over=asked.over, out=asked.out)
 
 
 if __name__ == "__main__":

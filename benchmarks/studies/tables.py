@@ -19,6 +19,9 @@ from statistics import fmean, stdev
 Curve = Mapping[int, Mapping[str, float]]
 """Step → set → PSNR-Y, dB."""
 
+Rows = Mapping[str, Mapping[str, Curve]]
+"""Row → draw and seed → curve."""
+
 
 def curves_in(study: Path, name: str) -> dict[str, Curve]:
     """Run → curve: of the runs in a folder, by their `validation.csv`, or of study `name` in a table of many."""
@@ -57,10 +60,10 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{fmean(values):{form}}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
-def tables(rows: Mapping[str, Mapping[str, Curve]], chosen_on: str, over: Sequence[str]) -> Iterator[str]:
+def tables(rows: Rows, chosen_on: str, over: Sequence[str]) -> Iterator[str]:
     """Markdown: scores at the last and at the best step, then gains paired by seed, each row at its best step."""
     sets = [*dict.fromkeys(name for runs in rows.values() for curve in runs.values() for name in curve[min(curve)])]
-    best = {name: {seed: _best(curve, chosen_on) for seed, curve in runs.items()} for name, runs in rows.items()}
+    best = {name: {seed: best_step(curve, chosen_on) for seed, curve in runs.items()} for name, runs in rows.items()}
     yield f"| row | runs | steps | {' | '.join(sets)} | best step by {chosen_on} | {' | '.join(sets)} |"
     yield "|" + "---|" * (4 + 2 * len(sets))
     for name, runs in rows.items():
@@ -85,13 +88,12 @@ def tables(rows: Mapping[str, Mapping[str, Curve]], chosen_on: str, over: Sequen
                 yield f"| {name} over {other} | {len(seeds)} | {' | '.join(gains)} |"
 
 
-def _best(curve: Curve, chosen_on: str) -> int:
+def best_step(curve: Curve, chosen_on: str) -> int:
+    """At which the set `chosen_on` has its highest score."""
     return max(curve, key=lambda step: curve[step][chosen_on])
 
 
-def _at(
-    rows: Mapping[str, Mapping[str, Curve]], best: Mapping[str, Mapping[str, int]], name: str, seed: str, of: str
-) -> float:
+def _at(rows: Rows, best: Mapping[str, Mapping[str, int]], name: str, seed: str, of: str) -> float:
     return rows[name][seed][best[name][seed]][of]
 
 
