@@ -94,6 +94,16 @@ def test_a_row_starts_from_the_students_of_another() -> None:
         assert sum(chain <= part for part in parts) == 1
 
 
+@pytest.mark.parametrize("said", ["student.init=x.pth", "student={architecture: Compact}", "student.init=null"])
+def test_a_setting_of_all_runs_does_not_change_what_a_row_starts_from(said: str) -> None:
+    rows = {"kd": {"method": "kd"}, "tuned": {"after": "kd", "steps": 2}}
+    with pytest.raises(SettingError, match=r"^study\.student\.init: row tuned starts from the students of kd"):
+        _points(said, rows=rows)
+    points = {point.name: point for point in _points("student.architecture=Compact", rows=rows)}
+    tuned = points["few-tuned,seed=1"].config.student
+    assert (tuned.architecture, tuned.init) == ("Compact", Path("out/few-kd,seed=1").absolute())
+
+
 def test_rows_stand_on_a_preset() -> None:
     (first, *_) = _points(config="small", settings={"steps": 7})
     assert (first.config.steps, first.config.student.settings) == (7, {"num_feat": 32, "num_conv": 12})
@@ -173,6 +183,16 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     assert all([*of["photos"]] == ["niqe"] for of in scores.values())
     assert "Real photographs" in (out / "report" / "report.html").read_text()
     build_caches(asked, out, alone=False)
+    few = content["caches"]["few"] | {"patch": 10}
+    changed = Study(**content | {"caches": {"few": few}})
+    for _ in range(2):  # asking changes nothing
+        with pytest.raises(CacheError, match=r"few: was not built with the settings that the study has now"):
+            build_caches(changed, out, alone=False)
+    broken = Study(**content | {"caches": {"few": few | {"teacher": "nowhere.pt"}}})
+    with pytest.raises(RunError):
+        build_caches(broken, out, alone=True)
+    with pytest.raises(CacheError, match="was not built with the settings"):
+        build_caches(broken, out, alone=False)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -147,6 +147,21 @@ def test_parts_make_what_one_machine_makes(
     with locked(out, "report.lock", "report"):  # another part is at it
         assert sweep(grid, out, 1, DEFAULT, Part(3, 3)) == ""
     assert "another report writes here" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("forked_programs")
+def test_runs_of_another_part_from_what_the_cache_held_before_are_not_compared(
+    file: Path, tmp_path: Path, build_cache: Callable[..., Path], cache_folder: Path
+) -> None:
+    place, out = tmp_path / "cache", tmp_path / "sweep"
+    grid = points(file, None, [f"cache={place}", "method=scratch"], ["seed=0,1"])
+    copytree(build_cache(weights=None, scale=2, zoom_in=0, zoom_out=0), place)
+    assert sweep(grid, out, 1, DEFAULT, Part(1, 2)) == ""
+    rmtree(place)
+    copytree(cache_folder, place)
+    with pytest.raises(RunError, match=r"seed=0: trained on another cache than \S+cache holds now"):
+        sweep(grid, out, 1, DEFAULT, Part(2, 2))
+    assert not (out / "report").exists()
 
 
 def test_a_part_leaves_folders_to_those_who_train_there(

@@ -117,12 +117,17 @@ class Study(Settings):
             _refuse_overruled(f"rows.{name}", row.settings)
             for cache in self._caches_of(name, row):
                 for seed in self.seeds if row.seeds is None else row.seeds:
-                    own = {"cache": self.place(cache, out), "seed": seed}
+                    own: dict[str, Any] = {"cache": self.place(cache, out), "seed": seed}
                     first = self._first(name, row, cache, seed, found) if row.after else None
                     if first:
                         init = str((out / first.name).absolute())
                         own["student"] = first.config.student.model_dump(mode="json") | {"init": init}
                     config = _config(of_all, name, row.settings | own, changes)
+                    if first and str(config.student.init) != own["student"]["init"]:
+                        raise SettingError(
+                            f"row {name} starts from the students of {row.after}, and this takes their place",
+                            "study.student.init",
+                        )
                     point = Point(_run(cache, name, seed), config, first.name if first else "")
                     yield found.setdefault(point.name, point)
 
@@ -228,9 +233,13 @@ def _dukd_cache(words: Sequence[str], cache: str) -> None:
 
 def _words(settings: Mapping[str, Any], name: str, place: str, folder: Path) -> list[str]:
     """What `dukd-cache` is told of a cache, whose settings are written into `folder`."""
-    file = folder / f"cache-{name}.yaml"
+    file = _settings_file(name, folder)
     write_atomically(file, yaml_file.dump(settings).encode())
     return ["--config", str(file), "--out", place]
+
+
+def _settings_file(name: str, folder: Path) -> Path:
+    return folder / f"cache-{name}.yaml"
 
 
 def build_caches(study: Study, out: Path, alone: bool) -> None:
@@ -239,10 +248,10 @@ def build_caches(study: Study, out: Path, alone: bool) -> None:
     A finished one is looked at by it, too: it asks again what its settings changed, and nothing else.
 
     Args:
-        alone: whether nobody else works on the study: else a cache that is not finished is refused.
+        alone: whether nobody else works on the study: else a cache that is to be built, or built anew, is refused.
 
     Raises:
-        CacheError: it is not finished, and we are not alone.
+        CacheError: it is not finished, or has other settings, and we are not alone.
         RunError: a build failed, or was stopped.
     """
     for name, given in study.caches.items():
@@ -250,19 +259,30 @@ def build_caches(study: Study, out: Path, alone: bool) -> None:
             continue
         make_folder(out / "settings")
         place = study.place(name, out)
-        words = ["build", *_words(given, name, place, out / "settings")]
         if not alone:
-            _finished(place, words)
+            _refuse_other(given, name, place, out / "settings")
             continue
         say(f"study: cache {name}")
-        _dukd_cache(words, name)
+        words = _words(given, name, place, out / "settings")
+        try:
+            _dukd_cache(["build", *words], name)
+        except BaseException:
+            Path(words[1]).unlink()  # the cache may still be one of other settings: see `_refuse_other`
+            raise
 
 
-def _finished(place: str, words: list[str]) -> None:
+def _refuse_other(given: Mapping[str, Any], name: str, place: str, folder: Path) -> None:
+    """Refuse a cache that is not finished, or that was built with other settings, which those in `folder` tell."""
     try:
         Cache(place)
     except CacheError as error:
-        raise CacheError(error.reason, place, cure=f"build it first: dukd-cache {' '.join(words)}") from error
+        build = f"dukd-cache build {' '.join(_words(given, name, place, folder))}"
+        raise CacheError(error.reason, place, cure=f"build it first: {build}") from error
+    file = _settings_file(name, folder)
+    if not file.is_file() or yaml_file.parse(file.read_text(encoding="utf-8")) != given:
+        raise CacheError(
+            "was not built with the settings that the study has now", place, cure="run the study once without `part`"
+        )
 
 
 def _said(settings: Mapping[str, Any], group: tuple[str, ...] = ()) -> Iterator[str]:

@@ -20,6 +20,7 @@ from dukd_cache.system.files import make_folder, try_folder, write_atomically
 from dukd_cache.system.lock import locked
 from dukd_cache.system.tables import show
 from dukd_cache.system.terminal import say
+from dukd_train.core.resume import finished
 from dukd_train.core.run import check
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder
@@ -148,17 +149,22 @@ def _job(point: Point, out: Path, workers: int, after: Job | None) -> Job:
 
 
 def _finished(point: Point, out: Path) -> bool:
-    """Whether its run is done and scored as its settings ask for."""
-    facts = run_folder.finished(out / point.name, point.config)
-    if facts is None:
+    """Whether its run is done and scored as its settings ask for.
+
+    Raises:
+        RunError: it was another run, or of what its cache held before.
+    """
+    folder, config = out / point.name, point.config
+    if not (folder / run_folder.FACTS).is_file():
         return False
-    return not late_scores.missing(point.config, out / point.name, facts["steps"], facts["scale"])
+    facts = finished(config, folder, Cache(config.cache), allow_changes=False)
+    return facts is not None and not late_scores.missing(config, folder, facts["steps"], facts["scale"])
 
 
 def _conclude(points: Sequence[Point], mine: Sequence[Job], out: Path, wanted: ReportWanted, sets: bool) -> str:
     ended = {job.name: job.state for job in mine if job.state is not State.WAITING}
     states = {point.name: ended.get(point.name) or _state_elsewhere(point, out) for point in points}
-    finished = [name for name, state in states.items() if state is State.FINISHED]
+    trained = [name for name, state in states.items() if state is State.FINISHED]
     missing = [name for name, state in states.items() if state is State.WAITING]
     failed = [job for job in mine if job.state is State.FAILED]
     table, compared = "", None
@@ -167,8 +173,8 @@ def _conclude(points: Sequence[Point], mine: Sequence[Job], out: Path, wanted: R
         say(f"sweep: no report yet: {len(missing)} of {len(points)} runs are not finished elsewhere ({named}); {_LAST}")
     elif not sets:
         say("sweep: no report: no validation set in the settings, no images given")
-    elif finished:
-        compared = _compare([out / name for name in finished], out, wanted)
+    elif trained:
+        compared = _compare([out / name for name in trained], out, wanted)
         table = f"{compared.table}\n{out / REPORT / PAGE}" if compared else ""
     if table and (failed or (compared and compared.skipped)):
         show(table)
@@ -184,7 +190,7 @@ def _state_elsewhere(point: Point, out: Path) -> State:
     return State.FINISHED if _finished(point, out) else State.WAITING
 
 
-def _compare(finished: Sequence[Path], out: Path, wanted: ReportWanted) -> Compared | None:
+def _compare(runs: Sequence[Path], out: Path, wanted: ReportWanted) -> Compared | None:
     """None where another part is at it, which saw all finished at the same time."""
     with ExitStack() as held:
         try:
@@ -192,4 +198,4 @@ def _compare(finished: Sequence[Path], out: Path, wanted: ReportWanted) -> Compa
         except CacheError as error:
             say(f"sweep: {error}")
             return None
-        return compare(finished, out / REPORT, hr=wanted.hr, lr_only=wanted.lr_only, teacher=wanted.teacher)
+        return compare(runs, out / REPORT, hr=wanted.hr, lr_only=wanted.lr_only, teacher=wanted.teacher)
