@@ -93,10 +93,39 @@ def test_tables_of_a_study(tmp_path: Path) -> None:
         "| n8-scratch | 2 | 200 | 27.250 ± 0.354 | 24.250 ± 0.354 | 100 | 28.000 ± 0.000 | 25.250 ± 0.354 |",
         "| n50-kd | 1 | 100 | 30.000 | 26.000 | 100 | 30.000 | 26.000 |",
         "",
-        "| gain, each at its best step by A | runs | A | B |",
-        "|---|---|---|---|",
-        "| n8-kd over n8-scratch | 2 | +1.000 ± 0.000 | +0.000 ± 0.354 |",
+        "| gain, each at its best step by A | runs | steps | A | B |",
+        "|---|---|---|---|---|",
+        "| n8-kd over n8-scratch | 2 | 200 | +1.000 ± 0.000 | +0.000 ± 0.354 |",
     ]
+
+
+def test_the_gains_of_a_study_tell_where_one_of_both_has_fewer_steps() -> None:
+    curves = {"n8-scratch,seed=0": {1: {"A": 3.0}, 2: {"A": 4.0}}, "n8-kd,seed=0": {1: {"A": 3.5}}}
+    *_, last = tables(by_row(curves), "A", ["scratch"])
+    assert last == "| n8-kd over n8-scratch | 1 | 1 over 2 | -0.500 |"
+
+
+def test_scores_of_a_study_that_were_not_made_alike_are_not_mixed(tmp_path: Path) -> None:
+    def kept(run: str, *rows: str) -> None:
+        (tmp_path / run).mkdir(exist_ok=True)
+        (tmp_path / run / "validation.csv").write_text("\n".join(["step,set,psnr_y,made", *rows, ""]))
+
+    kept("n8-kd,seed=0", "1,A,39,old", "2,A,38,old", "2,A,28,new")
+    kept("n8-scratch,seed=0", "1,A,26,new", "2,A,27,new")
+    assert curves_in(tmp_path, "")["n8-kd,seed=0"] == {2: {"A": 28.0}}
+    kept("n8-scratch,seed=0", "1,A,36,old", "2,A,37,old")
+    with pytest.raises(ValueError, match=r"A: n8-scratch,seed=0 was scored on old, n8-kd,seed=0 on new"):
+        curves_in(tmp_path, "")
+    kept("n8-scratch,seed=0", "1,A,26,new", "1,A,27,new")
+    with pytest.raises(ValueError, match=r"n8-scratch,seed=0: two scores on A at step 1"):
+        curves_in(tmp_path, "")
+
+
+def test_no_run_of_a_study_takes_the_place_of_another() -> None:
+    curve = {1: {"A": 1.0}}
+    assert len(by_row({"n8-kd,seed=0": curve, "n8.1-kd,seed=0": curve, "n8.context-context,seed=0": curve})) == 2
+    with pytest.raises(ValueError, match=r"n8-kd,seed=0 and n8\.context-kd,seed=0 are one run of the row n8-kd"):
+        by_row({"n8-kd,seed=0": curve, "n8.context-kd,seed=0": curve})
 
 
 def test_scores_that_are_kept_are_read_like_runs(tmp_path: Path) -> None:
@@ -115,13 +144,16 @@ def test_scores_that_are_kept_are_read_like_runs(tmp_path: Path) -> None:
 def test_what_a_picture_of_a_study_shows() -> None:
     curves = {
         "n8-kd,seed=0": {1: {"A": 2.0, "B": 5.0}, 2: {"A": 1.0, "B": 6.0}, 3: {"A": 0.0, "B": 7.0}},
-        "n8.1-kd,seed=0": {1: {"A": 1.0, "B": 5.5}, 2: {"A": 2.0, "B": 6.5}},
-        "n50-kd,seed=0": {1: {"A": 1.0, "B": 8.0}},
+        "n8.1-kd,seed=0": {1: {"A": 1.0, "B": 5.5}, 3: {"A": 2.0, "B": 6.5}},
+        "n8.2-kd,seed=0": {1: {"A": 1.0, "B": 5.1}, 3: {"A": 0.0, "B": 3.0}},
+        "n50-kd,seed=0": {3: {"A": 1.0, "B": 8.0}},
+        "n50.1-kd,seed=0": {1: {"A": 1.0, "B": 4.0}},
+        "n400-kd,seed=0": {1: {"A": 1.0, "B": 4.0}},
         "n50-kd-rec5,seed=0": {1: {"A": 1.0, "B": 9.0}},
     }
     rows = by_row(curves)
-    assert over_steps(rows, "n8-kd", "B") == {1: [5.0, 5.5], 2: [6.0, 6.5]}
-    assert over_images(rows, "kd", "B", "A") == {8: [5.0, 6.5], 50: [8.0]}
+    assert over_steps(rows, "n8-kd", "B") == {1: [5.0, 5.5, 5.1], 3: [7.0, 6.5, 3.0]}
+    assert over_images(rows, "kd", "B", "A") == {8: [5.0, 6.5, 5.1], 50: [8.0]}, "none that has fewer steps"
 
 
 def test_the_results_of_the_studies_make_tables() -> None:

@@ -36,12 +36,15 @@ def over_steps(rows: Rows, row: str, images: str) -> Scores:
 
 
 def over_images(rows: Rows, row: str, images: str, chosen_on: str) -> Scores:
-    """Those of row kd from caches n8, n50, …: of each run's best step."""
-    found = {}
-    for name, curves in rows.items():
-        if each := re.fullmatch(rf"n(\d+)-{re.escape(row)}", name):
-            found[int(each[1])] = [curve[best_step(curve, chosen_on)][images] for curve in curves.values()]
-    return found
+    """Those of row kd from caches n8, n50, …: of each run's best step. Runs with fewer steps do not count."""
+    of_row = {int(each[1]): rows[name] for name in rows if (each := re.fullmatch(rf"n(\d+)-{re.escape(row)}", name))}
+    last = max(max(curve) for curves in of_row.values() for curve in curves.values())
+    whole = {count: [curve for curve in curves.values() if max(curve) == last] for count, curves in of_row.items()}
+    return {
+        count: [curve[best_step(curve, chosen_on)][images] for curve in curves]
+        for count, curves in whole.items()
+        if curves
+    }
 
 
 def draw(axes: Axes, lines: Mapping[str, Scores]) -> None:
@@ -87,6 +90,8 @@ def main() -> None:
     asked = parser.parse_args()
     rows = by_row(curves_in(asked.place, asked.study))
     named = {label or name: name for name, _, label in (row.partition("=") for row in asked.rows)}
+    if len(named) < len(asked.rows) or len(named) > len(_LOOKS):
+        parser.error(f"expected at most {len(_LOOKS)} rows, each with a name of its own")
     panels = {
         images: {
             label: over_steps(rows, name, images)

@@ -24,15 +24,32 @@ Rows = Mapping[str, Mapping[str, Curve]]
 
 
 def curves_in(study: Path, name: str) -> dict[str, Curve]:
-    """Run → curve: of the runs in a folder, by their `validation.csv`, or of study `name` in a table of many."""
-    tables = sorted(study.glob("*,seed=*/validation.csv")) if study.is_dir() else [study]
-    found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for path in tables:
+    """Run → curve: of the runs in a folder, by their `validation.csv`, or of study `name` in a table of many.
+
+    A set's rows that were made otherwise than its last one in that run are left out: of other images, or in tiles.
+
+    Raises:
+        ValueError: a score is there twice, or two runs were not scored alike.
+    """
+    files = sorted(study.glob("*,seed=*/validation.csv")) if study.is_dir() else [study]
+    rows: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for path in files:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 if row.get("study", name) == name:
-                    found[row.get("run", path.parent.name)][int(row["step"])][row["set"]] = float(row["psnr_y"])
-    return dict(found)
+                    rows[row.get("run", path.parent.name), row["set"]].append(row)
+    found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    made: dict[str, tuple[str, str]] = {}
+    for (run, images), of_set in rows.items():
+        how = of_set[-1].get("made", "")
+        other, its = made.setdefault(images, (run, how))
+        if its != how:
+            raise ValueError(f"{images}: {run} was scored on {how}, {other} on {its}")
+        for row in of_set:
+            step, score = int(row["step"]), float(row["psnr_y"])
+            if row.get("made", "") == how and found[run][step].setdefault(images, score) != score:
+                raise ValueError(f"{run}: two scores on {images} at step {step}")
+    return {run: dict(curve) for run, curve in found.items()}
 
 
 def until(last: int, curve: Curve) -> Curve:
@@ -41,12 +58,20 @@ def until(last: int, curve: Curve) -> Curve:
 
 
 def by_row(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
-    """Row → draw and seed → curve, in the order of their names."""
+    """Row → draw and seed → curve, in the order of their names.
+
+    Raises:
+        ValueError: two runs are one of a row: from n8 and from n8.context.
+    """
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
+    names: dict[tuple[str, str], str] = {}
     for name, curve in curves.items():
         if parts := re.fullmatch(r"([^-.]+)(?:(\.\d+)|\.[^-]+)?-(.+),(seed=\d+)", name):
             cache, draw, row, seed = parts.groups()
-            found[f"{cache}-{row}"][f"{draw or ''},{seed}"] = curve
+            place = f"{cache}-{row}", f"{draw or ''},{seed}"
+            if (other := names.setdefault(place, name)) != name:
+                raise ValueError(f"{other} and {name} are one run of the row {place[0]}")
+            found[place[0]][place[1]] = curve
     return {name: found[name] for name in sorted(found, key=_as_read)}
 
 
@@ -74,8 +99,8 @@ def tables(rows: Rows, chosen_on: str, over: Sequence[str]) -> Iterator[str]:
         cells = [name, str(len(runs)), _range(steps), *last, _range(at), *at_best]
         yield f"| {' | '.join(cells)} |"
     yield ""
-    yield f"| gain, each at its best step by {chosen_on} | runs | {' | '.join(sets)} |"
-    yield "|" + "---|" * (2 + len(sets))
+    yield f"| gain, each at its best step by {chosen_on} | runs | steps | {' | '.join(sets)} |"
+    yield "|" + "---|" * (3 + len(sets))
     for name in rows:
         cache, _, row = name.partition("-")
         for other in (f"{cache}-{each}" for each in over if each != row):
@@ -85,7 +110,9 @@ def tables(rows: Rows, chosen_on: str, over: Sequence[str]) -> Iterator[str]:
                     spread([_at(rows, best, name, s, each) - _at(rows, best, other, s, each) for s in seeds], "+.3f")
                     for each in sets
                 ]
-                yield f"| {name} over {other} | {len(seeds)} | {' | '.join(gains)} |"
+                ours, theirs = (_range(sorted({max(rows[each][seed]) for seed in seeds})) for each in (name, other))
+                told = ours if ours == theirs else f"{ours} over {theirs}"
+                yield f"| {name} over {other} | {len(seeds)} | {told} | {' | '.join(gains)} |"
 
 
 def best_step(curve: Curve, chosen_on: str) -> int:
