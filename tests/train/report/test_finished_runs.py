@@ -128,6 +128,27 @@ def test_each_term_has_a_panel_that_says_what_it_is(tmp_path: Path) -> None:
     ]
 
 
+def test_a_curve_shows_one_quantity(tmp_path: Path) -> None:
+    """Not the L1 of a run's first steps and the squares of its later ones, nor other pixels or other answers."""
+    folders = [
+        make_run(tmp_path / "a", loss={"rec": {"by": "mse"}}),
+        make_run(tmp_path / "b", loss={"rec": {"by": "mse", "border": 8}}),
+        make_run(tmp_path / "c", loss={"rec": {"by": "mse"}}, target="mean"),
+    ]
+    for folder in folders:
+        (folder / "curve.csv").write_text("step,lr,total,rec,kd\n10,1e-4,1,0.5,0.4\n20,1e-4,1,0.25,0.2\n")
+    for folder, comments in ((folders[0], ["10: loss.rec.by = l1"]), (folders[2], ["10: target = None"])):
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text("".join(f"# until step {each}\n" for each in comments) + text)
+    drawn = panels(group_runs(load_runs(folders)))
+    assert {panel.title: {name: line.mean for name, line in panel.lines.items()} for panel in drawn[1:]} == {
+        "rec: student and truth on base": {"a": [(20, 0.25)], "c": [(10, 0.5), (20, 0.25)]},
+        "rec: student and truth on base, 8 pixels at its border left out": {"b": [(10, 0.5), (20, 0.25)]},
+        "kd: student and teacher on base": {name: [(10, 0.4), (20, 0.2)] for name in "ab"},
+        "kd: student and mean on base": {"c": [(20, 0.2)]},
+    }
+
+
 @pytest.mark.parametrize("content", ["step,lr,total\n10,1e-4,oops\n", "step,lr,total\n,1e-4,1\n", "lr,total\n1,1\n"])
 def test_damaged_curves_are_named(tmp_path: Path, content: str) -> None:
     folder = make_run(tmp_path / "kd")

@@ -64,6 +64,18 @@ def test_runs_may_start_from_students_of_their_own_seeds() -> None:
     assert names(runs) == {"tuned": ["tuned,seed=0", "tuned,seed=1"], "tuned,seed=2": ["tuned,seed=2"]}
 
 
+def test_weights_to_start_from_that_were_trained_anew_make_a_group() -> None:
+    def tuned(seed: int, fingerprint: str, init: str = "/runs/edsr_x2") -> Run:
+        run_ = run(f"tuned-s{seed}", seed, student={"init": init})
+        return replace(run_, facts={"init_fingerprint": fingerprint})
+
+    assert names([tuned(0, "a"), tuned(1, "a"), tuned(2, "b")]) == {
+        "tuned": ["tuned-s0", "tuned-s1"], "tuned-s2": ["tuned-s2"],
+    }  # fmt: skip
+    own = [tuned(seed, fingerprint, f"/runs/kd-s{seed}") for seed, fingerprint in enumerate("ab")]
+    assert names(own) == {"tuned": ["tuned-s0", "tuned-s1"]}
+
+
 def test_a_repeated_run_is_no_seed_more() -> None:
     assert names([run("a0"), run("a1", 1), run("again")]) == {"kd": ["a0", "a1"], "again": ["again"]}
 

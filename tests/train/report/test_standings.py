@@ -1,6 +1,7 @@
 """Scores over seeds and gains paired by seed, against sums done by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from dukd_cache.system.errors import SettingError
 from dukd_train.report.comparison import Comparison
 from dukd_train.report.finished_runs import Run
 from dukd_train.report.groups import Group, group_runs
+from dukd_train.report.headlines import gap_shares, headline
 from dukd_train.report.standings import best_groups, choose_baseline, image_differences, standings
-from dukd_train.report.tables import gains_markdown, images_csv, seeds_markdown
+from dukd_train.report.tables import Contender, gains_markdown, images_csv, seeds_markdown
 from dukd_train.settings import Augment, TrainConfig
 
 PSNRS = {
@@ -60,6 +62,37 @@ def test_gains_are_paired_by_seed(groups: list[Group], comparison: Comparison) -
     assert [*dukd.gains] == ["scratch"]  # there is no kd
     assert dukd.gains["scratch"]["A"]["psnr_y"].values == pytest.approx((0.2, 0.3))  # seed 2 has no partner
     assert dukd.pairs == [2]
+
+
+def test_gains_over_a_baseline_of_another_cache_say_so(groups: list[Group], comparison: Comparison) -> None:
+    """It may be of other images: then the gain is not the method's."""
+    bicubic = [Contender("bicubic", "bicubic", {"A": {"psnr_y": 20.0, "ssim_y": 0.2}})]
+    rebuilt = [replace(run, facts={"cache_digest": "b"}) for run in of_method("dukd", 2)]
+    moved = [replace(run, config=run.config.model_copy(update={"cache": "d"})) for run in of_method("dukd", 2)]
+    for dukd, digest in ((rebuilt, "a"), (moved, None)):
+        scratch = [replace(run, facts={"cache_digest": digest} if digest else {}) for run in of_method("scratch", 2)]
+        found = standings(group_runs([*scratch, *dukd]), comparison)
+        said = "+0.250 ± 0.071 dB over scratch (scratch, of another cache)"
+        assert said in headline(found, bicubic, "A")
+        assert gains_markdown(found, ["A"]).endswith(
+            "\ndukd over scratch: over scratch, which was trained from another cache.\n"
+        )
+    same = standings(group_runs([replace(run, facts={"cache_digest": "b"}) for run in (*scratch, *moved)]), comparison)
+    for found in (same, standings(groups, comparison)):
+        assert found[1].elsewhere == {}
+        assert "another cache" not in headline(found, bicubic, "A") + gains_markdown(found, ["A"])
+
+
+def test_the_share_of_the_gap_from_scratch_is_of_the_seeds_that_both_have(
+    groups: list[Group], comparison: Comparison
+) -> None:
+    """Of seeds 0 and 1 dukd has 25.2 and 26.3, scratch 25 and 26, the teacher 26.5: a quarter of 1 dB."""
+    references = [
+        Contender(name, name, {"A": {"psnr_y": value, "ssim_y": 0.2}})
+        for name, value in (("bicubic", 20.0), ("teacher", 26.5))
+    ]
+    _, dukd = standings(groups, comparison)
+    assert gap_shares(dukd, references, "A")["scratch"] == "25 %"
 
 
 def test_augmentations_of_the_zoom_views_leave_the_gains(comparison: Comparison) -> None:

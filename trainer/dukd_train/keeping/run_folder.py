@@ -26,6 +26,9 @@ from dukd_train.watching.observers import Observer, Start
 
 CONFIG, WEIGHTS, FACTS, LOCK = "config.yaml", "student.safetensors", "run.json", "training.lock"
 
+UNTIL = ".until step "
+"""In the names of settings that first steps had: see `earlier`."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -116,7 +119,7 @@ def earlier(out: Path, config: TrainConfig) -> dict[str, str]:
     What changes nothing in what is trained is not among them.
     """
     return {
-        f"{name}.until step {step}": value
+        f"{name}{UNTIL}{step}": value
         for _, step, name, value in _commented(out)
         if step != "0" and not within(name, _harmless(config))
     }

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from dukd_train.objective import TEACHER, Term
 from dukd_train.report.finished_runs import Curve, Run
 from dukd_train.report.groups import Group
 from dukd_train.report.plotting import FAINT, Drawing, drawing, literal, new_figure, styles, tidy
@@ -116,12 +117,24 @@ def curve_pictures(drawn: Sequence[Panel], names: Sequence[str]) -> dict[str, Dr
 
 
 def _by_title(run: Run) -> dict[tuple[str, str], Curve]:
-    """The losses of a run by what a panel says of them: title and unit. Other terms of one name have another panel."""
-    terms = run.config.loss.root
+    """The losses of a run by what a panel says of them: title and unit. Other terms of one name have another panel.
+
+    Where a term measured something else in a run's first steps, its curve begins behind them.
+    """
+    terms, target = run.config.loss.root, run.config.target
     found: dict[tuple[str, str], Curve] = {}
     for name, curve in run.loss().items():
         term = terms.get(name)  # none of those that `allow_changes` took away
-        found[(f"{name}: {term}", term.by) if term else (_TOTAL if name == "total" else name, "loss")] = curve
+        if term is None:
+            found[(_TOTAL if name == "total" else name, "loss")] = curve
+            continue
+        decides = [f"loss.{name}.{what}" for what in Term.model_fields if what != "weight"]
+        if target and term.to == TEACHER:
+            term = term.model_copy(update={"to": target})
+        changed = run.changed_at([*decides, "target"] if terms[name].to == TEACHER else decides)
+        title = f"{name}: {term}" + (f", {term.border} pixels at its border left out" if term.border else "")
+        if same := [(step, value) for step, value in curve if step > changed]:
+            found[title, term.by] = same
     return found
 
 

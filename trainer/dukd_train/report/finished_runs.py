@@ -1,7 +1,7 @@
 """Finished training runs as a report reads them: folders with settings, facts, weights and curves."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from dukd_cache.system.errors import SettingError, printable
 from dukd_train.errors import RunError
 from dukd_train.keeping import run_folder
 from dukd_train.keeping.curve import CURVE, rows_of
-from dukd_train.keeping.run_folder import CONFIG, FACTS, WEIGHTS
+from dukd_train.keeping.run_folder import CONFIG, FACTS, UNTIL, WEIGHTS
 from dukd_train.keeping.validation import MADE, VALIDATION
 from dukd_train.settings import ImageSet, TrainConfig
 
@@ -43,6 +43,11 @@ class Run:
     def scale(self) -> int:
         """SR factor."""
         return int(self.facts["scale"])
+
+    def changed_at(self, settings: Collection[str]) -> int:
+        """The last step at which one of `settings` was something else; 0 where all were as they are from the start."""
+        until = [key.rpartition(UNTIL) for key in self.earlier]
+        return max((int(step) for name, _, step in until if name in settings), default=0)
 
     def loss(self) -> dict[str, Curve]:
         """The total loss and each of its terms: means since the row before.

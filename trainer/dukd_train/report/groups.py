@@ -73,17 +73,24 @@ def baseline(group: Group, groups: Sequence[Group], method: Method) -> Group | N
     return min(near, key=lambda pair: pair[0])[1] if near and group.method != method else None
 
 
+def of_another_cache(group: Group, other: Group) -> bool:
+    """Whether two groups were trained from other records: by the digests of their caches, else by their places."""
+    digests = {each.runs[0].facts.get("cache_digest") for each in (group, other)}
+    return len({each.runs[0].config.cache for each in (group, other)} if None in digests else digests) > 1
+
+
 def settings_of(run: Run) -> dict[str, Any]:
     """The settings of a run by their dotted paths, less those that change nothing in what is learnt; former ones, too.
 
-    A cache may have been built anew between two runs: the digest beside its place tells. Runs may start from students
-    that differ in their seed alone, too: their name stands there without it.
+    A cache may have been built anew between two runs: the digest beside its place tells. So may weights to start from.
+    Runs may start from students that differ in their seed alone, too: their name stands there without it.
     """
     without_effect = [name for name in with_role(FREE) if name not in with_role(OF_METHOD)]  # another cache has one
     settings = _without(flat(run.config.model_dump(mode="json")), without_effect)
     settings["cache"] = f"{settings['cache']} {run.facts.get('cache_digest', '')[:12]}".rstrip()
     if init := settings["student.init"]:
-        settings["student.init"] = _seedless(init, run.config.seed)
+        seedless, fingerprint = _seedless(init, run.config.seed), run.facts.get("init_fingerprint", "")[:12]
+        settings["student.init"] = seedless if seedless != init else f"{init} {fingerprint}".rstrip()
     return {**settings, **run.earlier}
 
 

@@ -45,7 +45,7 @@ def headline(standings: Sequence[Standing], references: Sequence[Contender], set
     if score.mean < bicubic:
         parts.append(f"below bicubic by {bicubic - score.mean:.2f} dB: enlarging without a network is better")
     gains = [
-        f"{gain[set_name]['psnr_y'].text(GAIN_DIGITS, signed=True)} dB over {method}"
+        f"{gain[set_name]['psnr_y'].text(GAIN_DIGITS, signed=True)} dB over {method}{_elsewhere(first, method)}"
         for method in BASELINES
         if set_name in (gain := first.gains.get(method, {}))
     ]
@@ -81,10 +81,11 @@ def gap_shares(standing: Standing, references: Sequence[Contender], set_name: st
     Without a teacher, or where it is hardly better than what is started from, that share is missing.
     """
     mean, teacher = standing.scores[set_name]["psnr_y"].mean, _reference(references, TEACHER, set_name)
-    starts = {BICUBIC: _reference(references, BICUBIC, set_name)}
+    bicubic = _reference(references, BICUBIC, set_name)
+    gaps = {BICUBIC: (mean - bicubic, teacher - bicubic)}
     if gain := standing.gains.get("scratch", {}).get(set_name):
-        starts["scratch"] = mean - gain["psnr_y"].mean
-    gaps = {name: (mean - start, teacher - start) for name, start in starts.items()}
+        gained = gain["psnr_y"].mean
+        gaps["scratch"] = gained, teacher - (standing.paired("scratch", set_name) - gained)
     return {name: _percent(gained / gap) for name, (gained, gap) in gaps.items() if gap >= _LEAST_GAP}
 
 
@@ -138,6 +139,11 @@ def _sureness(first: Standing, standings: Sequence[Standing], set_name: str) -> 
     if None in told.values():
         return "1 seed: no spread known" if len(first.group.runs) == 1 else "but not all others have two seeds or more"
     return f"by more than seeds differ by chance ({_seeds(first)})"
+
+
+def _elsewhere(standing: Standing, method: str) -> str:
+    """Whom `method` names, where that is not what a reader takes it for."""
+    return f" ({standing.elsewhere[method]}, of another cache)" if method in standing.elsewhere else ""
 
 
 def _seeds(standing: Standing) -> str:

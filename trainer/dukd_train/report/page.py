@@ -26,7 +26,7 @@ from dukd_train.report.standings import (
     image_means,
 )
 from dukd_train.report.standings import standings as standings_of
-from dukd_train.report.tables import Contender, digits
+from dukd_train.report.tables import Contender, digits, elsewhere_notes
 from dukd_train.scoring.scores import LABELS, MISSING, decibels, is_better, left_out_note, shown
 
 
@@ -111,6 +111,7 @@ def render(
         by_name=by_name,
         standings=standings,
         baselines=[method for method in BASELINES if any(method in standing.gains for standing in standings)],
+        elsewhere=elsewhere_notes(standings),
         digits=digits,
         gain_digits=GAIN_DIGITS,
         score_charts={name: charts.score_chart(standings, name) for name in comparison.images},

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.report.comparison import BICUBIC, Comparison
-from dukd_train.report.groups import BASELINES, Group, baseline
+from dukd_train.report.groups import BASELINES, Group, baseline, of_another_cache
 from dukd_train.report.spreads import Spread
 from dukd_train.scoring.scores import Score
 
@@ -27,6 +27,18 @@ class Standing:
     """Of means over the set."""
     gains: Mapping[str, Mapping[str, Spreads]]
     """By baseline method and set: differences to the run of the same seed. A baseline that is not there is missing."""
+    baselines: Mapping[str, Group] = field(default_factory=dict)
+    """By method: whom the gains are over."""
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """By method, the name of a baseline that was trained from another cache: perhaps of other images."""
+        return {method: each.name for method, each in self.baselines.items() if of_another_cache(self.group, each)}
+
+    def paired(self, method: str, set_name: str) -> float:
+        """Mean PSNR-Y in dB of the seeds that the gains over `method` are of."""
+        other, values = self.baselines.get(method, self.group), self.scores[set_name]["psnr_y"].values
+        return fmean(value for seed, value in zip(self.group.seeds, values, strict=True) if seed in other.seeds)
 
     @property
     def pairs(self) -> list[int]:
@@ -65,18 +77,13 @@ class ImageDifferences:
 
 def standings(groups: Sequence[Group], comparison: Comparison) -> list[Standing]:
     """In the order of the groups."""
-    return [
-        Standing(
-            group,
-            {name: _over_seeds(group, comparison, name) for name in comparison.images},
-            {
-                method: gains
-                for method in BASELINES
-                if (other := baseline(group, groups, method)) and (gains := _gains(group, other, comparison))
-            },
-        )
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        others = {method: other for method in BASELINES if (other := baseline(group, groups, method))}
+        gains = {method: gain for method, other in others.items() if (gain := _gains(group, other, comparison))}
+        scores = {name: _over_seeds(group, comparison, name) for name in comparison.images}
+        found.append(Standing(group, scores, gains, {method: others[method] for method in gains}))
+    return found
 
 
 def best_groups(standings: Sequence[Standing], set_name: str) -> list[Standing]:

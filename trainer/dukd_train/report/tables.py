@@ -76,7 +76,17 @@ def gains_markdown(standings: Sequence[Standing], sets: Sequence[str]) -> str:
         if any(gains):
             cells = (gain["psnr_y"].text(GAIN_DIGITS, signed=True) if gain else MISSING for gain in gains)
             lines.append([standing.group.name, *cells])
-    return markdown_table(lines[0], lines[1:], left=1)
+    table, notes = markdown_table(lines[0], lines[1:], left=1), elsewhere_notes(standings)
+    return table + "".join(f"\n{note}\n" for note in notes)
+
+
+def elsewhere_notes(standings: Sequence[Standing]) -> list[str]:
+    """Of gains that may be another cache's: what the method's name alone does not say."""
+    return [
+        f"{standing.group.name} over {method}: over {name}, which was trained from another cache."
+        for standing in standings
+        for method, name in standing.elsewhere.items()
+    ]
 
 
 def comma_separated(rows: Sequence[Contender], sets: Sequence[str], metrics: Sequence[str]) -> str:
