@@ -4,15 +4,19 @@
 
 Which photographs they are matters more than a training's seed: lists are drawn three times. `N.txt`, `N-1.txt` and
 `N-2.txt` are the first N of the 400 photographs of BSDS400 in orders drawn with seeds 0, 1 and 2, so that each list of
-a draw is the beginning of its next; `480.txt` has all of them and SunHays80's.
+a draw is the beginning of its next; `480.txt` has all of them and SunHays80's. `sizes/8` holds the photographs of
+`8.txt`, each at three smaller sizes, too, as Real-ESRGAN's authors add them (scripts/generate_multiscale_DF2K.py).
 """
 
 import random
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 COUNTS = (4, 8, 16, 50, 200)
 DRAWS = 3
+SIZES = (0.8, 0.6, 0.45)
 
 
 def main(data: Path, out: Path) -> None:
@@ -30,6 +34,19 @@ def main(data: Path, out: Path) -> None:
     for name, chosen in lists.items():
         lines = [f"../data/{path.relative_to(data)}\n" for path in chosen]
         (out / "lists" / f"{name}.txt").write_text("".join(lines))
+    for photograph in lists["8"]:
+        add_sizes(photograph, out / "sizes" / "8")
+
+
+def add_sizes(photograph: Path, folder: Path) -> None:
+    """Write it into `folder`, and once for each of `SIZES`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Image.open(photograph) as opened:
+        image = opened.convert("RGB")
+    image.save(folder / f"{photograph.stem}.png")
+    for size in SIZES:
+        width, height = (round(side * size) for side in image.size)
+        image.resize((width, height), Image.Resampling.LANCZOS).save(folder / f"{photograph.stem}T{size}.png")
 
 
 if __name__ == "__main__":
