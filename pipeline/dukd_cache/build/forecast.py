@@ -13,6 +13,8 @@ from dukd_cache.build.reuse import Tally
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.build.trial import asked, cuts_of, doubt, scenes_of, spoken, tried_of
 from dukd_cache.format.header import Header, ViewInfo
+from dukd_cache.format.index import row_type
+from dukd_cache.format.manifest import shard_ranges
 from dukd_cache.format.record import Dtype, Pixels, Record
 from dukd_cache.format.shards import ShardWriter
 from dukd_cache.places import Address, Place
@@ -153,7 +155,10 @@ def _asked(teacher: Teacher, cuts: list[Cut], dtype: Dtype, batch: int) -> tuple
 
 
 def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, list[Pixels]]) -> tuple[float, float]:
-    """Core seconds to encode a record, and bytes that it takes with its share of the index; in a temporary folder."""
+    """Core seconds to encode a record, and bytes that it takes with its share of the index; in a temporary folder.
+
+    What a shard takes beside its records, whatever their number, is much where these few are alone in one.
+    """
     keys = dict.fromkeys(answers, "0" * 64)
     records = []
     for index, piece in enumerate(cuts):
@@ -166,7 +171,10 @@ def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, 
         seconds = (time.perf_counter() - started) / len(cuts)
         writer.write(view.name, 0, encoded)
         stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return seconds, stored / len(cuts)
+    row, total = row_type(header, view).itemsize, header.total(view)
+    bytes_of_records = sum(row + sum(map(len, each.parts)) for each in encoded)
+    shards = len(shard_ranges(total, view.shard_records))
+    return seconds, bytes_of_records / len(cuts) + (stored - bytes_of_records) * shards / total
 
 
 def _disk(out: Place) -> float | None:

@@ -164,7 +164,8 @@ def forecast(config: CacheConfig, out: Address) -> Forecast:
     sample = measure_sample(made.plan, made.header, made.teachers, place, config.batch_size)
     on_gpu = bool(made.teachers) and not take_all_cores(made.teachers)
     records = {view.name: made.header.total(view) for view in made.header.views}
-    degrading = f"degradation: {1000 * sample.views['base'].cutting:.0f} ms of one core a record of base"
+    first = made.header.views[0].name
+    degrading = f"degradation: {1000 * sample.views[first].cutting:.0f} ms of one core a record of {first}"
     drawn = (degrading,) if config.degradation else ()
     notes = (*drawn, *costs(made.header), *_beside_windows(config, made.teachers), *sample.doubts)
     return Forecast(

@@ -16,6 +16,7 @@ from dukd_cache.build.reuse import Tally, existing
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.prepare import prepare
+from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.lifecycle import header_of
 from dukd_cache.places.folder import Folder
 from dukd_cache.system.errors import CacheError, ImageError
@@ -75,15 +76,19 @@ def test_whole_shards_of_an_unfinished_cache_are_kept(photos: Path, teacher_file
     assert predicted(asked) == Tally(kept=9, asked=3)
 
 
-def test_sizes_are_near_those_of_the_build(teacher_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_size", [1, 128])
+@pytest.mark.parametrize("store", CODECS)
+def test_sizes_are_near_those_of_the_build(teacher_file: Path, tmp_path: Path, store: str, shard_size: int) -> None:
+    """Also where a shard has room for many more records than are measured, or are there."""
     hr = save_photos(tmp_path / "hr", [(101, 90), (113, 107), (95, 123)])
     asked = build_job(hr, tmp_path / "cache", teacher_file, base=30, zoom_in=20, zoom_out=20, patch=24, batch_size=12)
+    asked = asked.but(store=store, codec=None, shard_size=shard_size)
     forecast = job.forecast(*asked)
     assert not asked.out.exists()
     found = job.build_cache(*asked)
     for view in found.view_names:
-        shards = [asked.out / shard.name for shard in found.shards if shard.view == view]
-        real = sum(path.stat().st_size + path.with_suffix(".npy").stat().st_size for path in shards)
+        of_view = re.compile(rf"{view}(-\d+\.(tar|npy)|/\w+/c/.*)")
+        real = sum(len(content) for name, content in files_of(asked.out).items() if of_view.fullmatch(name))
         assert forecast.bytes(view) == pytest.approx(real, rel=0.25)
     assert all(seconds > 0 for seconds in forecast.stages.values())
 
@@ -146,6 +151,13 @@ def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> No
     assert forecast.records == {"base": 18}
     assert forecast.stages["teacher"] == 0
     assert "| base |      18 |" in table(forecast, tmp_path)
+
+
+def test_views_may_be_any(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    asked = build_job(photos, tmp_path / "cache", teacher_file, base=0, zoom_in=2, zoom_out=0)
+    assert job.forecast(*asked).records == {"zoom_in": 6}
+    (degrading,) = [line for line in job.forecast(*asked.but(degradation="light")).notes if "degradation" in line]
+    assert degrading.endswith("a record of zoom_in")
 
 
 def test_what_a_build_would_refuse_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
