@@ -74,7 +74,7 @@ class Folder:
         found: dict[str, int] = {}
         for name, entry in self._listed(prefix):
             with suppress(FileNotFoundError):  # removed since it was listed
-                if entry.is_file():
+                if _is(entry, entry.is_file):
                     found[name] = entry.stat().st_size
         return found
 
@@ -165,13 +165,28 @@ class Folder:
 
 
 def _entries(folder: str, start: str = "", through_links: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """All files in a folder whose names begin with `start`, and below it. What cannot be listed is passed over."""
-    with suppress(OSError), os.scandir(folder) as listed:
+    """All files in a folder whose names begin with `start`, and below it.
+
+    What is not there any more is passed over, and so are folders below it that nobody may look into, as systems make
+    them. Any other error is told: files that it hid would be taken for missing, and be made anew.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listed:
         for entry in listed:
             if not entry.name.startswith(start):
                 continue
-            if not entry.is_dir():
+            if not _is(entry, entry.is_dir):
                 yield entry.name, entry
             elif through_links or not entry.is_symlink():
-                for name, inside in _entries(entry.path):
-                    yield f"{entry.name}/{name}", inside
+                with suppress(PermissionError):
+                    for name, inside in _entries(entry.path):
+                        yield f"{entry.name}/{name}", inside
+
+
+def _is(entry: os.DirEntry[str], kind: Callable[[], bool]) -> bool:
+    """Whether it is of that kind; a link that cannot be followed (a ring, or into a closed folder) is of none."""
+    try:
+        return kind()
+    except OSError:
+        if not entry.is_symlink():
+            raise
+        return False

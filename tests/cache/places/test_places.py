@@ -1,11 +1,14 @@
 """Places: a folder and object stores do the same; addresses that name none are one line."""
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import fsspec
 import pytest
@@ -234,6 +237,30 @@ def test_left_overs_are_swept(tmp_path: Path) -> None:
         being_written.write_bytes(b"half")
         place.sweep()
     assert place.names() == ["a/.dukd-notes.partial", "a/b", "d", "movie.mkv.partial"]
+
+
+def test_what_cannot_be_looked_at_hides_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever order a folder is listed. Root may list anything: the refusals are made here."""
+    sizes = {f"base-{number:06d}.tar": number for number in range(20)}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    (tmp_path / "ring").symlink_to("ring")
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "x").touch()
+    refused, listed = {"closed": errno.EACCES}, os.scandir
+
+    def scandir(folder: str) -> Any:
+        if number := refused.get(Path(folder).name):
+            raise OSError(number, os.strerror(number), folder)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert place_at(tmp_path).sizes() == sizes
+    assert place_at(tmp_path).names() == [*sizes, "ring"]
+    for name, number in (("closed", errno.EIO), (tmp_path.name, errno.EACCES)):
+        refused[name] = number
+        with pytest.raises(OSError, match=os.strerror(number)):
+            place_at(tmp_path).names()
 
 
 def test_folders_do_not_wait_for_the_libraries_of_stores() -> None:
