@@ -129,12 +129,15 @@ def measure_sample(
     doubts: list[str] = []
     records, degraded = 0, bool(plan.spec.degradation)
     for view in header.views:
+        shards = shard_ranges(header.total(view), view.shard_records)
+        batches = sum(-(-len(shard) // batch) for shard in shards)  # none spans shards, and all are filled up
         started = time.perf_counter()
         cuts = cuts_of(plan, view, scenes, batch, header.answers.values())
         cutting = (time.perf_counter() - started) / len(cuts)
         asking, answers = dict[str, float](), dict[str, list[Pixels]]()
         for name, teacher in teachers.items():
-            answers[name], asking[name] = _asked(teacher, cuts, header.dtype_of(name), batch)
+            answers[name], seconds = _asked(teacher, cuts, header.dtype_of(name), batch)
+            asking[name] = seconds * batches / header.total(view)
             tried, who = tried_of(cuts, answers[name], teacher.info.of), spoken(name, teachers)
             if tried and (line := doubt(view.name, tried, teacher.info, teacher, who, degraded=degraded)):
                 doubts.append(line)
@@ -144,14 +147,14 @@ def measure_sample(
 
 
 def _asked(teacher: Teacher, cuts: list[Cut], dtype: Dtype, batch: int) -> tuple[list[Pixels], float]:
-    """Answers to `cuts`, and the teacher's seconds an answer."""
+    """Answers to `cuts`, and the teacher's seconds a batch."""
     for _ in range(2):
         started = time.perf_counter()
         answers = asked(teacher, cuts, batch, dtype)
         seconds = time.perf_counter() - started
         if seconds > _SLOW_BATCH_S and not teacher.compiled:
             break
-    return [answers[index % batch] for index in range(len(cuts))], seconds / batch
+    return [answers[index % batch] for index in range(len(cuts))], seconds
 
 
 def _stored(header: Header, view: ViewInfo, cuts: list[Cut], answers: dict[str, list[Pixels]]) -> tuple[float, float]:

@@ -11,8 +11,10 @@ from PIL import Image
 from tests.cache.samples import Asked, build_job, files_of, photo, save_photos
 
 from dukd_cache import cli
-from dukd_cache.build.forecast import Cost, Forecast, Sample, table
+from dukd_cache.build import forecast as forecast_module
+from dukd_cache.build.forecast import Cost, Forecast, Sample, _asked, table
 from dukd_cache.build.reuse import Tally, existing
+from dukd_cache.build.teacher import Teacher
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.commands.prepare import prepare
@@ -151,6 +153,21 @@ def test_pairs_are_planned_without_a_teacher(photos: Path, tmp_path: Path) -> No
     assert forecast.records == {"base": 18}
     assert forecast.stages["teacher"] == 0
     assert "| base |      18 |" in table(forecast, tmp_path)
+
+
+@pytest.mark.parametrize("batch_size", [4, 13])
+def test_the_teacher_s_time_is_that_of_whole_batches(
+    photos: Path, teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Each takes a second here, and none spans shards: one of base has 27 records, the next 9."""
+    asked = build_job(photos, tmp_path / "cache", teacher_file, patch=24, base=12, zoom_in=0, zoom_out=3)
+    asked, calls, ask = asked.but(dtype="float32", batch_size=batch_size), [], Teacher.ask
+    monkeypatch.setattr(forecast_module, "_asked", lambda *given: (_asked(*given)[0], 1.0))
+    forecast = job.forecast(*asked)
+    monkeypatch.setattr(job, "doubts", lambda *_given: ())
+    monkeypatch.setattr(Teacher, "ask", lambda *given: calls.append(given) or ask(*given))
+    job.build_cache(*asked)
+    assert forecast.stages["teacher"] == pytest.approx(len(calls))
 
 
 def test_views_may_be_any(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
