@@ -17,12 +17,13 @@ from dukd_cache.build.trial import ONLY, doubts, no_whole_windows, spoken
 from dukd_cache.build.write import LOCAL, Engine, Work, build
 from dukd_cache.commands.config import CacheConfig
 from dukd_cache.commands.long_builds import TellsOfDays
-from dukd_cache.commands.prepare import Prepared, prepare, teachers_of
+from dukd_cache.commands.prepare import Prepared, prepare, sets_of, teachers_of
 from dukd_cache.format.lifecycle import IMAGES, check, claim, header_of
 from dukd_cache.format.manifest import MANIFEST, Manifest
 from dukd_cache.places import Address, Place
 from dukd_cache.places.choice import place_at
 from dukd_cache.places.folder import Folder
+from dukd_cache.plan.screening import left_out_as_before
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import EngineName
 from dukd_cache.settings.part import Part
@@ -67,6 +68,8 @@ def _build_part(
         if listed := _listed_in(place):
             with suppress(ImageError):  # they are others than in an earlier attempt
                 made = prepare(config, out, engine, listed)
+        if made and made.images.skipped and not left_out_as_before(made.images, sets_of(config, out), made.plan.spec):
+            made = None  # some were mended since
         if not (made and there and there.like(made.header)):  # else the list may be of other views, or LR files
             made = prepare(config, out, engine)
         _check(made, config, place, engine)

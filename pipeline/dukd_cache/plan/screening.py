@@ -84,12 +84,24 @@ def screen(
     return Screened(images.without({*shared}) if shared else images, left_out)
 
 
+def left_out_as_before(found: Screened, sets: Sequence[HrSet], spec: CropSpec) -> bool:
+    """Whether each image that `found` leaves out still cannot be used, for the same reason."""
+    names = {each.name for each in found.skipped}
+    candidates = (_Candidate(path, each, number) for number, each in enumerate(sets) for path in each.files.paths)
+    judged = _judged((candidate for candidate in candidates if printable(candidate.name) in names), spec)
+    return tuple(image for _, image in judged) == found.skipped
+
+
 @dataclass(frozen=True)
 class _Candidate:
     path: Path
     of: HrSet
     number: int
     """Of the set."""
+
+    @property
+    def name(self) -> str:
+        return self.of.prefix + self.path.relative_to(self.of.files.root).as_posix()
 
     def identified(self, spec: CropSpec, facts_of: Callable[[Path], FileFacts] = read_facts) -> SourceImage:
         image = identify(self.of.files.root, self.path, spec.scale, self.of.lr, facts_of)
@@ -99,8 +111,7 @@ class _Candidate:
         """Its reason is the same wherever the folders lie: equal images give an equal manifest."""
         where = f"{error.subject}: " if error.subject not in (None, str(self.path)) else ""
         where = where.removeprefix(f"{self.of.lr.root}{os.sep}") if self.of.lr else where
-        name = self.of.prefix + self.path.relative_to(self.of.files.root).as_posix()
-        return SkippedImage(name=printable(name), reason=where + error.reason)
+        return SkippedImage(name=printable(self.name), reason=where + error.reason)
 
 
 _Judged = tuple[_Candidate, SourceImage | SkippedImage]

@@ -499,3 +499,17 @@ def test_images_that_another_part_left_out_are_not_left_out_unasked(
     with pytest.raises(ImageError, match=r"photo_1\.png: unreadable or truncated image"):
         build_cache(*strict, Tally(), Part(2, 2))
     assert by_parts(asked, Part(2, 2)) == [True]
+
+
+def test_an_image_that_was_mended_is_left_out_no_longer(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    """Whoever starts alone looks at those again that another attempt left out."""
+    hr = tmp_path / "hr"
+    shutil.copytree(photos, hr)
+    cut, whole = hr / "photo_1.png", (hr / "photo_1.png").read_bytes()
+    cut.write_bytes(whole[:-4000])
+    asked = build_job(hr, tmp_path / "cache", teacher_file, on_bad_image="skip")
+    assert by_parts(asked, Part(1, 2)) == [False]
+    cut.write_bytes(whole)
+    assert by_parts(asked, Part(1, 2), Part(2, 2)) == [False, True]
+    build_cache(*asked.but(out=tmp_path / "fresh"))
+    assert files_of(asked.out) == files_of(tmp_path / "fresh")
