@@ -37,6 +37,9 @@ _PAUSE_S = 1.0
 _CREATING = threading.Lock()
 """So that of the threads of this process one finds no object and puts it: fsspec's memory does not see to that."""
 
+_OF_PATTERNS = "*?["
+"""In names that are removed at once, fsspec takes them for patterns: others would be removed."""
+
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, ValueError)
 """Answers that asking again would not change."""
 
@@ -158,7 +161,11 @@ class Objects:
 
     def remove(self, names: Iterable[str], folder: str) -> None:
         """Remove objects, all at once."""
-        if paths := [self._path(name) for name in names]:
+        listed = list(names)
+        paths = [self._path(name) for name in listed]
+        if any(sign in path for path in paths for sign in _OF_PATTERNS):
+            self.delete(listed)
+        elif paths:
             self._changed(folder, lambda store: store.rm(paths))
 
     def move(self, names: Iterable[str], start: str, end: str) -> None:

@@ -79,6 +79,18 @@ def test_what_a_place_does(place: Place, tmp_path: Path) -> None:
     assert place.title == "place"
 
 
+@pytest.mark.parametrize("name", ["x[1]", "x?", "x*"])
+def test_a_name_is_no_pattern(place: Place, name: str) -> None:
+    own, other = place.below(name), place.below("x1")
+    for each in (own, other):
+        each.write("building.workers/1-of-1.json", b"")
+        each.write("base-000000.tar", b"")
+    own.move(["base-000000.tar"], "", "previous/000/")
+    own.remove(["building.workers/1-of-1.json"], "building.workers")
+    own.delete(["previous/000/base-000000.tar"])
+    assert (own.names(), other.names()) == ([], ["base-000000.tar", "building.workers/1-of-1.json"])
+
+
 def test_a_file_that_was_not_finished_is_not_there(place: Place) -> None:
     def half(name: str) -> None:
         with place.new_file(name) as path:
