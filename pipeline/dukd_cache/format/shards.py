@@ -138,14 +138,28 @@ class ShardWriter:
     def _leave(
         self, left: Callable[[], Place], view: str, number: int, paths: Sequence[Path], content: "_Content"
     ) -> None:
-        """As a shard of fewer records. What hinders this costs no more than it would have saved: it is not told."""
+        """As a shard of fewer records, unless an earlier attempt left as many: this one began with them.
+
+        What hinders this costs no more than it would have saved: it is not told.
+        """
         with suppress(OSError, DukdError):
             place = left()
+            if self._left_in(place, view, number) >= len(content.entries):
+                return
             length, sha256 = self._end(view, paths, content)
             for file, path in zip(_files(self.header, view, number), paths, strict=True):
                 with place.new_file(file) as copy:
                     shutil.copyfile(path, copy)
             self._index(place, view, number, content.entries, length, sha256)
+
+    def _left_in(self, place: Place, view: str, number: int) -> int:
+        """Records of a shard that lie in `place`."""
+        name = index_name(shard_name(self.header.encoding.store, view, number))
+        try:
+            found = from_bytes(place.read(name), row_type(self.header, self.header.view(view)))
+        except (OSError, ValueError):
+            return 0
+        return len(found.rows) if _bytes(_files(self.header, view, number), place.size) == found.bytes else 0
 
     def finished(
         self, view: str, number: int, records: int, sizes: Mapping[str, int] | None = None
