@@ -339,6 +339,9 @@ class TestMistakes:
         refused(dukd_cache("build", "--hr", hr), "--out")
         refused(dukd_cache("build", "--hr", hr, "--out", tmp_path / "c"), "--teacher", "--scale")
         refused(dukd_cache("degrade", "--hr", hr, "--out", tmp_path / "c", "--scale", 5), "--scale")
+        ended = dukd_cache()
+        assert (ended.code, ended.errors) == (2, ["dukd-cache: expected a command, got nothing"])
+        assert "Usage: dukd-cache" in ended.output
         refused(dukd_cache("bild"), "unknown command 'bild': did you mean 'build'? (valid: answer, build, convert,")
         refused(dukd_cache("check"), "unknown command 'check': did you mean 'verify'?")
         refused(

@@ -133,7 +133,7 @@ def test_images_are_looked_for_before_anything_is_loaded(network: Network, teach
     (tmp_path / "empty").mkdir()
     with torch_home(tmp_path / "home", model=False):
         for asked in (network, str(tmp_path / "nothing.pth")):
-            with pytest.raises(SettingError, match=r"^`hr`: is missing: a folder of HR images, or one of LR images$"):
+            with pytest.raises(SettingError, match=r"^`hr` is missing: a folder of HR images, or one of LR images$"):
                 dukd_train.evaluate(asked, None)
             with pytest.raises(ImageError, match="empty: "):
                 dukd_train.evaluate(asked, None, tmp_path / "empty")

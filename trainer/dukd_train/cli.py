@@ -156,7 +156,7 @@ def evaluate(
     sets = named_sets(hr or [])
     alone = named_sets(lr_only or [], "lr_only", besides=sets)
     if not sets and not alone:
-        raise SettingError("is missing: a folder of HR images; or images without HR, as `lr_only`", "`hr`")
+        raise SettingError("`hr` is missing: a folder of HR images; or images without HR, as `lr_only`")
     folders = lr_folders(lr or [], [*sets], lr_template) | {name: LrFolder(path) for name, path in alone.items()}
     names = metric_names(metrics) if metrics is not None else (*(USUAL if sets else ()), *(("niqe",) if alone else ()))
     if json_file:
@@ -283,7 +283,7 @@ def export(
     from dukd_train.using.export import TOLERANCE, export_network, format_name, target_of
 
     if to is None and (card is None or out is not None):
-        raise SettingError("is missing: a format, or `card` alone", "`to`")
+        raise SettingError("`to` is missing: a format, or `card` alone")
     asked = None if to is None else format_name(to)
     written = target_of(weights, asked, out, overwrite=overwrite).name if asked in ("safetensors", "pth") else None
     text = card_of(weights, card, overwrite=overwrite, file=written) if card else ""

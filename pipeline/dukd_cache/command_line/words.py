@@ -46,7 +46,7 @@ def explain(error: Any, called_here: Mapping[str, str], model: Callable[[], type
     if hasattr(error, "param_type") and error.param is not None:
         return f"{named(error.param)} is missing: {error.param.help}"
     line: str = error.format_message()
-    return line
+    return line or "expected a command, got nothing"  # after the help, which typer prints
 
 
 _SETTING = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]*))?`")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.left_overs import is_systems
-from dukd_cache.system.terminal import say, speaks
+from dukd_cache.system.terminal import tell_once
 
 SUFFIXES = (
     ".apng",
@@ -103,8 +103,8 @@ def find_images(root: Path, besides: Iterable[Path] = ()) -> list[Path]:
     if not found:
         there = f"; found {passed}" if str(passed) else ""
         raise ImageError(f"no images found (looked for {', '.join(SUFFIXES)}{there})", root)
-    if str(passed) and speaks():
-        say(f"{root}: not used: {passed}")
+    if str(passed):
+        tell_once(f"{root}: not used: {passed}")
     return found
 
 

@@ -26,6 +26,8 @@ class LrFolder:
     root: Path
     template: str = TEMPLATE
     """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
+    can_be_set: bool = True
+    """Whether whoever gave the folder can set the template, too. Else errors do not advise it."""
 
     def __post_init__(self) -> None:
         if "{stem}" not in self.template or re.search("[{}]", re.sub(r"{stem}|{scale}", "", self.template)):
@@ -57,7 +59,14 @@ class LrFolder:
                 f"expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}", self.root
             )
         alike = self._spelled_otherwise(name.parent, name.stem) or self._spelled_otherwise(PurePath(), name.stem)
-        hint = f"; found {alike.name}: for such names give `lr_template={{stem}}`" if alike else ""
+        hint = ""
+        if alike:
+            cure = (
+                "for such names give `lr_template={stem}`"
+                if self.can_be_set
+                else f"its name must be {stem}{alike.suffix}"
+            )
+            hint = f"; found {alike.name}: {cure}"
         raise ImageError(f"no LR image for {name.name}{hint}", f"{self.root / name.parent / stem}.*")
 
     def _spelled_otherwise(self, below: PurePath, stem: str) -> Path | None:

@@ -60,6 +60,8 @@ def test_what_is_not_used_is_counted_by_suffix_in_one_line(tmp_path: Path, capsy
     assert says.startswith(f"{tmp_path}: not used: 2 .gif, ")
     assert "1 without a suffix" in says
     assert says.endswith(", 2 others\n")
+    find_images(tmp_path)
+    assert capsys.readouterr().err == "", "once is enough, for a training that scores a folder again and again"
     find_images(touch(tmp_path / "all used", "x.png"))
     assert capsys.readouterr().err == ""
 

@@ -115,7 +115,7 @@ def test_no_random_numbers_are_drawn(tmp_path: Path) -> None:
          "not of the student's settings: it lacks body.1.conv1.bias, body.1.conv1.weight, body.1.conv2.bias, "
          "body.1.conv2.weight"),
         ("EDSR", EDSR | {"blocks": 5},
-         "not of the student's settings: it has beyond the student's body.2.conv1.bias, body.2.conv1.weight, "
+         "not of the student's settings: it also has body.2.conv1.bias, body.2.conv1.weight, "
          "body.2.conv2.bias, body.2.conv2.weight and 8 more"),
         ("EDSR", EDSR | {"channels": 4},
          "not of the student's settings: conv_first.weight is 4×3×3×3, the student's 8×3×3×3, likewise "

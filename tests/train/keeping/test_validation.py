@@ -113,12 +113,14 @@ def test_a_set_without_images_is_told_before_training(tmp_path: Path, hr_folder:
             validator({"A": ImageSet(hr=folder)})
     with pytest.raises(ImageError, match="no LR image"):
         validator({"A": ImageSet(hr=hr_folder, lr=empty)})
+    with pytest.raises(ImageError, match=r"found (\S+)\.png: its name must be \1x\d\.png$"):
+        validator({"A": ImageSet(hr=hr_folder, lr=hr_folder)})  # a setting of validation for that there is not
 
 
 def test_images_without_hr_are_scored_by_what_needs_no_truth(tmp_path: Path, hr_folder: Path, network: Network) -> None:
     sets = {"photos": ImageSet(lr=photographs(tmp_path / "photos")), "A": ImageSet(hr=hr_folder)}
     metrics: tuple[MetricName, ...] = ("psnr_y", "niqe")
-    with pytest.raises(SettingError, match=r"^setting validation\.sets\.photos: has no HR images, .*ssim_y"):
+    with pytest.raises(SettingError, match=r"\.photos: has no HR .*ssim_y; add niqe to `validation\.metrics`$"):
         validator(sets)
     with torch_home(tmp_path / "home", model=True):
         asked = validator(sets, metrics=metrics)

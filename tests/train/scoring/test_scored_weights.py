@@ -163,7 +163,7 @@ def test_images_without_hr_have_niqe_alone(
     with torch_home(tmp_path / "other", model=False):
         assert "metric niqe: niqe_pris_params.npz is missing" in run()
     words[3:5] = []
-    assert run() == "dukd-train: --hr: is missing: a folder of HR images; or images without HR, as --lr-only\n"
+    assert run() == "dukd-train: --hr is missing: a folder of HR images; or images without HR, as --lr-only\n"
 
 
 def test_a_set_without_a_usable_image_has_no_table() -> None:

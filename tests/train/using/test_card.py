@@ -163,5 +163,5 @@ def test_mistakes_leave_nothing(export: Command, finished: Path, tmp_path: Path)
         f"dukd-train: {card}: exists already; --overwrite makes it anew\n"
     )
     assert (card.read_text(), out.exists()) == ("mine", False)
-    assert export(finished)[::2] == (2, "dukd-train: --to: is missing: a format, or --card alone\n")
+    assert export(finished)[::2] == (2, "dukd-train: --to is missing: a format, or --card alone\n")
     assert export(finished, "--card", card, "--overwrite")[0] == 0

@@ -89,6 +89,7 @@ def test_what_exists_is_left_alone_or_made_anew(upscale: Upscale, photos: Path, 
     assert files(large) == made | {"a.png": b"mine"}
     code, _, error = upscale(photos / "a.png", large / "a.png")
     assert (code, error) == (2, f"dukd-train: {large}/a.png: exists already; --overwrite makes it anew\n")
+    assert upscale(photos / "a.png", large)[2] == error, "the file, not its folder, which stays as it is"
     assert upscale(photos, large, "--overwrite")[0] == 0
     assert files(large) == made
 

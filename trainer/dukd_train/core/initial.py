@@ -96,7 +96,7 @@ def _difference(wanted: Shapes, found: Shapes) -> str:
     """Which tensors do not agree, the first kind of disagreement."""
     for problem, names in {
         "it lacks": sorted(wanted.keys() - found.keys()),
-        "it has beyond the student's": sorted(found.keys() - wanted.keys()),
+        "it also has": sorted(found.keys() - wanted.keys()),
     }.items():
         if names:
             return f"{problem} {_list(names)}"

@@ -46,7 +46,7 @@ class Validator:
         self._pairs = _pairs(validation, scale)
         for name, images in validation.sets.items():
             if images.hr is None:
-                refuse_blind(validation.metrics, f"setting validation.sets.{name}")
+                refuse_blind(validation.metrics, f"setting validation.sets.{name}", "validation.metrics")
         self._bicubic: dict[str, dict[str, Score]] = {name: {} for name in self._pairs}
 
     def check(self, known: set[Hashable] | None = None) -> None:
@@ -144,7 +144,7 @@ def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
     pairs = {}
     for name, images in validation.sets.items():
         try:
-            pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
+            pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr, can_be_set=False) if images.lr else None)
         except ImageError as error:
             raise error.about(f"setting validation.sets.{name}") from error
     return pairs

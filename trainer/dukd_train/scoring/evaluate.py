@@ -156,7 +156,7 @@ def images_of(hr: Path | None, lr: LrFolder | None) -> ImageFiles:
     if hr is not None:
         return find(hr, besides=[lr.root] if lr else [])
     if lr is None:
-        raise SettingError("is missing: a folder of HR images, or one of LR images", "`hr`")
+        raise SettingError("`hr` is missing: a folder of HR images, or one of LR images")
     return find(lr.root)
 
 

@@ -120,15 +120,15 @@ def possible(metrics: Iterable[str], truth: bool) -> list[str]:
     return [metric for metric in metrics if truth or metric in BLIND]
 
 
-def refuse_blind(metrics: Iterable[str], subject: object) -> None:
-    """For a set without HR images, which is called `subject`.
+def refuse_blind(metrics: Iterable[str], subject: object, setting: str = "metrics") -> None:
+    """For a set without HR images, which is called `subject`; `setting` is where the metrics come from.
 
     Raises:
         SettingError: all of `metrics` need them.
     """
     if not possible(metrics, truth=False):
         raise SettingError(
-            f"has no HR images, and without them no {' or '.join(metrics)}", subject, "add niqe to `metrics`"
+            f"has no HR images, and without them no {' or '.join(metrics)}", subject, f"add niqe to `{setting}`"
         )
 
 

@@ -53,7 +53,7 @@ def upscale_files(
     targets = targets_of(source, out, suffix)
     wanted = {image: target for image, target in targets.items() if overwrite or not target.exists()}
     if not wanted and not source.is_dir():
-        raise SettingError("exists already", out, cure="`overwrite` makes it anew")
+        raise SettingError("exists already", next(iter(targets.values())), cure="`overwrite` makes it anew")
     if wanted:  # a subfolder that cannot be made costs its own images only
         try_folder(out.parent if out in wanted.values() else out)
     network = networks.load_any(weights).to(choose_device(device))
