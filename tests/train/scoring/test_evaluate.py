@@ -185,7 +185,7 @@ def test_images_without_hr_have_what_needs_no_truth(tmp_path: Path) -> None:
     (folder / "broken.png").write_text("no image")
     with pytest.raises(ImageError, match=r"broken\.png"):
         check_pairs(pair_images(None, 2, LrFolder(folder)), score)
-    with pytest.raises(SettingError, match="`hr`: is missing"):
+    with pytest.raises(SettingError, match="`hr` is missing"):
         pair_images(None, 2)
 
 
