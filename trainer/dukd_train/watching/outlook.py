@@ -24,7 +24,7 @@ _LONG_S = 600
 _DAY_S = 86400
 _COUNTED_SIDE = 16
 _FASTER = (
-    "note: this CPU is two to three times as fast with `precision=bf16` and `compile=true`; begin in another folder"
+    "note: this CPU may be two to three times as fast with `precision=bf16` and `compile=true`; begin in another folder"
 )
 
 
@@ -85,7 +85,7 @@ def table(start: Start, records: Mapping[str, int]) -> Iterator[str]:
 def warnings(start: Start, records: Mapping[str, int]) -> Iterator[str]:
     """What may not be meant, a line each."""
     if start.config.precision == "bf16" and has_bf16(device_of(start.averaged)) is False:
-        yield "note: this machine has no instructions for bf16: `precision=fp32` is several times as fast"
+        yield "note: this machine has no instructions for bf16: `precision=fp32` is likely faster"
     for view, count in records.items():
         if start.config.batch > count:
             yield f"note: a batch of {start.config.batch} is more than the {count} records of {view}: some come twice"
