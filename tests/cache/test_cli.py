@@ -302,7 +302,7 @@ class TestMistakes:
         lr = ("--lr", tmp_path / "lr")
         ended = dukd_cache(*build, *lr, "--lr-template", "{stem}x4")
         refused(ended, "photo_0x4.png: expected 32×32", "found 16×16", "is the scale right?")
-        refused(dukd_cache(*build, *lr), "photo_0x2.*: no LR image for photo_0.png")
+        refused(dukd_cache(*build, *lr), "photo_0x2.* or photo_0.*: no LR image for photo_0.png")
         refused(dukd_cache(*build, *lr, "--lr-template", "{name}"), "--lr-template '{name}'", "{stem} and {scale}")
 
     @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class CacheConfig(Settings):
     lr_template: Annotated[str, IMAGES] = TEMPLATE
     """LR file name.
 
-    Made of `{stem}`, that of the HR file, and `{scale}`.
+    Made of `{stem}`, that of the HR file, and `{scale}`. By default `{stem}` alone is found, too.
     """
     degradation: Annotated[Steps, replace(IMAGES, hidden=True)] = Field(default="bicubic", validate_default=True)
     """How LR is made from HR.

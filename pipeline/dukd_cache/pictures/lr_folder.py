@@ -12,7 +12,7 @@ from dukd_cache.pictures.finding import SUFFIXES
 from dukd_cache.system.errors import ImageError, SettingError
 
 TEMPLATE = "{stem}x{scale}"
-"""How LR files are usually named; so does `dukd-cache degrade`."""
+"""How LR files are usually named; so does `dukd-cache degrade`. Those without `x{scale}` are found, too."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class LrFolder:
     root: Path
     template: str = TEMPLATE
     """File name without its suffix; `{stem}` is the HR file's, `{scale}` the scale."""
-    can_be_set: bool = True
-    """Whether whoever gave the folder can set the template, too. Else errors do not advise it."""
 
     def __post_init__(self) -> None:
         if "{stem}" not in self.template or re.search("[{}]", re.sub(r"{stem}|{scale}", "", self.template)):
@@ -39,35 +37,36 @@ class LrFolder:
         """The LR file of the HR file `name`, a path below the HR folder.
 
         It is looked for in the same subfolder of `root` first (where `dukd-cache degrade` puts it), then at its top;
-        with the HR file's suffix first, then with any other, in any case. Letters may be encoded as one sign or as
+        with the HR file's suffix first, then with any other, in any case. With the usual template a file with the HR
+        file's own name is found where there is none with the scale in it. Letters may be encoded as one sign or as
         several (NFC, NFD), as some systems change that in names when they copy files.
 
         Raises:
             ImageError: there is none.
             SettingError: there is no such folder.
         """
-        stem = self.template.format(stem=name.stem, scale=scale)
-        folders = dict.fromkeys((self.root / name.parent, self.root))
-        for folder in folders:
-            for suffix in (name.suffix, *SUFFIXES, *map(str.upper, SUFFIXES)):
-                if (candidate := folder / f"{stem}{suffix}").is_file():
-                    return candidate
-        if found := self._spelled_otherwise(name.parent, stem) or self._spelled_otherwise(PurePath(), stem):
-            return found
+        stems = [self.template.format(stem=name.stem, scale=scale)]
+        if self.template == TEMPLATE:
+            stems.append(name.stem)
+        for stem in stems:
+            if found := self._named(name, stem):
+                return found
         if not self.root.is_dir():
             raise SettingError(
                 f"expected a folder of LR images, found {'a file' if self.root.exists() else 'nothing'}", self.root
             )
-        alike = self._spelled_otherwise(name.parent, name.stem) or self._spelled_otherwise(PurePath(), name.stem)
-        hint = ""
-        if alike:
-            cure = (
-                "for such names give `lr_template={stem}`"
-                if self.can_be_set
-                else f"its name must be {stem}{alike.suffix}"
-            )
-            hint = f"; found {alike.name}: {cure}"
-        raise ImageError(f"no LR image for {name.name}{hint}", f"{self.root / name.parent / stem}.*")
+        alike = self._named(name, name.stem)
+        hint = f"; found {alike.name}: for such names give `lr_template={{stem}}`" if alike else ""
+        expected = " or ".join(f"{stem}.*" for stem in stems)
+        raise ImageError(f"no LR image for {name.name}{hint}", self.root / name.parent / expected)
+
+    def _named(self, name: PurePath, stem: str) -> Path | None:
+        """The file `stem`, with any suffix, for the HR file `name`."""
+        for folder in dict.fromkeys((self.root / name.parent, self.root)):
+            for suffix in (name.suffix, *SUFFIXES, *map(str.upper, SUFFIXES)):
+                if (candidate := folder / f"{stem}{suffix}").is_file():
+                    return candidate
+        return self._spelled_otherwise(name.parent, stem) or self._spelled_otherwise(PurePath(), stem)
 
     def _spelled_otherwise(self, below: PurePath, stem: str) -> Path | None:
         folder = self.root

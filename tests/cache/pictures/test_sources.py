@@ -260,13 +260,15 @@ def test_lr_file_is_found_by_template_and_suffix(tmp_path: Path) -> None:
     assert LrFolder(tmp_path).find(Path("b.jpg"), 4) == tmp_path / "bx4.webp"
     assert LrFolder(tmp_path).find(Path("d.png"), 4) == tmp_path / "dx4.PNG"
     assert LrFolder(tmp_path, "{stem}_LR").find(Path("c.png"), 4) == tmp_path / "c_LR.png"
-    with pytest.raises(ImageError, match=r"ax3.*no LR image for a\.png$"):
+    with pytest.raises(ImageError, match=r"ax3\.\* or a\.\*: no LR image for a\.png$"):
         LrFolder(tmp_path).find(Path("a.png"), 3)
     (tmp_path / "a.bmp").touch()
+    assert LrFolder(tmp_path).find(Path("a.png"), 3) == tmp_path / "a.bmp"
+    assert LrFolder(tmp_path).find(Path("a.png"), 4) == tmp_path / "ax4.png"
     with pytest.raises(
-        ImageError, match=r"no LR image for a\.png; found a\.bmp: for such names give `lr_template={stem}`$"
+        ImageError, match=r"a_LR\.\*: no LR image for a\.png; found a\.bmp: for such names give `lr_template={stem}`$"
     ):
-        LrFolder(tmp_path).find(Path("a.png"), 3)
+        LrFolder(tmp_path, "{stem}_LR").find(Path("a.png"), 3)
 
 
 def test_lr_file_is_looked_for_in_the_same_subfolder_first_then_at_the_top(tmp_path: Path) -> None:
@@ -279,7 +281,7 @@ def test_lr_file_is_looked_for_in_the_same_subfolder_first_then_at_the_top(tmp_p
     assert lr.find(Path("a/b/1.png"), 2) == tmp_path / "a/b/1x2.png"
     assert lr.find(Path("a/2.png"), 2) == tmp_path / "2x2.png"
     assert lr.find(Path("c/1.png"), 2) == tmp_path / "1x2.png"
-    with pytest.raises(ImageError, match=r"a/b/3x2\.\*: no LR image for 3\.png"):
+    with pytest.raises(ImageError, match=r"a/b/3x2\.\* or 3\.\*: no LR image for 3\.png"):
         lr.find(Path("a/b/3.png"), 2)
 
 

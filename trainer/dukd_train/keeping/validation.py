@@ -144,7 +144,7 @@ def _pairs(validation: Validation, scale: int) -> dict[str, list[ImagePair]]:
     pairs = {}
     for name, images in validation.sets.items():
         try:
-            pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr, can_be_set=False) if images.lr else None)
+            pairs[name] = pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None)
         except ImageError as error:
             raise error.about(f"setting validation.sets.{name}") from error
     return pairs

@@ -212,7 +212,7 @@ def _naturalness(asked: bool) -> Scorer:
 
 
 def _pairs(images: ImageSet, scale: int, skipped: Skipped) -> list[ImagePair]:
-    return pair_images(images.hr, scale, LrFolder(images.lr, can_be_set=False) if images.lr else None, skipped)
+    return pair_images(images.hr, scale, LrFolder(images.lr) if images.lr else None, skipped)
 
 
 def _networks(runs: Sequence[Run], teacher: Path | None, scale: int, device: torch.device) -> dict[str, Network]:
