@@ -8,7 +8,7 @@ import typer
 
 from dukd_cache.command_line.console import program, run_app
 from dukd_cache.command_line.later import prints_presets, prints_schema, takes_settings
-from dukd_cache.command_line.values import PartOption, address, network, path
+from dukd_cache.command_line.values import PartOption, address, network, numbers, path
 from dukd_cache.settings.choices import (
     MAX_SHARD_MB,
     Asked,
@@ -38,6 +38,7 @@ _CALLED_HERE = {
     **dict.fromkeys(("copy", "cp", "export"), "convert"),
     **dict.fromkeys(("config", "options", "settings"), "schema"),
     **dict.fromkeys(("downsample", "downscale", "lr", "resize"), "degrade"),
+    **dict.fromkeys(("augment", "blend", "mixup", "multiscale", "rotate"), "multiply"),
 }
 """What commands may be called by those who know other programs."""
 
@@ -352,6 +353,30 @@ def degrade(
 
     count = degrade_folder(hr, out, scale, preset(degradation), seed)
     print(f"{out}: {count} LR images, scale {scale}")
+
+
+@app.command(epilog="Example: `dukd-cache multiply --hr photos --out more`")
+def multiply(
+    hr: HrFolder,
+    out: OutFolder,
+    sizes: Annotated[
+        str, typer.Option(help="Smaller ones: their sides, over those of the image. none: none.")
+    ] = "0.8,0.6,0.45",
+    turns: Annotated[str, typer.Option(help="Turned ones: degrees. none: none.")] = "20,45,70",
+    blends: Annotated[int, typer.Option(min=0, max=100, help="Blends of each image with others.")] = 3,
+    smallest: Annotated[
+        int, typer.Option(min=1, help="Leave out what would be smaller: patch × scale of the cache, in pixels.")
+    ] = 192,
+    seed: Annotated[int, typer.Option(help="Random seed of the blends.")] = 0,
+) -> None:
+    """Make many HR images of a few: the same ones smaller, turned, and laid over each other.
+
+    Build a cache of both: `--hr photos --hr more`. If you have few photographs, students become better by it.
+    """
+    from dukd_cache.commands.multiply import Variants, multiply_folder
+
+    count = multiply_folder(hr, out, Variants(numbers(sizes, "sizes"), numbers(turns, "turns"), blends, smallest), seed)
+    print(f"{out}: {count} HR images")
 
 
 prints_presets(app, _settings, "dukd-cache presets dukd > cache.yaml")

@@ -25,6 +25,7 @@ PROGRESS = (
     "reading image headers: ",
     "asking the teacher",
     "making LR images: ",
+    "making images: ",
     "measuring records: ",
     "checking: ",
     "converting: ",

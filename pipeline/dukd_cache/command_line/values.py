@@ -8,7 +8,7 @@ import typer
 
 from dukd_cache.settings.addresses import local_path, network_file, parsed
 from dukd_cache.settings.part import Part, part_of
-from dukd_cache.system.errors import DukdError
+from dukd_cache.system.errors import DukdError, SettingError
 
 T = TypeVar("T")
 
@@ -37,6 +37,19 @@ def address(text: str) -> str:
 def part(text: str) -> Part:
     """Reads which share of the work this machine does."""
     return _read(part_of, text)
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """The numbers separated by commas that `option` was given; `none` is none of them.
+
+    Raises:
+        SettingError: they are something else.
+    """
+    parts = [] if text.strip() == "none" else text.split(",")
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise SettingError(f"expected numbers separated by commas, or none, got {text!r}", f"`{option}`") from None
 
 
 def _read(parse: Callable[[str], T], text: str) -> T:
