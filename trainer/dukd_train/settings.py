@@ -66,8 +66,8 @@ class Chances(Settings):
     invert: Probability = 0.3
     """Colour inversion, x → 1 − x."""
     permute: Probability = 0.0
-    """Another order of the colour channels, one of the five. Not in the paper: first check with
-    `dukd-cache inspect --teacher` that it is safe for your teacher."""
+    """Another order of the colour channels, one of the five. Not in the paper. 0.5 helps if you have few photographs:
+    `dukd-cache inspect --teacher` says whether it is safe for your teacher."""
 
 
 class BaseChances(Chances):
