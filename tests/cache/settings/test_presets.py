@@ -13,8 +13,15 @@ from dukd_cache.settings import presets
 from dukd_train.cli import main as train_main
 
 NAMES = presets.names(CacheConfig.presets)
-COUNTS = {"dukd": [64, 64, 64], "kd": [64, 0, 0], "pairs": [64, 0, 0], "small": [4, 2, 2], "real": [16, 4, 4]}
-PATCHES = {"small": 32, "real": 64}
+COUNTS = {
+    "dukd": [64, 64, 64],
+    "few": [16, 40, 0],
+    "kd": [64, 0, 0],
+    "pairs": [64, 0, 0],
+    "real": [16, 4, 4],
+    "small": [4, 2, 2],
+}
+PATCHES = {"few": 32, "small": 32, "real": 64}
 """Crops of an image, by view; sides of patches, where they are not 48."""
 
 

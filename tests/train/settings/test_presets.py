@@ -10,6 +10,8 @@ import torch
 from tests.conftest import PROJECT
 
 from dukd_cache import networks
+from dukd_cache.commands.config import CacheConfig
+from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings import presets
 from dukd_cache.settings.model import validated
 from dukd_cache.system.errors import SettingError
@@ -60,7 +62,7 @@ def flat(name: str) -> dict[str, Any]:
 def test_they_are_all_there() -> None:
     names = {path.stem for path in FILES}
     assert {f"{student}_x{scale}" for student in PAPER for scale in (2, 3, 4)} <= names
-    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "small", *OF_REAL_IMAGES} <= names
+    assert {"swinir_to_edsr_x4", "edsr_to_swinir_x4", "few", "small", *OF_REAL_IMAGES} <= names
 
 
 def apart_from_what_the_files_say(made: TrainConfig) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def test_they_say_what_the_defaults_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if path.stem not in ("small", *OF_REAL_IMAGES)], ids=lambda path: path.stem
+    "path", [path for path in FILES if path.stem not in ("few", "small", *OF_REAL_IMAGES)], ids=lambda path: path.stem
 )
 def test_the_header_makes_the_cache_that_is_read(path: Path) -> None:
     named = NAME.fullmatch(path.stem)
@@ -143,6 +145,15 @@ def test_those_of_real_images_learn_the_teachers_answers_alone(name: str, words:
     assert made.augment.zoom.invert == 0
     alike = flat("real_x4_compact")
     assert flat(name) == alike | {key: flat(name)[key] for key in ("scale", "student", "cache")}
+
+
+def test_few_needs_what_its_cache_has() -> None:
+    made = preset("few")
+    views = {term.view for term in made.loss.of(made.method).values()}
+    asked = CacheConfig.load("few", None, ["hr=photos", "teacher=SwinIR_x4.pth"])
+    assert views == {view for view in VIEWS if asked.crops(view)}
+    assert made.patch == asked.patch
+    assert made.augment.base.permute == made.augment.zoom.permute == 0.5
 
 
 def made_text(name: str) -> str:
