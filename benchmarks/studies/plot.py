@@ -1,7 +1,7 @@
 """A picture of a study: scores over steps or over numbers of photographs, mean and spread of the runs.
 
     python -m benchmarks.studies.plot benchmarks/studies/results.csv --study beyond --out docs/few_images.png \\
-        --rows n8-scratch=scratch n8-kd16k=kd n8-dukd16k=dukd
+        --rows n8-scratch=scratch n8-kd16k=kd n8-dukd16k=dukd beyond-bf16/n8-together_more='dukd, preset few'
     python -m benchmarks.studies.plot benchmarks/studies/results.csv --study few --over photographs \\
         --out docs/photographs.png --rows scratch kd dukd
 """
@@ -83,21 +83,24 @@ def main() -> None:
     parser.add_argument("place", type=Path, help="folder of the study, or a table of many studies")
     parser.add_argument("--study", default="", help="its name in the table")
     parser.add_argument("--over", choices=["step", "photographs"], default="step")
-    parser.add_argument("--rows", nargs="+", required=True, help="NAME, or NAME=what the picture calls it")
+    parser.add_argument("--rows", nargs="+", required=True, help="[STUDY/]NAME[=what the picture calls it]")
     parser.add_argument("--chosen-on", default="Set5", help="over photographs: set by which the best step is chosen")
     parser.add_argument("--sets", nargs="+", default=["Set14", "B100"])
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    rows = by_row(curves_in(asked.place, asked.study))
     named = {label or name: name for name, _, label in (row.partition("=") for row in asked.rows)}
     if len(named) < len(asked.rows) or len(named) > len(_LOOKS):
         parser.error(f"expected at most {len(_LOOKS)} rows, each with a name of its own")
+    lines = {}
+    for label, place in named.items():
+        study, _, name = place.rpartition("/")
+        lines[label] = by_row(curves_in(asked.place, study or asked.study)), name
     panels = {
         images: {
             label: over_steps(rows, name, images)
             if asked.over == "step"
             else over_images(rows, name, images, asked.chosen_on)
-            for label, name in named.items()
+            for label, (rows, name) in lines.items()
         }
         for images in asked.sets
     }
