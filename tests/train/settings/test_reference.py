@@ -84,5 +84,5 @@ def test_the_pages_cache_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_the_pages_presets_exist() -> None:
     table = PAGE.partition("## Presets")[2].partition("## ")[0]
-    named = set(re.findall(r"`(\w+_x\d(?:_\w+)?|small)`", table))
+    named = set(re.findall(r"`(\w+_x\d(?:_\w+)?|few|small)`", table))
     assert named == {*names(TrainConfig.presets)}
