@@ -78,7 +78,7 @@ def test_the_readmes_first_commands_run(tmp_path: Path, monkeypatch: pytest.Monk
     networks.save(networks.build("EDSR", 4, {"channels": 8, "blocks": 1}), tmp_path / "SwinIR_x4.pth", {})
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^    (dukd-(?:cache|train) .*)$", readme, re.MULTILINE)
-    assert [line.split()[1] for line in lines] == ["build", "run", "upscale"]
+    assert [line.split()[1] for line in lines] == ["build", "run", "upscale", "multiply", "build", "run"]
     for line in lines:
         ends_well(line, ["--set", "steps=2"] if " run " in line else [], monkeypatch)
     assert len([*tmp_path.glob("enlarged/*.png")]) == 2
