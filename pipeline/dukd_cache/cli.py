@@ -363,7 +363,7 @@ def multiply(
         str, typer.Option(help="Smaller ones: their sides, over those of the image. none: none.")
     ] = "0.8,0.6,0.45",
     turns: Annotated[str, typer.Option(help="Turned ones: degrees. none: none.")] = "20,45,70",
-    blends: Annotated[int, typer.Option(min=0, max=100, help="Blends of each image with others.")] = 3,
+    blends: Annotated[int, typer.Option(help="Blends of each image with others.")] = 3,
     smallest: Annotated[
         int, typer.Option(min=1, help="Leave out what would be smaller: patch × scale of the cache, in pixels.")
     ] = 192,

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.finding import find
-from dukd_cache.pictures.sources import read_facts
-from dukd_cache.pictures.variants import U8, blended, smaller, turned
-from dukd_cache.plan.philox import key_of
+from dukd_cache.pictures.sources import U8, read_facts
+from dukd_cache.pictures.variants import blended, smaller, turned
+from dukd_cache.plan.philox import stream
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import finished_file, try_folder
 from dukd_cache.system.terminal import progress, say
@@ -32,13 +31,13 @@ class Variants:
             number is given twice, or none at all.
     """
 
-    sizes: tuple[float, ...] = (0.8, 0.6, 0.45)
+    sizes: tuple[float, ...]
     """Sides, over those of the image."""
-    turns: tuple[float, ...] = (20, 45, 70)
+    turns: tuple[float, ...]
     """Degrees, anticlockwise."""
-    blends: int = 3
+    blends: int
     """Blends with other images."""
-    smallest: int = 192
+    smallest: int
     """What would have a shorter side is left out, in pixels."""
 
     def __post_init__(self) -> None:
@@ -60,7 +59,7 @@ class Variants:
         return [stem.with_name(f"{stem.name}_{name}.png") for name in names]
 
 
-def multiply_folder(hr: Path, out: Path, variants: Variants = Variants(), seed: int = 0) -> int:
+def multiply_folder(hr: Path, out: Path, variants: Variants, seed: int = 0) -> int:
     """Write the variants of every image of the folder or list `hr` below `out`; return how many.
 
     NAME.png becomes NAME_size0.8.png, NAME_turn20.png, NAME_blend1.png, … Blends are with other images, one after
@@ -69,11 +68,13 @@ def multiply_folder(hr: Path, out: Path, variants: Variants = Variants(), seed: 
 
     Raises:
         ImageError: an image cannot be read, or none is there.
-        SettingError: two images would become one file, `out` holds images that are none of these, or all would be
-            smaller than they may be.
+        SettingError: two images would become one file, `out` holds images that are none of these or is `hr`, or all
+            would be smaller than they may be.
         OSError, CacheError: `out` cannot be written to.
     """
     found = find(hr, besides=[out])
+    if hr.is_dir() and out.resolve() == hr.resolve():
+        raise SettingError("is the folder of the images; a second run would multiply what the first made", "`out`")
     try_folder(out)
     stems: dict[Path, Path] = {}
     for path in found.paths:
@@ -116,8 +117,7 @@ def _images(path: Path, every: Sequence[Path], variants: Variants, seed: int) ->
     for degrees in variants.turns:
         yield turned(image, degrees)
     others = [other for other in every if other != path] or [path]
-    key = np.frombuffer(key_of(f"{seed}/blends/{read_facts(path).sha256}"), np.uint64)
-    rng = np.random.Generator(np.random.Philox(key=key))
+    rng = stream(f"{seed}/blends/{read_facts(path).sha256}")
     for number in range(variants.blends):
         if number % len(others) == 0:
             order = rng.permutation(len(others))

@@ -6,7 +6,7 @@ import numpy as np
 
 from dukd_cache.pictures.degradation.recipe import Recipe, drawn_from, with_shrink
 from dukd_cache.pictures.degradation.steps import NUMBERS, Step
-from dukd_cache.plan.philox import key_of, uniform
+from dukd_cache.plan.philox import key_of, stream, uniform
 
 
 def recipe_of(steps: Sequence[Step], name: str) -> Recipe:
@@ -19,7 +19,6 @@ def recipe_of(steps: Sequence[Step], name: str) -> Recipe:
     rows = uniform(np.frombuffer(keys, np.uint64).reshape(-1, 2), 0, NUMBERS).tolist()
 
     def noise(number: int) -> np.random.Generator:
-        key = np.frombuffer(key_of(f"{name}/{number}/noise"), np.uint64)
-        return np.random.Generator(np.random.Philox(key=key))
+        return stream(f"{name}/{number}/noise")
 
     return drawn_from(every, rows, noise)

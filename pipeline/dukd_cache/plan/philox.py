@@ -26,6 +26,11 @@ def key_of(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
+def stream(name: str) -> np.random.Generator:
+    """The stream of random numbers called `name`, as NumPy's generator."""
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(key_of(name), np.uint64)))
+
+
 def uniform(key_N2: U64, start: int, stop: int) -> F64:
     """Numbers `start` to `stop` in [0,1) of the streams of N keys: float64 [N, stop − start]."""
     first = start // _WORDS

@@ -109,6 +109,15 @@ def test_the_folder_may_lie_in_that_of_the_images(three: Path) -> None:
     assert multiply_folder(three, three / "more", FEW) == 12
 
 
+def test_it_may_not_be_that_folder_itself(three: Path, tmp_path: Path) -> None:
+    """A second run would take the images of the first for photographs."""
+    (tmp_path / "link").symlink_to(three)
+    for out in (three, tmp_path / "link"):
+        with pytest.raises(SettingError, match="`out`: is the folder of the images"):
+            multiply_folder(three, out, FEW)
+    assert len(names(three)) == 3
+
+
 def test_a_damaged_image_is_named(three: Path, tmp_path: Path) -> None:
     (three / "photo_1.png").write_bytes((three / "photo_1.png").read_bytes()[:300])
     with pytest.raises(ImageError, match="photo_1"):
@@ -129,6 +138,7 @@ def test_a_cache_is_built_of_both(dukd_cache: Command, tmp_path: Path) -> None:
     [
         (("--sizes", "1"), "--sizes: expected numbers between 0 and 1, got 1"),
         (("--sizes", "nan"), "--sizes: expected numbers between 0 and 1, got nan"),
+        (("--blends", "101"), "--blends: expected 0 to 100, got 101"),
         (("--turns", "0"), "--turns: expected numbers between 0 and 360, got 0"),
         (("--turns", "20;40"), "--turns: expected numbers separated by commas, or none, got '20;40'"),
         (("--smallest", "500"), "--smallest: a side of all 27 images would be below 500 pixels"),
