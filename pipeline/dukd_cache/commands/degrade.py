@@ -11,7 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 from dukd_cache.pictures.bicubic import crop_to_scale, downscale
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.degradation.steps import Step
-from dukd_cache.pictures.sources import U8, find, read_facts
+from dukd_cache.pictures.finding import find_inputs
+from dukd_cache.pictures.sources import U8, read_facts
 from dukd_cache.plan.degraded import recipe_of
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import finished_file, try_folder
@@ -28,10 +29,10 @@ def degrade_folder(hr: Path, out: Path, scale: int, steps: Sequence[Step] = (), 
 
     Raises:
         ImageError: an image cannot be read, or none is there.
-        SettingError: two images would become one file.
+        SettingError: two images would become one file, or `out` is `hr`.
         OSError, CacheError: `out` cannot be written to.
     """
-    found = find(hr, besides=[out])
+    found = find_inputs(hr, out)
     try_folder(out)
     targets: dict[Path, Path] = {}
     for path in found.paths:

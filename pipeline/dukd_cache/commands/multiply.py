@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from dukd_cache.pictures.decode import read_rgb
-from dukd_cache.pictures.finding import find
+from dukd_cache.pictures.finding import find_inputs
 from dukd_cache.pictures.sources import U8, read_facts
 from dukd_cache.pictures.variants import blended, smaller, turned
 from dukd_cache.plan.philox import stream
@@ -72,9 +72,7 @@ def multiply_folder(hr: Path, out: Path, variants: Variants, seed: int = 0) -> i
             would be smaller than they may be.
         OSError, CacheError: `out` cannot be written to.
     """
-    found = find(hr, besides=[out])
-    if hr.is_dir() and out.resolve() == hr.resolve():
-        raise SettingError("is the folder of the images; a second run would multiply what the first made", "`out`")
+    found = find_inputs(hr, out)
     try_folder(out)
     stems: dict[Path, Path] = {}
     for path in found.paths:

@@ -84,6 +84,17 @@ def find(images: Path, besides: Iterable[Path] = ()) -> ImageFiles:
     return ImageFiles(images, tuple(find_images(images, besides)))
 
 
+def find_inputs(images: Path, out: Path) -> ImageFiles:
+    """The same, of which images in `out` will be made. It may lie in their folder: its files are no inputs.
+
+    Raises:
+        SettingError: `out` is their folder: a second run would take what the first made for inputs.
+    """
+    if images.is_dir() and os.path.realpath(images) == os.path.realpath(out):
+        raise SettingError("the folder of the inputs", out, cure="choose another for the outputs")
+    return find(images, besides=[out])
+
+
 def find_images(root: Path, besides: Iterable[Path] = ()) -> list[Path]:
     """All image files below `root`, sorted by their path, but those that are hidden or in a folder of a system's.
 

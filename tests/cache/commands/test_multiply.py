@@ -109,15 +109,6 @@ def test_the_folder_may_lie_in_that_of_the_images(three: Path) -> None:
     assert multiply_folder(three, three / "more", FEW) == 12
 
 
-def test_it_may_not_be_that_folder_itself(three: Path, tmp_path: Path) -> None:
-    """A second run would take the images of the first for photographs."""
-    (tmp_path / "link").symlink_to(three)
-    for out in (three, tmp_path / "link"):
-        with pytest.raises(SettingError, match="`out`: is the folder of the images"):
-            multiply_folder(three, out, FEW)
-    assert len(names(three)) == 3
-
-
 def test_a_damaged_image_is_named(three: Path, tmp_path: Path) -> None:
     (three / "photo_1.png").write_bytes((three / "photo_1.png").read_bytes()[:300])
     with pytest.raises(ImageError, match="photo_1"):

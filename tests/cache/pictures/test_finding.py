@@ -1,6 +1,6 @@
 """What is found below folders and in lists, what is not used, and that it is said."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from tests.cache.samples import Asked, build_job, everything, photo, save_photos
 
 from dukd_cache.commands import build as job
 from dukd_cache.commands.degrade import degrade_folder
+from dukd_cache.commands.multiply import Variants, multiply_folder
 from dukd_cache.format.manifest import to_json
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.finding import SUFFIXES, find, find_images, prefixes
@@ -97,6 +98,26 @@ def test_outputs_and_lr_images_below_hr_are_no_hr_images(tmp_path: Path) -> None
     assert job.build_cache(*asked).images.count == 2
     save_photos(hr / "lr" / "cache", [(61, 50)])
     assert job.build_cache(*asked).images.count == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda hr, out: degrade_folder(hr, out, 2),
+        lambda hr, out: multiply_folder(hr, out, Variants((0.5,), (), 0, smallest=1)),
+    ],
+    ids=["degrade", "multiply"],
+)
+def test_what_makes_images_of_images_does_not_put_them_among_these(
+    make: Callable[[Path, Path], int], tmp_path: Path
+) -> None:
+    """A second run would make LR images of LR images."""
+    hr = touch(tmp_path / "hr", "a.png", "b.png")
+    (tmp_path / "link").symlink_to(hr)
+    for out in (hr, tmp_path / "link"):
+        with pytest.raises(SettingError, match="the folder of the inputs; choose another"):
+            make(hr, out)
+    assert sorted(path.name for path in hr.iterdir()) == ["a.png", "b.png"]
 
 
 def test_a_list_is_the_folder_it_names(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_setting_of_all_runs_whatever_their_rows_say() -> None:
     assert points.keys() == {point.name for point in _points()}
     assert {config.precision for config in points.values()} == {"bf16"}
     assert {config.loss.root["rec"].weight for config in points.values()} == {3}, "of the row strict, too"
-    with pytest.raises(SettingError, match=r"^rows\.scratch: unknown precision 'bf61'"):
+    with pytest.raises(SettingError, match=r"^unknown precision 'bf61'"):
         _points("precision=bf61")
     with pytest.raises(SettingError, match=r"few-short,seed=0.*few-long,seed=0"):
         _points("steps=2", rows={"short": {"steps": 3}, "long": {"steps": 5}})
@@ -114,6 +114,11 @@ def test_rows_stand_on_a_preset() -> None:
     [
         ({"rows": {"a": {"caches": ["fwe"]}}}, "rows.a.caches: unknown cache 'fwe': did you mean 'few'?"),
         ({"rows": {"a": {"batch": 0}}}, "rows.a: setting batch: expected a whole number above 0, got 0"),
+        (
+            {"rows": {"a": {}}, "settings": {"batch": 0}},
+            "settings: setting batch: expected a whole number above 0, got 0",
+        ),
+        ({"settings": {"bacth": 2}}, "settings: unknown setting 'bacth': did you mean 'batch'?"),
         ({"rows": {"a": {"bacth": 2}}}, "rows.a: unknown setting 'bacth': did you mean 'batch'?"),
         (
             {"rows": {"a": {}, "b": {"method": "dukd"}}},

@@ -122,7 +122,7 @@ class Study(Settings):
                     if first:
                         init = str((out / first.name).absolute())
                         own["student"] = first.config.student.model_dump(mode="json") | {"init": init}
-                    config = _config(of_all, name, row.settings | own, changes)
+                    config = _config(of_all, name, row.settings, own, changes)
                     if first and str(config.student.init) != own["student"]["init"]:
                         raise SettingError(
                             f"row {name} starts from the students of {row.after}, and this takes their place",
@@ -167,11 +167,29 @@ def _run(cache: str, row: str, seed: int) -> str:
     return f"{cache}-{row},seed={seed}"
 
 
-def _config(of_all: Mapping[str, Any], name: str, settings: Mapping[str, Any], changes: Sequence[str]) -> TrainConfig:
+def _config(
+    of_all: Mapping[str, Any], name: str, row: Mapping[str, Any], own: Mapping[str, Any], changes: Sequence[str]
+) -> TrainConfig:
+    """Of a run of the row `name`; a mistake is told of whoever made it: the row, the settings of all, the changes."""
     try:
-        return validated(TrainConfig, changed(TrainConfig, changed(TrainConfig, of_all, _said(settings)), changes))
+        return _changed(of_all, {**row, **own}, changes)
     except SettingError as error:
-        raise error.about(f"rows.{name}") from error
+        of_none = {"student": {"architecture": "EDSR"}, **of_all}  # one is required, and a row may be what gives it
+        if _mistake(of_none, own, changes) != str(error):
+            raise error.about(f"rows.{name}") from error
+        raise (error.about("settings") if _mistake(of_none, own, ()) == str(error) else error) from error
+
+
+def _changed(of_all: Mapping[str, Any], settings: Mapping[str, Any], changes: Sequence[str]) -> TrainConfig:
+    return validated(TrainConfig, changed(TrainConfig, changed(TrainConfig, of_all, _said(settings)), changes))
+
+
+def _mistake(of_all: Mapping[str, Any], settings: Mapping[str, Any], changes: Sequence[str]) -> str:
+    try:
+        _changed(of_all, settings, changes)
+    except SettingError as error:
+        return str(error)
+    return ""
 
 
 def check_images(study: Study, points: Iterable[Point]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from dukd_cache import networks
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
-from dukd_cache.pictures.sources import find_images, read_size
+from dukd_cache.pictures.finding import find_inputs
+from dukd_cache.pictures.sources import read_size
 from dukd_cache.system.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.system.files import try_folder
 from dukd_cache.system.terminal import progress, say, tell_once
@@ -90,11 +91,7 @@ def targets_of(source: Path, out: Path, suffix: str | None) -> dict[Path, Path]:
     if source.is_dir():
         if is_file or out.is_file():
             raise SettingError(f"expected a folder, as {source} is one", out)
-        folder = out.resolve()
-        if folder == source.resolve():
-            raise SettingError("the folder of the inputs", out, cure="choose another for the outputs")
-        sources = [path for path in find_images(source) if folder not in path.resolve().parents]
-        targets = {path: out / _named(path.relative_to(source), suffix) for path in sources}
+        targets = {path: out / _named(path.relative_to(source), suffix) for path in find_inputs(source, out).paths}
     elif not source.exists():
         raise ImageError("no such image or folder", source)
     elif is_file:
