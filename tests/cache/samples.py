@@ -30,8 +30,7 @@ from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
 from dukd_cache.settings.model import validated
 from dukd_cache.settings.part import Part
-
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import U8
 
 
 def photo(width: int, height: int, seed: int = 0) -> U8:

@@ -26,12 +26,13 @@ from dukd_cache.format import codecs
 from dukd_cache.format.codecs import Codec
 from dukd_cache.format.header import Header
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import U8, Array, Pixels
+from dukd_cache.format.record import Array, Pixels
 from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan import views
 from dukd_cache.plan.crops import CropSpec, Plan
 from dukd_cache.plan.views import Square, View
+from dukd_cache.system.arrays import U8
 from dukd_train.data.order import Order
 from dukd_train.data.rows import StreamedRows
 

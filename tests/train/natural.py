@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dukd_cache.system.arrays import U8
 from dukd_train.scoring import niqe
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.niqe import MODEL, Niqe, features
 from dukd_train.scoring.perceptual import weights_folder
 

@@ -25,8 +25,8 @@ from dukd_train.errors import DivergedError, LostError, RunError
 if TYPE_CHECKING:
     from dukd_cache.networks import Network
     from dukd_cache.settings.choices import Precision
+    from dukd_cache.system.arrays import U8
     from dukd_train.scoring.evaluate import Evaluation
-    from dukd_train.scoring.metrics import U8
     from dukd_train.scoring.scores import MetricName
     from dukd_train.scoring.tiles import Tile
     from dukd_train.settings import TrainConfig

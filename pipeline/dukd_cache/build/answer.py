@@ -17,9 +17,10 @@ from dukd_cache.build.standing import Shard
 from dukd_cache.build.teacher import Teacher
 from dukd_cache.format.header import AnswerInfo, Header
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import U8, Pixels, Record, RecordInfo, fingerprint, key_of
+from dukd_cache.format.record import Pixels, Record, RecordInfo, fingerprint, key_of
 from dukd_cache.pictures.sources import Scene, scene_of
 from dukd_cache.plan.crops import Crop, Cut, Plan, cut
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import AnswerError
 from dukd_cache.system.threads import in_threads, on_one_core, prefetch, usable_cores
 

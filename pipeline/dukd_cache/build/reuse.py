@@ -26,9 +26,8 @@ from dukd_cache.format.shards import ShardReader, whole_shards
 from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places import Place
 from dukd_cache.plan.crops import Plan
+from dukd_cache.system.arrays import U64
 from dukd_cache.system.errors import CacheError
-
-U64 = npt.NDArray[np.uint64]
 
 _SHARDS_OPEN = 8
 """Streams are sorted by image name, in old caches as in new ones, so a few open shards are enough."""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from dukd_cache.format.header import Header
-from dukd_cache.format.record import U8, Record, fingerprint
+from dukd_cache.format.record import Record, fingerprint
 from dukd_cache.pictures.sources import identify, scene_of
 from dukd_cache.plan.crops import Crop, CropSpec, cut
 from dukd_cache.plan.screened import HrSet
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 
 

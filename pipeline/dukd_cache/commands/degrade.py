@@ -12,8 +12,9 @@ from dukd_cache.pictures.bicubic import crop_to_scale, downscale
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.degradation.steps import Step
 from dukd_cache.pictures.finding import find_inputs
-from dukd_cache.pictures.sources import U8, read_facts
+from dukd_cache.pictures.sources import read_facts
 from dukd_cache.plan.degraded import recipe_of
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_cache.system.files import finished_file, try_folder
 from dukd_cache.system.terminal import progress

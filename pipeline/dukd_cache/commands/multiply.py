@@ -8,9 +8,10 @@ from PIL import Image
 
 from dukd_cache.pictures.decode import read_rgb
 from dukd_cache.pictures.finding import find_inputs
-from dukd_cache.pictures.sources import U8, read_facts
+from dukd_cache.pictures.sources import read_facts
 from dukd_cache.pictures.variants import blended, smaller, turned
 from dukd_cache.plan.philox import stream
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.files import finished_file, try_folder
 from dukd_cache.system.terminal import progress, say

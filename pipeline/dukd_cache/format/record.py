@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    U8 = npt.NDArray[np.uint8]
+    from dukd_cache.system.arrays import U8
+
     Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
 else:  # NumPy waits until there are pixels: the words of a command are made of the declarations below
     U8 = Pixels = Any

@@ -6,14 +6,12 @@ before width, and the image is rounded to 8 bits after *each* of the two.
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
-
-U8 = npt.NDArray[np.uint8]
 
 REACH = 2
 """Of the cubic, in source pixels where it enlarges."""

@@ -22,10 +22,8 @@ from PIL.PngImagePlugin import PngImageFile
 from dukd_cache.pictures.jpeg_xl import is_jpeg_xl, open_jpeg_xl
 from dukd_cache.pictures.png_chunks import late_facts
 from dukd_cache.pictures.sixteen_bits import channels_of, rgb_of_channels
+from dukd_cache.system.arrays import U8, U16
 from dukd_cache.system.errors import ImageError
-
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 
 MAX_PIXELS = 178_956_970
 """An image whose header claims more is not decoded: Pillow's own limit, half a gigabyte of RGB."""

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import U8
 
 MIN_HEIGHT = 192
 """Least height of a tile as displayed, in pixels."""

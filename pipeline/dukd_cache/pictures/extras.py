@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from dukd_cache.pictures.decode import SIXTEEN_BIT_GREY, deep_channels, opened, orientation_of, raw_mode_of, upright
 from dukd_cache.pictures.sixteen_bits import to_8_bits
-
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import U8
 
 _GREY = frozenset({"1", "L", "LA"}) | SIXTEEN_BIT_GREY
 

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.pictures.sources import NO_STAMP, SourceImage, Stamp
+from dukd_cache.system.arrays import U32
 
 FILE = np.dtype([("sha256", "u1", 32), ("size", "<u8"), ("mtime_ns", "<i8")])
 """What is known of a file but its name. All zero: there is none."""
 
 _ROW, _SIDES, _NUMBER = struct.Struct("<32sQq"), struct.Struct("<II"), struct.Struct("<I")
 _AT_ONCE = 4096
-
-U32 = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)

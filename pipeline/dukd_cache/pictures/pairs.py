@@ -8,12 +8,10 @@ nothing. The bounds are measured: docs/images.md.
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
+from dukd_cache.system.arrays import F32, U8
 
 LEAST = 0.25
 """Correlation below which LR is not of HR."""

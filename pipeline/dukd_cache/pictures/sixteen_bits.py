@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
+from dukd_cache.system.arrays import U8, U16
 
 _PHOTOMETRIC, _SHORT, _RGB, _INKS = 262, 3, 2, 5
 """A tag of TIFF 6.0, its type and two of its values."""

@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-import numpy as np
-import numpy.typing as npt
-
 from dukd_cache.pictures.bicubic import crop_to_scale, downscale
 from dukd_cache.pictures.decode import read_rgb, read_size
 from dukd_cache.pictures.finding import SUFFIXES, find, find_images
 from dukd_cache.pictures.lr_folder import LrFolder
 from dukd_cache.pictures.pairs import fits, mismatch
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 
 __all__ = [
@@ -34,7 +32,6 @@ __all__ = [
     "scene_of",
 ]
 
-U8 = npt.NDArray[np.uint8]
 
 Stamp = tuple[int, int]
 """A file's size, and time of change in nanoseconds (mtime): where they are the same, it hardly has changed."""

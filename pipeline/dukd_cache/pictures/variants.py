@@ -6,10 +6,9 @@ Shapes: H, W sides of an image; C = 3, RGB. Images are u8 [H,W,3].
 import math
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import U8
 
 _SHARP = 0.9
 """Size of a turned image over that of its pixels in the photograph: interpolation blurs, and this hides it."""

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dukd_cache.format.header import AnswerInfo, ViewInfo
-from dukd_cache.format.record import U8
 from dukd_cache.pictures.degradation.recipe import Recipe
 from dukd_cache.pictures.degradation.steps import Step
 from dukd_cache.pictures.image_list import Images
@@ -19,6 +18,7 @@ from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.degraded import recipe_of
 from dukd_cache.plan.philox import key_of, uniform
 from dukd_cache.plan.views import VIEWS, Square, View
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 
 _IMAGES_AT_ONCE = 256

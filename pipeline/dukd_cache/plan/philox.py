@@ -7,10 +7,8 @@ image and view takes most of the time of a plan of a million images; the streams
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 
-U64 = npt.NDArray[np.uint64]
-F64 = npt.NDArray[np.float64]
+from dukd_cache.system.arrays import F64, U64
 
 _MULTIPLY = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 _WEYL = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))

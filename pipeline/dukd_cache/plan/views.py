@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from dukd_cache.format.record import U8, Array, Dtype
+from dukd_cache.format.record import Array, Dtype
+from dukd_cache.system.arrays import U8
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,11 +23,12 @@ from dukd_cache.commands.prepare import prepare, teachers_of
 from dukd_cache.commands.verify import verify_cache
 from dukd_cache.format.lifecycle import claim
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import U8, Record
+from dukd_cache.format.record import Record
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import read_scene
 from dukd_cache.places.folder import Folder
 from dukd_cache.settings.part import Part
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import CacheError, ImageError, SettingError
 from dukd_cache.system.threads import SHARE
 

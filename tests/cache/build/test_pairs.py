@@ -28,9 +28,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import Record
 from dukd_cache.settings.part import Part
 from dukd_cache.settings.takes import Takes
-
-F64 = npt.NDArray[np.float64]
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import F64, U8
 
 S, P, WINDOW = 2, 12, 8
 SIZES = [(51, 47), (44, 57)]

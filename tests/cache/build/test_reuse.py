@@ -26,13 +26,14 @@ from dukd_cache.commands.prepare import images_info
 from dukd_cache.format.codecs import CODECS
 from dukd_cache.format.lifecycle import OPEN, PREVIOUS, header_of, sources
 from dukd_cache.format.reader import Cache
-from dukd_cache.format.record import U8, Dtype
+from dukd_cache.format.record import Dtype
 from dukd_cache.format.shards import ShardReader, whole_shards
 from dukd_cache.pictures.sources import find_images, identify
 from dukd_cache.places.folder import Folder
 from dukd_cache.plan.crops import Plan
 from dukd_cache.plan.views import VIEWS
 from dukd_cache.settings.choices import Store
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import CacheError
 
 BATCH = 3

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -33,9 +32,9 @@ from dukd_cache.pictures.sources import Scene
 from dukd_cache.places.choice import place_at
 from dukd_cache.plan.crops import Crop, Cut
 from dukd_cache.settings.takes import Takes
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import AnswerError, WeightsError
 
-U8 = npt.NDArray[np.uint8]
 CPU = torch.device("cpu")
 
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.cache.samples import U8, photo
+from tests.cache.samples import photo
 
 from dukd_cache.format.codecs import CODECS as CODECS_OF_STORES
 from dukd_cache.format.codecs import Codec, decode
 from dukd_cache.format.header import Encoding
 from dukd_cache.format.record import Array, Dtype, Pixels
+from dukd_cache.system.arrays import U8
 
 CODECS = CODECS_OF_STORES["webdataset"]
 SUFFIXES = {"webp": "webp", "png": "png", "raw": "npy"}

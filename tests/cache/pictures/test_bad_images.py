@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 from tests.cache.pictures.test_sources import UPRIGHT
-from tests.cache.samples import U8, build_job, files_of, photo, png_chunk
+from tests.cache.samples import build_job, files_of, photo, png_chunk
 
 from dukd_cache import cli
 from dukd_cache.commands import build as job
@@ -26,11 +26,10 @@ from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.decode import read_rgb, read_size
 from dukd_cache.pictures.extras import read_extras
 from dukd_cache.pictures.sources import find_images, identify
+from dukd_cache.system.arrays import U8, U16
 from dukd_cache.system.errors import ImageError
 
 tifffile = pytest.importorskip("tifffile", reason="comes with scikit-image")
-
-U16 = npt.NDArray[np.uint16]
 
 
 def deep(width: int, height: int, channels: int = 3) -> U16:

@@ -12,10 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.cache.samples import U8, photo
+from tests.cache.samples import photo
 
 from dukd_cache.pictures import bicubic
 from dukd_cache.pictures.bicubic import crop_to_scale, downscale, downscale_batch, upscale
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 
 SCALES = (2, 3, 4)

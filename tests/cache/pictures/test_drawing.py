@@ -13,9 +13,10 @@ from dukd_cache.check.sheet import contact_sheet
 from dukd_cache.format.header import Degradation
 from dukd_cache.format.reader import Cache, evenly
 from dukd_cache.format.record import Record, RecordInfo
-from dukd_cache.pictures.drawing import MIN_HEIGHT, U8, Panel, sheet
+from dukd_cache.pictures.drawing import MIN_HEIGHT, Panel, sheet
 from dukd_cache.pictures.levels import to_uint8
 from dukd_cache.places.folder import Folder
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import SettingError
 
 RED, GREEN, BLUE = (220, 20, 30), (10, 190, 40), (30, 60, 230)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from tests.cache.samples import U8, photo
+from tests.cache.samples import photo
 
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.pairs import mismatch
 from dukd_cache.pictures.sources import read_scene
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 
 RANDOM = np.random.default_rng(0)

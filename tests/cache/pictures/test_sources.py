@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cache.samples import U8, photo
+from tests.cache.samples import photo
 
 from dukd_cache.commands.degrade import degrade_folder
 from dukd_cache.pictures import sources
@@ -24,6 +24,7 @@ from dukd_cache.pictures.sources import (
     read_size,
     refuse_shared_lr,
 )
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError
 
 UPRIGHT = {

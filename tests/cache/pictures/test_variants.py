@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tests.cache.samples import photo
 
 from dukd_cache.pictures.levels import psnr_of
-from dukd_cache.pictures.variants import U8, blended, smaller, turned
+from dukd_cache.pictures.variants import blended, smaller, turned
+from dukd_cache.system.arrays import U8
 
 
 def psnr(one: U8, other: U8) -> float:

@@ -7,11 +7,11 @@ import pytest
 from tests.cache.samples import crop_spec, photo
 
 from dukd_cache.format.header import AnswerInfo, ViewInfo
-from dukd_cache.format.record import U8
 from dukd_cache.pictures.bicubic import downscale
 from dukd_cache.pictures.sources import Scene, SourceImage
 from dukd_cache.plan.crops import Crop, CropSpec, Plan, cut
 from dukd_cache.plan.views import VIEWS, Square
+from dukd_cache.system.arrays import U8
 
 SCALES = (2, 3, 4)
 

@@ -18,6 +18,7 @@ from tests.pairs import Row, rows_of
 
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
+from dukd_cache.system.arrays import F64
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import World
 from dukd_train.core.run import run
@@ -29,7 +30,6 @@ from dukd_train.data.residency import open_rows
 from dukd_train.data.sampling import kept_of
 from dukd_train.settings import TrainConfig
 
-F64 = npt.NDArray[np.float64]
 Settings = Callable[..., TrainConfig]
 
 CPU = torch.device("cpu")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dukd_cache.pictures.drawing import MIN_HEIGHT
+from dukd_cache.system.arrays import U8
 from dukd_train.report import crops
 from dukd_train.report.crops import SIDE, crops_sheet, most_different_crop
-from dukd_train.scoring.metrics import U8
 
 
 def grey(height: int = 160, width: int = 200, level: int = 100) -> U8:

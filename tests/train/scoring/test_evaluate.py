@@ -15,10 +15,11 @@ from torch import Tensor
 from dukd_cache import networks
 from dukd_cache.pictures.bicubic import downscale, upscale
 from dukd_cache.pictures.sources import LrFolder
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.scoring.evaluate import ImagePair, ImageScore, check_pairs, evaluate, pair_images
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import U8, psnr_y, ssim_y
+from dukd_train.scoring.metrics import psnr_y, ssim_y
 from dukd_train.scoring.scores import Score, scorer, usual_score
 from dukd_train.scoring.skipped import Skipped
 

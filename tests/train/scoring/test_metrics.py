@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 from dukd_train.scoring import metrics
-from dukd_train.scoring.metrics import U8, luma, psnr, psnr_y, ssim, ssim_y
+from dukd_train.scoring.metrics import luma, psnr, psnr_y, ssim, ssim_y
 
 
 def flat(value: int, height: int = 20, width: int = 24) -> U8:

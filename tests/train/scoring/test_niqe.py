@@ -11,9 +11,9 @@ from scipy import ndimage, stats
 from tests.train.natural import fitted, picture, torch_home
 
 from dukd_cache.pictures.sources import read_rgb
+from dukd_cache.system.arrays import F64
 from dukd_cache.system.errors import SettingError
 from dukd_train.scoring import niqe
-from dukd_train.scoring.metrics import F64
 from dukd_train.scoring.niqe import FEATURES, MODEL, Niqe, features
 from dukd_train.scoring.perceptual import weights_folder
 

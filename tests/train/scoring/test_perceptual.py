@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError
 from dukd_train.core.run import check, run
 from dukd_train.measures import SMALLEST, lpips
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.perceptual import load, lpips_network, weights_folder
 from dukd_train.settings import TrainConfig
 

@@ -1,15 +1,13 @@
 """Which records are trained with, and how often, by a column of the cache. A pure function of the cache."""
 
 import numpy as np
-import numpy.typing as npt
 
 from dukd_cache.format.header import Declared
 from dukd_cache.format.reader import Cache
+from dukd_cache.system.arrays import F64, I64
 from dukd_cache.system.errors import SettingError, unknown_name
-from dukd_train.data.shuffle import I64, Kept
+from dukd_train.data.shuffle import Kept
 from dukd_train.settings import Sampling
-
-F64 = npt.NDArray[np.float64]
 
 
 def kept_of(cache: Cache, view: str, sampling: Sampling) -> Kept:

@@ -15,8 +15,7 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-I64 = npt.NDArray[np.int64]
-U64 = npt.NDArray[np.uint64]
+from dukd_cache.system.arrays import I64, U64
 
 _TABLE = 2**20
 """Records: a table of so many takes 8 MB and 20 ms. Computing a batch of 16 takes 0.1 to 0.5 ms, looking it up 0.01."""

@@ -7,11 +7,11 @@ from functools import cached_property
 from statistics import median
 
 from dukd_cache.pictures.bicubic import upscale
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.terminal import progress
 from dukd_train.report.crops import SIDE, ComparedCrop, most_different_crop
 from dukd_train.scoring.evaluate import ImagePair
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.scores import Score, Scorer, common_means, left_out
 from dukd_train.scoring.skipped import Skipped, conclude, image_errors, skipping
 from dukd_train.scoring.super_resolver import SuperResolver

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 
+from dukd_cache.system.arrays import F64
 from dukd_cache.system.pages import png_uri
 from dukd_train.report.comparison import BICUBIC, TEACHER, Comparison
-from dukd_train.report.crops import F64, ComparedCrop
+from dukd_train.report.crops import ComparedCrop
 from dukd_train.report.groups import Group
 from dukd_train.scoring.metrics import luma, psnr_y
 from dukd_train.scoring.scores import LABELS, shown

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from dukd_cache.pictures.drawing import MIN_HEIGHT, Panel, sheet
-from dukd_train.scoring.metrics import U8, luma, psnr_y
+from dukd_cache.system.arrays import F64, U8
+from dukd_train.scoring.metrics import luma, psnr_y
 from dukd_train.scoring.scores import decibels
-
-F64 = npt.NDArray[np.float64]
 
 SIDE = 64
 """Of a crop, in HR pixels; smaller in pictures that are."""

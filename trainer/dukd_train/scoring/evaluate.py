@@ -9,11 +9,11 @@ from typing import Any
 from dukd_cache.pictures.bicubic import crop_to_scale, upscale
 from dukd_cache.pictures.finding import ImageFiles, find
 from dukd_cache.pictures.sources import LrFolder, read_rgb, read_scene, refuse_shared_lr
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError, printable
 from dukd_cache.system.terminal import progress
 from dukd_cache.system.threads import in_threads
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.scores import Score, Scorer, common_means, left_out, plain_score, usual_score
 from dukd_train.scoring.skipped import Skipped, image_errors, skipping
 from dukd_train.scoring.super_resolver import SuperResolver

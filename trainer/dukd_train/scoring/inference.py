@@ -13,9 +13,9 @@ from torch import Tensor
 from dukd_cache.networks import Network, finite, refuse_unless_finite
 from dukd_cache.networks.devices import autocast, check_precision
 from dukd_cache.settings.choices import Precision
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError, SettingError, unknown_name
 from dukd_cache.system.memory import obtainable_memory
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.self_ensemble import SelfEnsemble
 from dukd_train.scoring.super_resolver import SuperResolver, device_of
 from dukd_train.scoring.tiles import AUTO_SIDE, Tile, Tiled, seen_beyond

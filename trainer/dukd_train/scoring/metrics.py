@@ -10,12 +10,9 @@ are lost at 30 dB, 0.1 dB at 40 dB.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from dukd_cache.system.arrays import F64, U8
 from dukd_cache.system.errors import ImageError
-
-U8 = npt.NDArray[np.uint8]
-F64 = npt.NDArray[np.float64]
 
 PEAK = 255.0
 """The peak of PSNR and the dynamic range of SSIM, for Y in [16, 235] too: so do all published tables."""

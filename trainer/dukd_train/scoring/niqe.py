@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dukd_cache.system.arrays import F64, U8
 from dukd_cache.system.errors import SettingError
-from dukd_train.scoring.metrics import F64, U8, luma
+from dukd_train.scoring.metrics import luma
 from dukd_train.scoring.perceptual import weights_folder
 
 MODEL = "niqe_pris_params.npz"

@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import SettingError
 from dukd_cache.system.extras import needs
-from dukd_train.scoring.metrics import U8, inner_pair
+from dukd_train.scoring.metrics import inner_pair
 
 LearnedName = Literal["lpips", "dists"]
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, get_args
 
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.scoring import metrics
-from dukd_train.scoring.metrics import U8
 
 if TYPE_CHECKING:  # settings name metrics, and are to load at once
     import torch

@@ -8,10 +8,10 @@ from PIL import Image
 
 from dukd_cache.pictures.extras import read_extras
 from dukd_cache.pictures.sources import read_rgb
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import ImageError
 from dukd_cache.system.files import write_atomically
 from dukd_train.scoring.inference import super_resolve
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.super_resolver import SuperResolver
 from dukd_train.using.unseen import with_seen_colours
 

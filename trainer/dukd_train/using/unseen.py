@@ -4,10 +4,8 @@ Files hold anything under full transparency, often black or white. Shapes: H, W 
 """
 
 import numpy as np
-import numpy.typing as npt
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
+from dukd_cache.system.arrays import F32, U8
 
 _SEEN = 16
 """Opacity of 255 from which a colour counts in full: of fainter ones, files hold but a few levels."""

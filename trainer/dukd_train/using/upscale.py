@@ -11,11 +11,11 @@ from dukd_cache.networks import Network
 from dukd_cache.networks.devices import choose_device
 from dukd_cache.pictures.finding import find_inputs
 from dukd_cache.pictures.sources import read_size
+from dukd_cache.system.arrays import U8
 from dukd_cache.system.errors import DukdError, ImageError, SettingError, unknown_name
 from dukd_cache.system.files import try_folder
 from dukd_cache.system.terminal import progress, say, tell_once
 from dukd_train.scoring.inference import Inference, may_tile, prepared, seams, super_resolve
-from dukd_train.scoring.metrics import U8
 from dukd_train.scoring.skipped import conclude, image_errors, without_memory
 from dukd_train.using.pictures import FORMATS, upscale_file
 

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-U8 = npt.NDArray[np.uint8]
+from dukd_cache.system.arrays import F32, F64, U8
+
 Method = Literal["area", "bilinear", "bicubic"]
 Codec = Literal["jpeg", "webp"]
 

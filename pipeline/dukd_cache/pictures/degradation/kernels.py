@@ -6,9 +6,8 @@ All but sinc are functions of d = xᵀΣ⁻¹x, where Σ has the variances σx²
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from dukd_cache.system.arrays import F64
 
 _BESSEL_POINTS = 256
 """Of the integral below. Exact to 1e-12 for arguments below 200; that of the largest kernel in its corner is 70."""

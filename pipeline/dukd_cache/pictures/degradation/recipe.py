@@ -9,8 +9,9 @@ from typing import cast
 import numpy as np
 
 from dukd_cache.pictures.degradation import effects, kernels
-from dukd_cache.pictures.degradation.effects import F32, F64, U8, Method
+from dukd_cache.pictures.degradation.effects import Method
 from dukd_cache.pictures.degradation.steps import KERNELS, METHODS, NOISES, Resize, Shrink, Step, Uniform, Values
+from dukd_cache.system.arrays import F32, F64, U8
 
 
 @dataclass(frozen=True)
