@@ -367,9 +367,13 @@ class TestMistakes:
             dukd_cache("build", word, "x"), f"unknown option '{word}': did you mean {meant}? (valid: --answers-of, "
         )
 
+    def test_one_of_a_few_numbers(self, dukd_cache: Command, small_cache: Path, teacher_file: Path) -> None:
+        words = ("answer", small_cache, "--teacher", teacher_file)
+        refused(dukd_cache(*words, "--self-ensemble", 7), "--self-ensemble: expected 1, 8 or 16, got 7")
+
     def test_names_of_other_programs_are_for_commands_that_take_settings(self, dukd_cache: Command) -> None:
         refused(
-            dukd_cache("degrade", "--images", "x"), "unknown option '--images': (valid: --degradation, --help, --hr, "
+            dukd_cache("degrade", "--images", "x"), "unknown option '--images' (valid: --degradation, --help, --hr, "
         )
 
     @pytest.mark.parametrize(
@@ -383,7 +387,7 @@ class TestMistakes:
             (("--batch-size", 0), "--batch-size: expected a whole number of at least 1, got 0"),
             (("--batch-size", 10**26), f"--batch-size: expected a whole number of at most 4096, got {10**26}"),
             (("--precision", "fp15"), "unknown --precision 'fp15': did you mean 'fp16'? (valid: bf16, fp16, fp32)"),
-            (("--store", "hdf5"), "unknown --store 'hdf5': (valid: webdataset, zarr)"),
+            (("--store", "hdf5"), "unknown --store 'hdf5' (valid: webdataset, zarr)"),
         ],
     )
     def test_numbers_and_words(

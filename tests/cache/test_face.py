@@ -79,7 +79,7 @@ def test_convert_writes_another_store(small_cache: Path, tmp_path: Path, capsys:
 def test_mistakes_are_the_package_s_errors(small_cache: Path, tmp_path: Path, asked: Asked) -> None:
     with pytest.raises(dukd_cache.CacheError, match="no finished cache here"):
         dukd_cache.open(tmp_path)
-    with pytest.raises(dukd_cache.SettingError, match=r"^unknown reading 'any': "):
+    with pytest.raises(dukd_cache.SettingError, match=r"^unknown reading 'any' "):
         dukd_cache.open(small_cache, "any")  # type: ignore[arg-type]
     with pytest.raises(dukd_cache.SettingError, match=r"^unknown store 'tar': .*\(valid: webdataset, zarr\)$"):
         dukd_cache.convert(small_cache, tmp_path / "out", "tar")  # type: ignore[arg-type]

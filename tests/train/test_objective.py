@@ -203,7 +203,7 @@ VALID = f"(valid: {', '.join(sorted([*KNOWN, 'border']))}, or a name of your own
         ({"rec": {"weight": {"start": 1, "end": 0, "steps": 5, "kind": "cosinus"}}},
          "unknown loss.rec.weight.kind 'cosinus': did you mean 'cosine'? (valid: cosine, linear)"),
         ({"rec": {"weight": {"start": 1, "end": 0, "over": 5}}},
-         "unknown setting 'loss.rec.weight.over': (valid: end, kind, start, steps)"),
+         "unknown setting 'loss.rec.weight.over' (valid: end, kind, start, steps)"),
         ({"total": DETAIL},
          "setting loss: expected names of letters, digits and _, and not step, lr, total for its terms, got 'total'"),
         ({"a b": DETAIL},

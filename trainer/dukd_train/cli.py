@@ -359,13 +359,14 @@ def study(
     """
     from dukd_train.core.stopping import end_with_parent
     from dukd_train.sweeps.study import Study, build_caches, check_caches, check_images
-    from dukd_train.sweeps.sweep import WHOLE, ReportWanted, check_wanted
+    from dukd_train.sweeps.sweep import WHOLE, ReportWanted, check_wanted, refuse_other_folder
     from dukd_train.sweeps.sweep import sweep as train_all
 
     end_with_parent()
     asked = Study.load(file)
     opening, points = _opening(engine, ray_address, runs_per_gpu), asked.points(out, overrides or [])
     wanted = ReportWanted(asked.hr, asked.lr_only, asked.teacher)
+    refuse_other_folder(out)
     check_images(asked, points)
     if part is None:
         check_wanted(points, wanted, check_caches(asked, points, out))

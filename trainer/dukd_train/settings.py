@@ -143,10 +143,21 @@ class Sampling(Settings):
     """How many times as often the record at the other end is used as the one at this end; those between by their rank
     ([how](method.md#which-records)). 1: all equally often."""
 
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.model_fields_set and not self.model_fields_set & {"share", "weight"}:
+            raise ValueError("has no effect without `share` or `weight`")
+        return self
+
     @property
     def chooses(self) -> bool:
         """Whether the column is looked at."""
         return self.share > 0 or self.weight > 1
+
+    @property
+    def names_column(self) -> bool:
+        """Whether the cache must have the column: it is looked at, or somebody said which."""
+        return self.chooses or self.by != type(self).model_fields["by"].default
 
 
 class Optimizer(Settings):

@@ -74,14 +74,18 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         raise CacheError(f"its records hold no {how.of} inputs", cache.root, cure=cure)
     wanted = (asked.info.asked, how.of)
     known = [each for each, info in cache.manifest.answers.items() if (info.asked, info.of) == wanted]
+    as_asked = how.dtype in (None, *map(cache.manifest.dtype_of, known))
     if known and name in (None, *known):
-        if how.dtype not in (None, *map(cache.manifest.dtype_of, known)):
+        if not as_asked:
             reason = f"has these answers already, called {known[0]}, as {cache.manifest.dtype_of(known[0])}"
             raise CacheError(reason, cache.root, cure=f"give another `name` to keep them as {how.dtype}, too")
         with place.locked(WORK):  # what an attempt may have left that was killed at its very end
             finish(place)
+        say(f"{cache.root}: has these answers already, called {known[0]}")
         tally.kept += sum(map(cache.count, cache.views))
         return cache.manifest
+    if known and as_asked:
+        raise CacheError(f"has these answers already, called {known[0]}", cache.root)
     found = _name(cache, weights.stem + "_clean" * (how.of == "clean"), name)
     header = _header(cache, asked, found, how)
     who = spoken(found, header.answers)

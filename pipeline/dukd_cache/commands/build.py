@@ -52,7 +52,7 @@ def build_cache(
     place.refuse_if_locked()
     made = prepare(config, out, engine)
     _check(made, config, place, engine)
-    with _asking(sum(map(made.header.total, made.header.views))) as advance:
+    with _asking(sum(map(made.header.total, made.header.views)), made.teachers) as advance:
         return build(_work(made, config, place, advance, tally or Tally()), made.header, engine)
 
 
@@ -82,7 +82,7 @@ def _build_part(
     with joined(place, start) as free:
         made = made or prepare(config, out, engine, _listed_in(place))
         own = sum(len(shard.positions) for shard in part.of(shards_of(made.header)))
-        with _asking(own) as advance:
+        with _asking(own, made.teachers) as advance:
             work = _work(made, config, place, advance, tally)
             return build_part(replace(work, worker=f"{part.number}-of-{part.count}"), made.header, part, free, engine)
 
@@ -130,8 +130,8 @@ def _work(made: Prepared, config: CacheConfig, place: Place, advance: Advance, t
 
 
 @contextmanager
-def _asking(records: int) -> Iterator[Advance]:
-    with progress("asking the teacher", records, "records") as advance:
+def _asking(records: int, teachers: Teachers) -> Iterator[Advance]:
+    with progress("asking the teacher" if teachers else "cutting pairs", records, "records") as advance:
         yield TellsOfDays(advance, records)
 
 

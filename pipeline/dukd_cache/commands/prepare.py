@@ -101,7 +101,11 @@ def sets_of(config: CacheConfig, out: Address) -> list[HrSet]:
 
 
 def teachers_of(config: CacheConfig) -> Teachers:
-    """By the names of their answers."""
+    """By the names of their answers.
+
+    Raises:
+        WeightsError, SettingError: one cannot be loaded, or asked as `config` says; two are one.
+    """
     loaded = {
         name: teacher.load(
             file,
@@ -116,7 +120,16 @@ def teachers_of(config: CacheConfig) -> Teachers:
     }
     if config.scale is not None:
         loaded = {name: each.of_scale(config.scale) for name, each in loaded.items()}
+    _refuse_twins(loaded)
     return {answer: loaded[name].about(of) for answer, (name, of) in config.answers.items()}
+
+
+def _refuse_twins(loaded: Teachers) -> None:
+    """A second answer of the same network costs as much as the first and says nothing."""
+    first: dict[str, str] = {}
+    for name, each in loaded.items():
+        if (other := first.setdefault(each.info.asked, name)) != name:
+            raise SettingError(f"{other} and {name} are the same network, asked alike: leave one out", "`teacher`")
 
 
 def _described(config: CacheConfig) -> Teachers:

@@ -44,12 +44,13 @@ def explain(error: ValidationError, schema: Node, options: Mapping[tuple[str, ..
 
 
 def refused(option: str, detail: Mapping[str, Any], words: Sequence[str]) -> str:
-    """The line for the value of an option, by pydantic's error; `words` are those that it can be, if it is a word."""
+    """The line for the value of an option, by pydantic's error; `words` are those that it can be, if they are few."""
     given = str(detail["input"])
-    if words:
+    if words and not all(map(str.isdigit, words)):
         return unknown_name(option, given, words)
     shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)
-    return f"{option}: expected {wanted(detail)}, got {shown}"
+    expected = wanted(detail).replace("'", "") if words else wanted(detail)
+    return f"{option}: expected {expected}, got {shown}"
 
 
 def _unknown(location: Location, schema: Node) -> str:
@@ -57,10 +58,10 @@ def _unknown(location: Location, schema: Node) -> str:
     name = str(last)
     valid = names_in(schema, group)
     suggested = " or ".join(repr(path) for path in _nearest(name, group, valid, schema))
-    hint = f" did you mean {suggested}?" if suggested else ""
+    hint = f": did you mean {suggested}?" if suggested else ""
     own = required_in(schema, location)
     others = f", or a name of your own with {' and '.join(own)}" if own else ""
-    return f"unknown setting {_dotted(location)!r}:{hint} (valid: {', '.join(valid)}{others})"
+    return f"unknown setting {_dotted(location)!r}{hint} (valid: {', '.join(valid)}{others})"
 
 
 def _nearest(name: str, group: Location, valid: list[str], schema: Node) -> list[str]:

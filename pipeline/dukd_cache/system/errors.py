@@ -110,8 +110,8 @@ def unknown_name(kind: str, given: str, valid: Iterable[str], meant: Sequence[st
     names = sorted(valid)
     near = get_close_matches(given.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     suggested = meant or [name for name in names if near and name.lower() == near[0]][:1]
-    hint = f" did you mean {' or '.join(map(repr, suggested))}?" if suggested else ""
-    return f"unknown {kind} {given!r}:{hint} (valid: {', '.join(names)})"
+    hint = f": did you mean {' or '.join(map(repr, suggested))}?" if suggested else ""
+    return f"unknown {kind} {given!r}{hint} (valid: {', '.join(names)})"
 
 
 def wanted(detail: Mapping[str, Any]) -> str:

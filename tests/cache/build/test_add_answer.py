@@ -81,7 +81,9 @@ def caches(
     return found
 
 
-def test_it_is_the_cache_of_a_build_with_both(caches: Caches, second_teacher: Path, tmp_path: Path) -> None:
+def test_it_is_the_cache_of_a_build_with_both(
+    caches: Caches, second_teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = put(caches["one"], tmp_path / "c")
     tally = Tally()
     add(out, second_teacher, None, HOW, tally)
@@ -90,9 +92,13 @@ def test_it_is_the_cache_of_a_build_with_both(caches: Caches, second_teacher: Pa
     assert tally == Tally(asked=total)
     assert len(Cache(out).manifest.shards) > 3
     assert verify(out) == []
+    capsys.readouterr()
     again = Tally()
     add(out, second_teacher, None, HOW, again)
     assert again == Tally(kept=total)
+    assert f"{out}: has these answers already, called other\n" in capsys.readouterr().err
+    with pytest.raises(CacheError, match=r"has these answers already, called other$"):
+        add(out, second_teacher, "again", HOW, Tally())
     assert files_of(out) == caches["both"]
 
 

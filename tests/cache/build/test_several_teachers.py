@@ -48,6 +48,15 @@ def test_each_answers_as_if_it_were_alone(both: Path, small_cache: Path, second_
     assert ask_again(cache, name, asked, ALL) == []
 
 
+def test_a_teacher_by_two_names_is_refused(photos: Path, teacher_file: Path, tmp_path: Path) -> None:
+    """Also a copy of its file: it would be asked twice, and agree with itself."""
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(teacher_file.read_bytes())
+    with pytest.raises(SettingError, match=r"^`teacher`: a and b are the same network, asked alike: leave one out$"):
+        job.build_cache(*build_job(photos, tmp_path / "c", None, teacher={"a": teacher_file, "b": copy}))
+    assert not (tmp_path / "c").exists()
+
+
 def test_parts_and_names_given_otherwise_make_the_same_bytes(
     both: Path, photos: Path, teacher_file: Path, second_teacher: Path, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_an_array_that_a_view_lacks_is_told_those_that_there_are(small_cache: Pa
     with pytest.raises(SettingError) as caught:
         Cache(small_cache).dataset("zoom_in", ["truht"])
     of = f"<15 records of zoom_in in {small_cache}: input, teacher>"
-    assert str(caught.value) == f"{of}: unknown array 'truht': (valid: input, teacher)"
+    assert str(caught.value) == f"{of}: unknown array 'truht' (valid: input, teacher)"
 
 
 def test_workers_load_what_one_process_loads(small_cache: Path) -> None:

@@ -63,7 +63,7 @@ def test_they_are_listed_and_printed(
         assert printed(name) == (0, file.read_text(encoding="utf-8"), "")
     code, _, error = printed("nope")
     assert (code, error.count("\n")) == (2, 1)
-    assert error.startswith(f"dukd-{program}: NAME: unknown preset 'nope': (valid: ")
+    assert error.startswith(f"dukd-{program}: NAME: unknown preset 'nope' (valid: ")
 
 
 def test_the_table_has_settings_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,7 +284,7 @@ def test_missing_views_are_named_with_the_option_that_makes_them(
         ("zoom_in", "truth", "records of zoom_in have no truth, only teacher; set loss.own=0"),
         ("bsae", "truth", "{cache}: unknown view 'bsae': did you mean 'base'? (valid: base, zoom_in, zoom_out)"),
         ("base", "techer", "{cache}: unknown array 'techer': did you mean 'teacher'? (valid: teacher, truth)"),
-        ("base", "input", "{cache}: unknown array 'input': (valid: teacher, truth)"),
+        ("base", "input", "{cache}: unknown array 'input' (valid: teacher, truth)"),
     ],
 )
 def test_terms_that_the_cache_cannot_serve(

@@ -128,8 +128,8 @@ def both(build_cache: Callable[..., Path], teacher_file: Path, second_teacher: P
         ((), None, "teacher"),
         ((), "mean", "mean"),
         (("one", "two"), None, "the cache has answers one and two, and none called teacher; "),
-        (("one", "two"), "three", "unknown answer 'three': "),
-        (("one", "two"), "truth", "unknown answer 'truth': "),
+        (("one", "two"), "three", "unknown answer 'three' "),
+        (("one", "two"), "truth", "unknown answer 'truth' "),
     ],
 )
 def test_what_teacher_means(answers: tuple[str, ...], target: str | None, expected: str, both: Path) -> None:
@@ -138,10 +138,17 @@ def test_what_teacher_means(answers: tuple[str, ...], target: str | None, expect
     if " " in expected:
         with pytest.raises(SettingError, match=f"^target: {expected}"):
             with_target(METHODS["kd"], target, header)
-        assert with_target(METHODS["scratch"], target, header) == METHODS["scratch"], "no term asks for it"
     else:
         found = with_target(METHODS["kd"] | {"own": Term(view="base", to="two")}, target, header)
         assert [term.to for term in found.values()] == ["truth", expected, "two"]
+
+
+def test_a_method_without_a_teacher_needs_no_target_and_takes_no_wrong_one(both: Path) -> None:
+    header = Cache(both).manifest.header
+    for target in (None, "one", "mean"):
+        assert with_target(METHODS["scratch"], target, header) == METHODS["scratch"]
+    with pytest.raises(SettingError, match=r"^target: unknown answer 'three' \(valid: agreement, mean, one, two\)"):
+        with_target(METHODS["scratch"], "three", header)
 
 
 def test_eco_begins_with_the_answers_that_are_the_target(both: Path) -> None:
@@ -198,7 +205,7 @@ def test_answers_to_degraded_and_clean_inputs_are_trained_with(
     assert not all(torch.equal(clean[name], chosen[name]) for name in chosen)
     trained(settings_of(cache=cache, target="mean"), tmp_path / "both")
     own = {"x": {"view": "base", "to": "clean"}}
-    with pytest.raises(SettingError, match="unknown array 'clean': "):
+    with pytest.raises(SettingError, match="unknown array 'clean'"):
         run(settings_of(cache=cache, loss=own), tmp_path / "run")
 
 
@@ -212,7 +219,7 @@ def test_a_choice_that_is_missing_is_one_line(settings_of: Settings, both: Path,
     assert not (tmp_path / "run").exists()
     own = {"x": {"view": "base", "to": "mean"}}
     pairs = settings_of(cache=pairs_of(tmp_path), method="scratch", loss=own)
-    with pytest.raises(SettingError, match="unknown array 'mean': "):
+    with pytest.raises(SettingError, match="unknown array 'mean' "):
         run(pairs, tmp_path / "run")
 
 

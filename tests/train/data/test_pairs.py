@@ -27,7 +27,7 @@ from dukd_train.core.targets import arrays_of
 from dukd_train.data.batches import Batches
 from dukd_train.data.mixing import VIEW
 from dukd_train.data.residency import open_rows
-from dukd_train.data.sampling import kept_of
+from dukd_train.data.sampling import kept_in
 from dukd_train.settings import TrainConfig
 
 Settings = Callable[..., TrainConfig]
@@ -86,7 +86,7 @@ def batches_of(config: TrainConfig, cache: Cache, world: World) -> Batches:
     """As a run makes them."""
     terms, eco, order, _ = served(config, cache, world)
     wanted = arrays_of(terms, cache.manifest)
-    kept = {view: kept_of(cache, view, config.sampling) for view in wanted} if config.sampling.chooses else {}
+    kept = kept_in(cache, wanted, config.sampling) if config.sampling.chooses else {}
     order = replace(order, kept=kept)
     if eco.steps:
         wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], eco.answer))]

@@ -18,7 +18,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.data.order import Order, positions
-from dukd_train.data.sampling import kept_of, left, weights
+from dukd_train.data.sampling import kept_in, left, weights
 from dukd_train.data.shuffle import Kept, Windows
 from dukd_train.settings import Sampling, TrainConfig
 
@@ -54,11 +54,12 @@ def test_a_view_without_numbers_stays_whole() -> None:
 
 def test_the_share_is_of_every_view(columns_folder: Path) -> None:
     cache = Cache(columns_folder)
+    kept = kept_in(cache, cache.views, Sampling(by="bicubic_psnr", drop="highest", share=0.5))
     for view in cache.views:
         numbers = cache.columns(view)["bicubic_psnr"]
-        kept = kept_of(cache, view, Sampling(by="bicubic_psnr", drop="highest", share=0.5))
-        assert kept.indices.tolist() == sorted(np.argsort(numbers, kind="stable")[:6].tolist())
-    assert len(kept_of(cache, "zoom_in", Sampling(by="answer_psnr", drop="highest", share=0.5))) == 12
+        assert kept[view].indices.tolist() == sorted(np.argsort(numbers, kind="stable")[:6].tolist())
+    kept = kept_in(cache, ["base", "zoom_in"], Sampling(by="answer_psnr", drop="highest", share=0.5))
+    assert (len(kept["base"]), len(kept["zoom_in"])) == (6, 12), "those without numbers stay"
 
 
 @pytest.mark.parametrize("window", [None, 2])
@@ -187,18 +188,35 @@ def test_a_run_reads_what_is_kept_and_goes_on_exactly(
     assert "records   6 base, 6 zoom_in, 6 zoom_out" in told_by(asked, Sampling(), tmp_path, capfd)
 
 
+def test_what_chooses_nothing_is_refused(
+    columns_folder: Path, settings_of: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """A word too few, or one misspelt: neither is to pass without a line."""
+    with pytest.raises(SettingError, match="has no effect without `share` or `weight`"):
+        Sampling(by="answer_psnr", drop="lowest")
+    assert not Sampling(by="answer_psnr", share=0).chooses, "one of a sweep's"
+    asked = settings_of(cache=columns_folder, sampling={"by": "bicubic", "share": 0})
+    with pytest.raises(SettingError, match="unknown column 'bicubic': did you mean 'bicubic_psnr'"):
+        run(asked, tmp_path / "run")
+    with pytest.raises(SettingError) as caught:  # one teacher disagrees with nobody
+        kept_in(Cache(columns_folder), ["base", "zoom_in"], Sampling(by="disagreement", share=0.5))
+    assert str(caught.value) == (
+        f"sampling.by: {columns_folder} has no number in column disagreement of base and zoom_in; choose another column"
+    )
+
+
 def test_what_cannot_be_is_one_line(columns_folder: Path, cache: Cache) -> None:
     sampling = Sampling(by="bicubic", drop="lowest", share=0.5)
     with pytest.raises(SettingError) as caught:
-        kept_of(Cache(columns_folder), "base", sampling)
+        kept_in(Cache(columns_folder), ["base"], sampling)
     assert str(caught.value) == (
         f"sampling.by: {columns_folder}: unknown column 'bicubic': did you mean 'bicubic_psnr'? "
         "(valid: answer_psnr, bicubic_psnr, disagreement, gradient_energy)"
     )
     with pytest.raises(SettingError, match=r"^sampling.share 1: leaves nothing of base, take less$"):
-        kept_of(Cache(columns_folder), "base", Sampling(share=1))
+        kept_in(Cache(columns_folder), ["base"], Sampling(share=1))
     with pytest.raises(SettingError) as caught:
-        kept_of(cache, "base", sampling)
+        kept_in(cache, ["base"], sampling)
     assert str(caught.value) == (
         f"sampling.by: {cache.root} has no columns; build it again with `columns=[bicubic]`, which asks no teacher"
     )

@@ -42,7 +42,7 @@ def line(given: dict[str, Any]) -> str:
         # names
         ({}, "setting cache is missing: expected a path"),
         ({"cahce": "c"}, f"unknown setting 'cahce': did you mean 'cache'? (valid: {TOP})"),
-        ({"cache": "c", "qqqq": 1}, f"unknown setting 'qqqq': (valid: {TOP})"),
+        ({"cache": "c", "qqqq": 1}, f"unknown setting 'qqqq' (valid: {TOP})"),
         ({"cache": "c", "Steps": 1}, f"unknown setting 'Steps': did you mean 'steps'? (valid: {TOP})"),
         ({"cache": "c", "lr": 1}, f"unknown setting 'lr': did you mean 'optimizer.lr'? (valid: {TOP})"),
         ({"cache": "c", "kd": 1}, f"unknown setting 'kd': did you mean 'loss.kd'? (valid: {TOP})"),

@@ -181,7 +181,7 @@ def test_a_name_is_a_preset_and_all_else_a_file(tmp_path: Path, monkeypatch: pyt
     ("source", "section", "begin", "end"),
     [
         ("edsr_x5", None, "unknown preset 'edsr_x5': did you mean 'edsr_x4'? (valid: anime_x4_compact, ", ")"),
-        ("other", None, "unknown preset 'other': (valid: ", "; the file there is ./other"),
+        ("other", None, "unknown preset 'other' (valid: ", "; the file there is ./other"),
         ("configs/edsr_x4.yaml", None, "configs/edsr_x4.yaml: no such config file; the preset", "is `config=edsr_x4`"),
         ("small", "train", "`section=train`: the preset small has no parts", ""),
     ],

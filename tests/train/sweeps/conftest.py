@@ -1,7 +1,8 @@
 """Trainings and builds of sweeps that take no seconds to start."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
@@ -34,6 +35,16 @@ def forked_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not check
         return SimpleNamespace(returncode=start_program("dukd_cache", words[3:], tmp_path / "build.txt").end()[0])
 
+    @contextmanager
+    def plan(words: Sequence[str], *, stderr: int, text: bool) -> Iterator[SimpleNamespace]:
+        assert (stderr, text) == (subprocess.PIPE, True)
+        output = tmp_path / "plan.txt"
+        output.unlink(missing_ok=True)
+        code, told = start_program("dukd_cache", words[3:], output).end()
+        yield SimpleNamespace(returncode=code, stderr=told.splitlines(keepends=True))
+
     trains = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr("dukd_train.sweeps.run_process.subprocess", trains)
-    monkeypatch.setattr("dukd_train.sweeps.study.subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(
+        "dukd_train.sweeps.study.subprocess", SimpleNamespace(run=run, Popen=plan, PIPE=subprocess.PIPE)
+    )

@@ -125,7 +125,7 @@ def test_rows_stand_on_a_preset() -> None:
             "rows: few-a,seed=0 and few-b,seed=0 are one run: their settings are equal",
         ),
         ({"rows": {"a": {"after": "b"}, "b": {}}}, "rows.a.after: unknown earlier row 'b'"),
-        ({"rows": {"a": {}, "b": {"after": "c"}}}, "rows.b.after: unknown earlier row 'c': (valid: a)"),
+        ({"rows": {"a": {}, "b": {"after": "c"}}}, "rows.b.after: unknown earlier row 'c' (valid: a)"),
         (
             {"rows": {"a": {"caches": ["many"]}, "b": {"after": "a", "caches": ["few"]}}},
             "rows.b.after: a has no run from cache few with seed 0",
@@ -187,6 +187,12 @@ def test_a_study_builds_its_caches_trains_and_is_given_again(
     assert [*scores["few-kd,seed=0"]] == ["V", "photos"]
     assert all([*of["photos"]] == ["niqe"] for of in scores.values())
     assert "Real photographs" in (out / "report" / "report.html").read_text()
+    capfd.readouterr()
+    other = content | {"rows": content["rows"] | {"kd": {"method": "kd", "loss": {"kd": 3}}}}
+    file.write_text(yaml.safe_dump(other))
+    with pytest.raises(RunError, match=r"kd,seed=0: holds a finished run with loss.kd"):
+        command(file, out)
+    assert "study: cache" not in capfd.readouterr().err, "told before caches are looked at"
     build_caches(asked, out, alone=False)
     few = content["caches"]["few"] | {"patch": 10}
     changed = Study(**content | {"caches": {"few": few}})
@@ -227,7 +233,8 @@ FEW = {"scale": 2, "patch": 12, "views": {"base": 2, "zoom_in": 0, "zoom_out": 0
     ("many", "row", "message"),
     [
         ({"scale": 4}, {}, "`cache`: expected caches of one scale, for one report; few has 2 and many has 4"),
-        ({"views": {"base": 0}}, {}, "cache many: its plan ended with exit code 2"),
+        ({"views": {"base": 0}}, {}, "^cache many: no view left: one of --base"),
+        ({"viws": {"base": 2}}, {}, "^cache many: unknown setting 'viws': did you mean 'views'"),
         ({}, {"method": "kd"}, "many-a,seed=0: method kd: .*many holds pairs without a teacher; use method scratch"),
         ({}, {"patch": 24}, "many-a,seed=0: patch 24: the cache's patches have 12 pixels"),
         ({}, {"sampling": {"share": 0.5}}, "many-a,seed=0: sampling.by: .*many has no columns"),
@@ -253,6 +260,18 @@ def test_what_a_row_cannot_have_is_told_before_anything_is_built(
     with pytest.raises((SettingError, RunError), match=message):
         command(file, out)
     assert not out.exists()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    """The photographs' own, for example: runs and shards among them are hard to sort out."""
+    file, out = tmp_path / "study.yaml", tmp_path / "photos"
+    file.write_text(yaml.safe_dump(ROWS))
+    out.mkdir()
+    (out / ".hidden").touch()
+    (out / "a.png").touch()
+    with pytest.raises(RunError, match=r"photos: holds something that is no sweep \(a.png\); choose another `out`"):
+        command(file, out)
+    assert sorted(path.name for path in out.iterdir()) == [".hidden", "a.png"]
 
 
 def test_a_build_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ def test_tiles_and_ensemble(upscale: Upscale, photos: Path, tmp_path: Path) -> N
         ("{photos} {tmp}/x --format gif", "unknown --format 'gif': did you mean 'tif'? (valid: apng, bmp, jfif, "),
         ("{photos} {tmp}/x --tile 40", "tiles of 40 pixels that overlap by 32 on each side: expected at least 65"),
         ("{photos} {tmp}/x --tile big", "--tile big: expected auto, 0"),
-        ("{photos} {tmp}/x --precision half", "unknown --precision 'half': (valid: bf16, fp16, fp32)"),
+        ("{photos} {tmp}/x --precision half", "unknown --precision 'half' (valid: bf16, fp16, fp32)"),
         ("{photos} {tmp}/x --precision fp16", "--precision fp16: a CPU computes in fp32 or bf16"),
     ],
 )

@@ -26,7 +26,7 @@ from dukd_train.data.batches import Batches
 from dukd_train.data.mixing import VIEW
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
-from dukd_train.data.sampling import kept_of
+from dukd_train.data.sampling import kept_in
 from dukd_train.errors import RunError
 from dukd_train.keeping import late_scores, run_folder, spare
 from dukd_train.keeping.best import BestWeights, criterion
@@ -141,8 +141,7 @@ def _prepare(config: TrainConfig, world: World) -> _Prepared:
     cache = Cache(config.cache, reading="in order" if config.data.shuffle == "shards" else "in any order")
     terms, eco, order, student = served(config, cache, world)
     if config.sampling.chooses:
-        views = arrays_of(terms, cache.manifest)
-        order = replace(order, kept={view: kept_of(cache, view, config.sampling) for view in views})
+        order = replace(order, kept=kept_in(cache, arrays_of(terms, cache.manifest), config.sampling))
     if not world.leads:
         none = Validator(Validation(), student.scale, world.device)
         return _Prepared(cache, terms, eco, order, student, none, [], [])

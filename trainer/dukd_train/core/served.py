@@ -41,7 +41,7 @@ def served(config: TrainConfig, cache: Declared, world: World) -> Served:
     """
     terms = terms_of(config, cache, world.device)
     eco = eco_of(config.eco, cache, arrays_of(terms, cache.manifest), config.target)
-    if config.sampling.chooses:
+    if config.sampling.names_column:
         refuse_missing_column(cache, config.sampling)
     order = order_of(config, cache, terms, world)
     torch.manual_seed(config.seed)

@@ -10,7 +10,7 @@ shared out; d and s are the same for a record and for F of it, so w of F(answers
 Shapes: N records, C = 3, H = W sides of an answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,22 +36,23 @@ def with_target(terms: Mapping[str, Term], target: str | None, header: Header) -
         SettingError: there is no such target, or several are meant.
     """
     answers = sorted(header.answers)
+    if target is not None and answers and target not in (*answers, *MIXED):
+        raise SettingError(unknown_name("answer", target, (*answers, *MIXED)), "target")
     if not any(term.to == TEACHER for term in terms.values()):
         return dict(terms)
-    if target is not None:
-        if answers and target not in (*answers, *MIXED):
-            raise SettingError(unknown_name("answer", target, (*answers, *MIXED)), "target")
-    elif len(answers) == 1:
-        target = answers[0]
-    elif answers and TEACHER not in answers:
+    to = target or _usual(answers)
+    return {name: term.model_copy(update={"to": to}) if term.to == TEACHER else term for name, term in terms.items()}
+
+
+def _usual(answers: Sequence[str]) -> str:
+    """The target where none is chosen."""
+    if len(answers) == 1:
+        return answers[0]
+    if answers and TEACHER not in answers:
         *others, last = (f"target={choice}" for choice in (*answers, *MIXED))
         reason = f"the cache has answers {' and '.join(answers)}, and none called {TEACHER}"
         raise SettingError(reason, "target", cure=f"set {', '.join(others)} or {last}")
-    else:
-        return dict(terms)
-    return {
-        name: term.model_copy(update={"to": target}) if term.to == TEACHER else term for name, term in terms.items()
-    }
+    return TEACHER
 
 
 def arrays_of(terms: Mapping[str, Term], header: Header) -> dict[str, list[str]]:

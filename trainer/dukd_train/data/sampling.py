@@ -1,5 +1,7 @@
 """Which records are trained with, and how often, by a column of the cache. A pure function of the cache."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from dukd_cache.format.header import Declared
@@ -10,19 +12,26 @@ from dukd_train.data.shuffle import Kept
 from dukd_train.settings import Sampling
 
 
-def kept_of(cache: Cache, view: str, sampling: Sampling) -> Kept:
-    """The records of `view` that `sampling` leaves, and how often they come.
+def kept_in(cache: Cache, views: Iterable[str], sampling: Sampling) -> dict[str, Kept]:
+    """The records of each view that `sampling` leaves, and how often they come.
 
     Raises:
-        SettingError: the cache has no such column, or nothing is left.
+        SettingError: the cache has no such column, no record of these views has a number in it, or nothing is left.
         CacheError: an index is damaged or cannot be read.
     """
     refuse_missing_column(cache, sampling)
-    numbers = cache.columns(view)[sampling.by]
-    indices = left(numbers, sampling)
+    numbers = {view: cache.columns(view)[sampling.by] for view in views}
+    if all(np.isnan(of_view).all() for of_view in numbers.values()):
+        reason = f"{cache.root} has no number in column {sampling.by} of {' and '.join(numbers)}"
+        raise SettingError(reason, "sampling.by", cure="choose another column")
+    return {view: _kept(view, of_view, sampling) for view, of_view in numbers.items()}
+
+
+def _kept(view: str, numbers_N: F64, sampling: Sampling) -> Kept:
+    indices = left(numbers_N, sampling)
     if not len(indices):
         raise SettingError(f"leaves nothing of {view}, take less", f"sampling.share {sampling.share:g}")
-    return Kept(indices, weights(numbers[indices], sampling) if sampling.weight > 1 else None)
+    return Kept(indices, weights(numbers_N[indices], sampling) if sampling.weight > 1 else None)
 
 
 def refuse_missing_column(cache: Declared, sampling: Sampling) -> None:

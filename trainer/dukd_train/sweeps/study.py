@@ -39,6 +39,7 @@ from dukd_cache.system.terminal import say
 from dukd_train.core.parallel import World
 from dukd_train.core.served import served
 from dukd_train.errors import RunError
+from dukd_train.keeping import run_folder
 from dukd_train.settings import TrainConfig
 from dukd_train.sweeps.grid import Point, distinct, one_scale
 
@@ -46,6 +47,8 @@ CACHES = "caches"
 """The folder, in a study's, of those that it builds."""
 
 _NAME = r"[A-Za-z0-9_.+=-]+"
+
+_DUKD_CACHE = (sys.executable, "-m", "dukd_cache")
 
 
 class Row(Settings):
@@ -213,7 +216,7 @@ def check_caches(study: Study, points: Iterable[Point], out: Path) -> int:
     Raises:
         CacheError: a finished one is not there.
         SettingError: a cache cannot serve a training, which is named; or they have several scales.
-        RunError: a cache cannot be built; `dukd-cache plan` has said why.
+        RunError: a cache cannot be planned; or the folder of a training holds another one, or something else.
     """
     found = {study.place(name, out): _declared(study, name, out) for name in study.caches}
     scale = one_scale({name: found[study.place(name, out)].manifest.scale for name in study.caches})
@@ -222,6 +225,9 @@ def check_caches(study: Study, points: Iterable[Point], out: Path) -> int:
             served(point.config, found[point.config.cache], World(choose_device(point.config.device)))
         except SettingError as error:
             raise error.about(point.name) from error
+        folder = out / point.name
+        if folder.is_dir() and run_folder.finished(folder, point.config) is None:
+            run_folder.claim(folder, point.config, allow=False)
     return scale
 
 
@@ -239,14 +245,27 @@ def _declared(study: Study, name: str, out: Path) -> Declared:
         return Cache(place)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "header.json"
-        _dukd_cache(["plan", *_words(given, name, place, Path(folder)), "--header", str(file)], name)
+        _plan([*_words(given, name, place, Path(folder)), "--header", str(file)], name)
         return _Planned(place, Header.model_validate_json(file.read_bytes()))
 
 
-def _dukd_cache(words: Sequence[str], cache: str) -> None:
-    code = subprocess.run([sys.executable, "-m", "dukd_cache", *words], check=False).returncode
+def _plan(words: Sequence[str], cache: str) -> None:
+    """Plan a cache; what is wrong with it is told as a mistake of the study."""
+    begins, mistake = "dukd-cache: ", ""
+    with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            if line.startswith(begins):
+                mistake = line.removeprefix(begins).strip()
+            else:
+                say(line.rstrip("\n"))
+    if process.returncode:
+        raise RunError(mistake or f"its plan ended with exit code {process.returncode}", f"cache {cache}")
+
+
+def _build(words: Sequence[str], cache: str) -> None:
+    code = subprocess.run([*_DUKD_CACHE, "build", *words], check=False).returncode
     if code:
-        raise RunError(f"its {words[0]} ended with exit code {code}", f"cache {cache}")
+        raise RunError(f"its build ended with exit code {code}", f"cache {cache}")
 
 
 def _words(settings: Mapping[str, Any], name: str, place: str, folder: Path) -> list[str]:
@@ -283,7 +302,7 @@ def build_caches(study: Study, out: Path, alone: bool) -> None:
         say(f"study: cache {name}")
         words = _words(given, name, place, out / "settings")
         try:
-            _dukd_cache(["build", *words], name)
+            _build(words, name)
         except BaseException:
             Path(words[1]).unlink()  # the cache may still be one of other settings: see `_refuse_other`
             raise

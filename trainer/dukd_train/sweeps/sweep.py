@@ -99,6 +99,7 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
     Only the folders of our `own` points are looked into: others may be about to be made.
     """
     known = set[Hashable]()
+    refuse_other_folder(out)
     try_folder(out)
     for point in own:
         try:
@@ -108,6 +109,13 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
     scale = one_scale({cache: Cache(cache).manifest.scale for cache in {point.config.cache for point in points}})
     check_out(out / REPORT)
     return check_wanted(points, wanted, scale)
+
+
+def refuse_other_folder(out: Path) -> None:
+    """Refuse a folder that holds something, and is no sweep's: a RunError."""
+    if out.is_dir() and not (out / SETTINGS).is_dir():
+        for name in run_folder.names(out):
+            raise RunError(f"holds something that is no sweep ({name})", out, cure="choose another `out`")
 
 
 def check_wanted(points: Sequence[Point], wanted: ReportWanted, scale: int) -> bool:
