@@ -1,5 +1,6 @@
 """What the benchmarks share: goals, the table, turns. What they measure is no test's business."""
 
+import csv
 import importlib
 import json
 from pathlib import Path
@@ -13,6 +14,16 @@ from benchmarks.studies.plot import over_images, over_steps
 from benchmarks.studies.tables import by_row, curves_in, tables, until
 from benchmarks.timing import Times, in_turns, ratio
 from tests.conftest import PROJECT
+
+from dukd_train.sweeps.study import Study
+
+_FILES = {"few": "few_images", "many": "many_images"}
+"""Studies that are called otherwise in the table of scores."""
+
+
+def _kept_scores() -> list[dict[str, str]]:
+    with (PROJECT / "benchmarks" / "studies" / "results.csv").open(newline="", encoding="utf-8") as stream:
+        return [*csv.DictReader(stream)]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +159,7 @@ def test_what_a_picture_of_a_study_shows() -> None:
         "n8.2-kd,seed=0": {1: {"A": 1.0, "B": 5.1}, 3: {"A": 0.0, "B": 3.0}},
         "n50-kd,seed=0": {3: {"A": 1.0, "B": 8.0}},
         "n50.1-kd,seed=0": {1: {"A": 1.0, "B": 4.0}},
-        "n400-kd,seed=0": {1: {"A": 1.0, "B": 4.0}},
+        "n480-kd,seed=0": {1: {"A": 1.0, "B": 4.0}},
         "n50-kd-rec5,seed=0": {1: {"A": 1.0, "B": 9.0}},
     }
     rows = by_row(curves)
@@ -165,3 +176,12 @@ def test_the_results_of_the_studies_make_tables() -> None:
         (line,) = (each for each in tables(found, "Set5", ["kd"]) if each.startswith(f"| {row} | 3"))
         scores = line.split(" | ")[3:6]
         assert f"| {' | '.join(scores)} |" in page
+
+
+@pytest.mark.parametrize("study", sorted({row["study"] for row in _kept_scores()}))
+def test_every_score_that_is_kept_is_of_a_run_that_a_study_declares(study: str) -> None:
+    """So anyone can train it again."""
+    declared = study.removesuffix("-bf16").removesuffix("-cpu")
+    file = PROJECT / "benchmarks" / "studies" / f"{_FILES.get(declared, declared)}.yaml"
+    names = {point.name for point in Study.load(file).points(Path("out"))}
+    assert {row["run"] for row in _kept_scores() if row["study"] == study} <= names
