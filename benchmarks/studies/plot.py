@@ -1,7 +1,7 @@
 """A picture of a study: scores over steps or over numbers of photographs, mean and spread of the runs.
 
     python -m benchmarks.studies.plot benchmarks/studies/results.csv --study beyond --out docs/few_images.png \\
-        --rows n8-scratch=scratch n8-kd16k=kd n8-dukd16k=dukd beyond-bf16/n8-together_more='dukd, preset few'
+        --rows n8-scratch=scratch n8-kd_longer=kd n8-longer=dukd beyond-bf16/n8-together_more='dukd, preset few'
     python -m benchmarks.studies.plot benchmarks/studies/results.csv --study few --over photographs \\
         --out docs/photographs.png --rows scratch kd dukd
 """

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 TEACHER = "teacher"
 """The answer that the methods' terms are compared with: an only teacher's, or the one that a training chooses."""
 
+MEAN = "mean"
+"""Of all answers of a record, where one of them could be named."""
+
 GAN = "gan"
 """The measure that learns with the student: see `core/adversarial.py`."""
 

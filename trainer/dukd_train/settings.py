@@ -109,7 +109,8 @@ class Eco(Ramp):
     steps: Count = 0
     """Number of steps over which α rises. 0: no ECO."""
     answer: str = "teacher"
-    """T(x): the name of an answer in the cache. `teacher` is the only answer, or the one that `target` names."""
+    """T(x): the name of an answer in the cache, or `mean`, of all. `teacher` is the only answer, or what `target` says;
+    with `target=agreement` it is the mean."""
 
 
 class Data(Settings):

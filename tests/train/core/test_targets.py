@@ -19,7 +19,7 @@ from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Element, apply, repea
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.core.targets import MIXED, arrays_of, compared, with_target
-from dukd_train.data.mixing import eco_of
+from dukd_train.data.mixing import eco_of, read_by
 from dukd_train.measures import l1
 from dukd_train.objective import METHODS, Term
 from dukd_train.settings import Eco, TrainConfig
@@ -155,9 +155,12 @@ def test_eco_begins_with_the_answers_that_are_the_target(both: Path) -> None:
     cache, eco = Cache(both), Eco(steps=5)
     assert eco_of(eco, cache, ["base"], "two").answer == "two"
     assert eco_of(Eco(steps=5, answer="one"), cache, ["base"], "two").answer == "one"
-    for target in (None, "mean"):
-        with pytest.raises(SettingError, match=r"eco\.answer$|eco\.answer: "):
-            eco_of(eco, cache, ["base"], target)
+    assert eco_of(Eco(steps=5, answer="mean"), cache, ["base"], "two").answer == "mean"
+    for target in MIXED:
+        found = eco_of(eco, cache, ["base"], target)
+        assert (found.answer, read_by(found, cache)) == ("mean", ["one", "two"])
+    with pytest.raises(SettingError, match=r"^eco\.answer: .* unknown answer 'teacher' \(valid: mean, one, two\)$"):
+        eco_of(eco, cache, ["base"], None)
 
 
 def test_all_answers_are_read_where_they_are_mixed(both: Path) -> None:

@@ -61,6 +61,16 @@ def test_finer_answers_are_not_rounded_first(float16_cache: Cache) -> None:
     assert np.abs(np.stack(pictures(found["input"])) - near).max() <= 2
 
 
+def test_the_mean_of_all_answers_takes_the_place_of_one(cache: Cache) -> None:
+    plain = batches(cache, Eco()).at(0)["base"]
+    both = plain | {"two": 255 - plain["truth"]}
+    found = mixed(both, Eco(steps=1, answer="mean"), 0, 2)
+    mean = (plain["teacher"].double() + 255 - plain["truth"].double()) / 510
+    torch.testing.assert_close(found["truth"].double(), mean, rtol=0, atol=1e-6)
+    one = mixed(plain, Eco(steps=1, answer="mean"), 0, 2)
+    assert torch.equal(one["input"], mixed(plain, Eco(steps=1), 0, 2)["input"]), "of one it is that one"
+
+
 def test_the_part_goes_from_start_to_end(cache: Cache) -> None:
     plain = batches(cache, Eco()).at(0)["base"]
     eco = Eco(start=0.25, end=0.75, steps=4, kind="cosine")

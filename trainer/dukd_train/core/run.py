@@ -23,7 +23,7 @@ from dukd_train.core.served import served
 from dukd_train.core.targets import arrays_of
 from dukd_train.core.too_large import refuse_too_large
 from dukd_train.data.batches import Batches
-from dukd_train.data.mixing import VIEW
+from dukd_train.data.mixing import VIEW, read_by
 from dukd_train.data.order import Order
 from dukd_train.data.residency import open_rows, workers
 from dukd_train.data.sampling import kept_in
@@ -192,7 +192,7 @@ def _wanted(made: _Prepared) -> dict[str, list[str]]:
     """What is read of each view."""
     wanted = arrays_of(made.terms, made.cache.manifest)
     if made.eco.steps:
-        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], made.eco.answer))]
+        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], *read_by(made.eco, made.cache)))]
     return wanted
 
 

@@ -20,9 +20,9 @@ from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch
 from dukd_train.measures import real
-from dukd_train.objective import TEACHER, Term
+from dukd_train.objective import MEAN, TEACHER, Term
 
-MIXED = ("mean", "agreement")
+MIXED = (MEAN, "agreement")
 """What a term may be compared with, beside arrays by their names."""
 
 _LEAST = 1e-12
@@ -72,7 +72,7 @@ def compared(output_NCHW: Tensor, batch: Batch, to: str) -> tuple[Tensor, Tensor
     answers = [real(batch[name]) for name in sorted(batch) if name not in NOT_ANSWERS]
     answers_KNCHW = torch.stack(answers)
     mean_NCHW = answers_KNCHW.mean(0)
-    if to == "mean":
+    if to == MEAN:
         return output_NCHW, mean_NCHW
     weight_N1HW = _agreement(answers_KNCHW - mean_NCHW)
     return output_NCHW.float() * weight_N1HW, mean_NCHW * weight_N1HW

@@ -1,8 +1,9 @@
 """ECO: in early steps the student sees pairs that the teacher made, which agree with each other; later the real ones.
 
 With α rising with the step, a record's input x becomes lerp(↓T(x), x, α) and its truth y becomes lerp(T(x), y, α);
-T(x) is the cached answer and ↓ the benchmarks' bicubic. Source: Lee and Heo, Noise-free Optimization in Early Training
-Steps for Image Super-Resolution, AAAI 2024, arXiv 2312.17526 (Empirical Centroid-oriented Optimization).
+T(x) is the cached answer, or the mean of all, and ↓ the benchmarks' bicubic. Source: Lee and Heo, Noise-free
+Optimization in Early Training Steps for Image Super-Resolution, AAAI 2024, arXiv 2312.17526 (Empirical
+Centroid-oriented Optimization).
 """
 
 from collections.abc import Collection
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from dukd_cache.format.header import Declared
+from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.pictures.bicubic import downscale_batch
 from dukd_cache.system.errors import SettingError, unknown_name
 from dukd_train.data.rows import Batch
-from dukd_train.objective import TEACHER
+from dukd_train.objective import MEAN, TEACHER
 from dukd_train.settings import Eco
 
 VIEW = "base"
@@ -23,6 +25,8 @@ VIEW = "base"
 
 def eco_of(eco: Eco, cache: Declared, views: Collection[str], target: str | None = None) -> Eco:
     """The same with the answer that it means: `teacher` is that of `target`, or the cache's only one.
+
+    Where the target is mixed of all answers, it is their mean.
 
     Args:
         views: those that the loss reads.
@@ -38,12 +42,17 @@ def eco_of(eco: Eco, cache: Declared, views: Collection[str], target: str | None
         raise SettingError(f"no term of the loss reads {VIEW}, whose records it mixes", "eco")
     if not answers:
         raise SettingError(f"{cache.root} holds pairs without a teacher", "eco")
-    meant = target if target in answers else answers[0] if len(answers) == 1 else None
-    if eco.answer == TEACHER and meant:
-        return eco.model_copy(update={"answer": meant})
-    if eco.answer not in answers:
-        raise SettingError(f"{cache.root}: {unknown_name('answer', eco.answer, answers)}", "eco.answer")
+    if eco.answer == TEACHER and (target or len(answers) == 1):
+        eco = eco.model_copy(update={"answer": answers[0] if target is None else target if target in answers else MEAN})
+    if eco.answer not in (*answers, MEAN):
+        raise SettingError(f"{cache.root}: {unknown_name('answer', eco.answer, (*answers, MEAN))}", "eco.answer")
     return eco
+
+
+def read_by(eco: Eco, cache: Declared) -> list[str]:
+    """The arrays that it reads of the records that it mixes."""
+    answers = [name for name in cache.manifest.view(VIEW).arrays if name in cache.manifest.answers]
+    return answers if eco.answer == MEAN else [eco.answer]
 
 
 def mixed(found: Batch, eco: Eco, step: int, scale: int) -> Batch:
@@ -54,11 +63,20 @@ def mixed(found: Batch, eco: Eco, step: int, scale: int) -> Batch:
     part = eco.at(step) if eco.steps else 1.0
     if part == 1:
         return found
-    answer = found[eco.answer]
-    levels = answer.float() if answer.dtype == torch.uint8 else answer.float().clamp(0, 1) * 255
+    levels = _levels(found, eco.answer)
     small = downscale_batch(levels, scale).float()
     of_truth = {"truth": torch.lerp(levels / 255, _unit(found["truth"]), part)} if "truth" in found else {}
     return found | {"input": torch.lerp(small, found["input"].float(), part)} | of_truth
+
+
+def _levels(found: Batch, answer: str) -> Tensor:
+    """Of an answer, or of the mean of all: float32 in 0…255."""
+    names = [name for name in sorted(found) if name not in NOT_ANSWERS] if answer == MEAN else [answer]
+    answers = [
+        found[name].float() if found[name].dtype == torch.uint8 else found[name].float().clamp(0, 1) * 255
+        for name in names
+    ]
+    return torch.stack(answers).mean(0) if len(answers) > 1 else answers[0]
 
 
 def _unit(pixels: Tensor) -> Tensor:
