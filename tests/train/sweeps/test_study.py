@@ -137,6 +137,8 @@ def test_rows_stand_on_a_preset() -> None:
         ({"rows": {"a/b": {}}}, "setting rows: expected names of letters, digits and _.+=-, got 'a/b'"),
         ({"rows": {}}, "setting rows: "),
         ({"seeds": []}, "setting seeds: "),
+        ({"seeds": [0, 1, 0]}, "setting seeds: 0 is given twice"),
+        ({"rows": {"a": {"seeds": [2, 2]}}}, "setting rows.a.seeds: 2 is given twice"),
     ],
 )
 def test_a_mistake_names_its_row(changes: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from dukd_cache import networks
 from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
 from dukd_train.watching.observers import Start
-from dukd_train.watching.outlook import Outlook, multiply_adds, table, warnings
+from dukd_train.watching.outlook import Outlook, crowded, multiply_adds, table, warnings
 
 Settings = Callable[..., TrainConfig]
 
@@ -47,6 +47,17 @@ def test_what_may_not_be_meant_is_a_line_each(settings_of: Settings) -> None:
         "note: 1,001 passes over the same records, scratch overfits: take more images or fewer steps"
     ]
     assert [*warnings(start(settings_of(steps=1000)), {"base": 4})] == []
+
+
+def test_what_changes_longer_than_the_run_lasts_is_a_note(settings_of: Settings) -> None:
+    ramp = {"start": 1, "end": 0, "steps": 300}
+    asked = settings_of(
+        steps=6, eco={"steps": 7}, loss={"kd": {"weight": ramp}, "zoom_in": {"weight": ramp | {"steps": 6}}}
+    )
+    assert [*warnings(start(asked), {"base": 4})] == [
+        "note: eco changes over 7 steps, and the run has 6",
+        "note: loss.kd.weight changes over 300 steps, and the run has 6",
+    ]
 
 
 @pytest.mark.parametrize(("capabilities", "noted"), [({"avx2": True}, True), ({"avx512_bf16": True}, False)])
@@ -95,6 +106,7 @@ def test_the_time_is_told_once_it_is_known_and_what_would_be_faster(
 ) -> None:
     clock = iter([0.0, 2.0, 4.0, 6.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able}, raising=False)
     outlook = Outlook({"base": 10**6})
     outlook.started(start(settings_of(steps=steps, precision=precision)))
@@ -102,6 +114,30 @@ def test_the_time_is_told_once_it_is_known_and_what_would_be_faster(
     for step in (11, 12, 13, 14):
         outlook.stepped(step)  # the first of them counts as none
     assert capsys.readouterr().err.splitlines() == [f"time      about {time} more steps at 0.5 a second", *notes]
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "fewer"),
+    [(1, 0.4, None), (2, 1.97, None), (2, 1.5, None), (2, 1.14, 1), (2, 0.3, 1), (16, 11.9, 12), (16, 12.1, None)],
+)
+def test_threads_that_share_their_cores_with_others_are_a_note(threads: int, cores: float, fewer: int | None) -> None:
+    line = crowded(threads, cores)
+    assert (line is None) if fewer is None else (line and f"OMP_NUM_THREADS={fewer} in" in line)
+
+
+def test_the_cores_are_those_of_the_steps_that_are_measured(
+    settings_of: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, used = iter([5.0, 7.0, 9.0]), iter([100.0, 102.0, 104.4])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.process_time", lambda: next(used))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    outlook = Outlook({"base": 10**6})
+    outlook.started(start(settings_of(steps=20)))
+    capsys.readouterr()
+    for step in (1, 2, 3):
+        outlook.stepped(step)
+    assert "note: 2 threads get 1.1 cores and wait for each other" in capsys.readouterr().err
 
 
 def test_a_validation_is_no_step(

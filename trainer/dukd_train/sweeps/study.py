@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from dukd_cache.format.header import Declared, Header
 from dukd_cache.format.reader import Cache
@@ -51,6 +51,16 @@ _NAME = r"[A-Za-z0-9_.+=-]+"
 _DUKD_CACHE = (sys.executable, "-m", "dukd_cache")
 
 
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise ValueError(f"{seed} is given twice")
+    return seeds
+
+
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(_distinct)]
+
+
 class Row(Settings):
     """Settings of a row, on top of those of all; beside them what is no setting of a training."""
 
@@ -58,7 +68,7 @@ class Row(Settings):
 
     caches: tuple[str, ...] | None = None
     """Names of caches. Default: all."""
-    seeds: tuple[Seed, ...] | None = None
+    seeds: Seeds | None = None
     """Default: those of the study."""
     after: str | None = None
     """An earlier row: each run starts from the student that this row has from the same cache and seed."""
@@ -82,7 +92,7 @@ class Study(Settings):
     """Of all runs, on top of it."""
     rows: Annotated[dict[str, Row], Field(min_length=1)]
     """By name."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[Seeds, Field(min_length=1)] = (0,)
     """Of every row."""
     hr: ByName[Location] = Field(default={})
     """Sets of HR images that the report scores on. Default: the validation sets."""

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dukd_cache.networks import Network
 from dukd_cache.networks.devices import has_bf16
 from dukd_cache.system.terminal import duration, say
+from dukd_train.objective import Ramp
 from dukd_train.scoring.provenance import device_name
 from dukd_train.scoring.scores import Score
 from dukd_train.scoring.super_resolver import device_of
@@ -23,6 +24,8 @@ _MEASURED_S = 3.0
 _LONG_S = 600
 _DAY_S = 86400
 _COUNTED_SIDE = 16
+_CROWDED = 0.75
+"""Of the time of its cores: what gets less is not alone."""
 _FASTER = (
     "note: this CPU may be two to three times as fast with `precision=bf16` and `compile=true`; begin in another folder"
 )
@@ -34,8 +37,8 @@ class Outlook(Observer):
     def __init__(self, records: Mapping[str, int]) -> None:
         """`records`: how many there are of each view that the loss reads."""
         self._records = records
-        self._measured: tuple[int, float] | None = None
-        """A step, and when it was done."""
+        self._measured: tuple[int, float, float] | None = None
+        """A step, when it was done, and the CPU time until then."""
         self._told = False
 
     def started(self, start: Start) -> None:
@@ -47,11 +50,13 @@ class Outlook(Observer):
 
     def stepped(self, step: int) -> None:
         """The first step of a sitting loads and compiles: it counts as none."""
-        now = time.monotonic()
-        first, since = self._measured = self._measured or (step, now)
+        now, used = time.monotonic(), time.process_time()
+        first, since, used_before = self._measured = self._measured or (step, now, used)
         if not self._told and now - since >= _MEASURED_S:
             self._told = True
             self._tell((now - since) / (step - first), self._steps - step)
+            if self._on_cpu and (line := crowded(torch.get_num_threads(), (used - used_before) / (now - since))):
+                say(line)
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:  # noqa: ARG002
         """A validation is no step."""
@@ -84,14 +89,35 @@ def table(start: Start, records: Mapping[str, int]) -> Iterator[str]:
 
 def warnings(start: Start, records: Mapping[str, int]) -> Iterator[str]:
     """What may not be meant, a line each."""
-    if start.config.precision == "bf16" and has_bf16(device_of(start.averaged)) is False:
+    config = start.config
+    if config.precision == "bf16" and has_bf16(device_of(start.averaged)) is False:
         yield "note: this machine has no instructions for bf16: `precision=fp32` is likely faster"
     for view, count in records.items():
-        if start.config.batch > count:
-            yield f"note: a batch of {start.config.batch} is more than the {count} records of {view}: some come twice"
+        if config.batch > count:
+            yield f"note: a batch of {config.batch} is more than the {count} records of {view}: some come twice"
+    ramps: dict[str, Ramp] = {"eco": config.eco} if config.eco.steps else {}
+    terms = config.loss.of(config.method)
+    ramps |= {f"loss.{name}.weight": term.weight for name, term in terms.items() if isinstance(term.weight, Ramp)}
+    for name, ramp in ramps.items():
+        if ramp.steps > start.steps:
+            yield f"note: {name} changes over {ramp.steps:,} steps, and the run has {start.steps:,}"
     most = max(_passes(start, records).values())
     if most > _MANY_PASSES:
         yield f"note: {most:,.0f} passes over the same records, scratch overfits: take more images or fewer steps"
+
+
+def crowded(threads: int, cores: float) -> str | None:
+    """A line where `threads`, which wait for each other in loops, get the time of only so many cores.
+
+    Alone they use all of theirs. What they lose beside others is in docs/benchmarks.md, "What profiles said".
+    """
+    if threads == 1 or cores >= _CROWDED * threads:
+        return None
+    fewer = max(1, int(cores + 0.25))
+    return (
+        f"note: {threads} threads get {cores:.1f} cores and wait for each other, as other programs run here: it may be "
+        f"several times as fast with OMP_NUM_THREADS={fewer} in the environment; stop it and go on"
+    )
 
 
 def multiply_adds(network: Network) -> float:
