@@ -178,6 +178,13 @@ def test_the_results_of_the_studies_make_tables() -> None:
         assert f"| {' | '.join(scores)} |" in page
 
 
+@pytest.mark.parametrize(
+    "file", sorted((PROJECT / "benchmarks" / "studies").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_study_that_comes_with_the_project_can_be_begun(file: Path) -> None:
+    assert Study.load(file).points(Path("out"))
+
+
 @pytest.mark.parametrize("study", sorted({row["study"] for row in _kept_scores()}))
 def test_every_score_that_is_kept_is_of_a_run_that_a_study_declares(study: str) -> None:
     """So anyone can train it again."""
