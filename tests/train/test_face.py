@@ -153,7 +153,7 @@ def test_mistakes_are_the_package_s_errors(
         dukd_train.load_student(tmp_path / "nothing.pth")
     with pytest.raises(SettingError, match=r"^unknown metric 'pnsr_y': did you mean 'psnr_y'\? "):
         dukd_train.evaluate(network, hr_folder, metrics=["pnsr_y"])  # type: ignore[list-item]
-    with pytest.raises(SettingError, match=r"^unknown precision 'half': \(valid: bf16, fp16, fp32\)$"):
+    with pytest.raises(SettingError, match=r"^unknown precision 'half' \(valid: bf16, fp16, fp32\)$"):
         dukd_train.upscale(network, photo_like(1, 9, 9), precision="half")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"^tile 'big': expected auto, "):
         dukd_train.evaluate(network, hr_folder, tile="big")  # type: ignore[arg-type]

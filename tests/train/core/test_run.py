@@ -144,7 +144,7 @@ def test_an_eco_that_cannot_be_is_refused(settings_of: Settings, tmp_path: Path,
     eco = {"steps": 5}
     asked = settings_of(eco=eco | {"answer": "techer"})
     assert refusal(asked, tmp_path / "a") == (
-        f"eco.answer: {asked.cache}: unknown answer 'techer': did you mean 'teacher'? (valid: teacher)"
+        f"eco.answer: {asked.cache}: unknown answer 'techer': did you mean 'teacher'? (valid: mean, teacher)"
     )
     asked = settings_of(eco=eco, loss={"rec": 0, "kd": 0})
     assert refusal(asked, tmp_path / "a") == "eco: no term of the loss reads base, whose records it mixes"

@@ -25,7 +25,7 @@ from dukd_train.core.run import run
 from dukd_train.core.served import served, terms_of
 from dukd_train.core.targets import arrays_of
 from dukd_train.data.batches import Batches
-from dukd_train.data.mixing import VIEW
+from dukd_train.data.mixing import VIEW, read_by
 from dukd_train.data.residency import open_rows
 from dukd_train.data.sampling import kept_in
 from dukd_train.settings import TrainConfig
@@ -89,7 +89,7 @@ def batches_of(config: TrainConfig, cache: Cache, world: World) -> Batches:
     kept = kept_in(cache, wanted, config.sampling) if config.sampling.chooses else {}
     order = replace(order, kept=kept)
     if eco.steps:
-        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], eco.answer))]
+        wanted[VIEW] = [*dict.fromkeys((*wanted[VIEW], *read_by(eco, cache)))]
     rows, _ = open_rows(cache, wanted, config.data, CPU)
     return Batches(rows, order, config.augment, CPU, 0, eco)
 
@@ -113,7 +113,10 @@ def seen(row: Row, batches: Batches, cache: Cache, view: str) -> list[dict[str, 
             arrays[name] = unit(cut)
         if view == "base" and row["eco"]:
             part = 0.25 + 0.75 * STEP / 10
-            teacher = arrays["teacher"]
+            of_all = row["target"] in ("mean", "agreement")
+            teacher = np.mean(
+                [each for name, each in arrays.items() if name == "teacher" or (of_all and "teacher" in name)], 0
+            )
             arrays["input"] = (1 - part) * bicubic(255 * teacher, 1, 2) / 255 + part * arrays["input"]
             arrays["truth"] = (1 - part) * teacher + part * arrays["truth"]
         found.append(arrays)

@@ -43,7 +43,8 @@ def eco_of(eco: Eco, cache: Declared, views: Collection[str], target: str | None
     if not answers:
         raise SettingError(f"{cache.root} holds pairs without a teacher", "eco")
     if eco.answer == TEACHER and (target or len(answers) == 1):
-        eco = eco.model_copy(update={"answer": answers[0] if target is None else target if target in answers else MEAN})
+        meant = answers[0] if len(answers) == 1 else target if target in answers else MEAN
+        eco = eco.model_copy(update={"answer": meant})
     if eco.answer not in (*answers, MEAN):
         raise SettingError(f"{cache.root}: {unknown_name('answer', eco.answer, (*answers, MEAN))}", "eco.answer")
     return eco

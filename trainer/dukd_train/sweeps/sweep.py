@@ -112,9 +112,9 @@ def _check(points: Sequence[Point], own: Sequence[Point], out: Path, wanted: Rep
 
 
 def refuse_other_folder(out: Path) -> None:
-    """Refuse a folder that holds something, and is no sweep's: a RunError."""
+    """Refuse a folder with files of something else, as a sweep's holds folders: a RunError."""
     if out.is_dir() and not (out / SETTINGS).is_dir():
-        for name in run_folder.names(out):
+        for name in (name for name in run_folder.names(out) if (out / name).is_file()):
             raise RunError(f"holds something that is no sweep ({name})", out, cure="choose another `out`")
 
 
