@@ -24,6 +24,7 @@ from dukd_cache.pictures.sources import find_images, read_rgb, read_scene
 PROGRESS = (
     "reading image headers: ",
     "asking the teacher",
+    "cutting pairs",
     "making LR images: ",
     "making images: ",
     "measuring records: ",

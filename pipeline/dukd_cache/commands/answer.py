@@ -84,9 +84,9 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
         say(f"{cache.root}: has these answers already, called {known[0]}")
         tally.kept += sum(map(cache.count, cache.views))
         return cache.manifest
-    if known and as_asked:
-        raise CacheError(f"has these answers already, called {known[0]}", cache.root)
     found = _name(cache, weights.stem + "_clean" * (how.of == "clean"), name)
+    if known and as_asked:
+        say(f"note: {cache.root} has the same answers already, called {known[0]}")
     header = _header(cache, asked, found, how)
     who = spoken(found, header.answers)
     sides = {f"views.{view.name}.patch": view.input_side for view in header.views}

@@ -49,7 +49,7 @@ def refused(option: str, detail: Mapping[str, Any], words: Sequence[str]) -> str
     if words and not all(map(str.isdigit, words)):
         return unknown_name(option, given, words)
     shown = given if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else repr(given)
-    expected = wanted(detail).replace("'", "") if words else wanted(detail)
+    expected = f"{', '.join(words[:-1])} or {words[-1]}" if words else wanted(detail)
     return f"{option}: expected {expected}, got {shown}"
 
 
