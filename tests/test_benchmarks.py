@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ _FILES = {"few": "few_images", "many": "many_images"}
 """Studies that are called otherwise in the table of scores."""
 
 
+@cache
+def _runs(study: Path) -> set[str]:
+    return {point.name for point in Study.load(study).points(Path("out"))}
+
+
+@cache
 def _kept_scores() -> list[dict[str, str]]:
     with (PROJECT / "benchmarks" / "studies" / "results.csv").open(newline="", encoding="utf-8") as stream:
         return [*csv.DictReader(stream)]
@@ -182,7 +189,7 @@ def test_the_results_of_the_studies_make_tables() -> None:
     "file", sorted((PROJECT / "benchmarks" / "studies").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_every_study_that_comes_with_the_project_can_be_begun(file: Path) -> None:
-    assert Study.load(file).points(Path("out"))
+    assert _runs(file)
 
 
 @pytest.mark.parametrize("study", sorted({row["study"] for row in _kept_scores()}))
@@ -190,5 +197,4 @@ def test_every_score_that_is_kept_is_of_a_run_that_a_study_declares(study: str) 
     """So anyone can train it again."""
     declared = study.removesuffix("-bf16").removesuffix("-cpu")
     file = PROJECT / "benchmarks" / "studies" / f"{_FILES.get(declared, declared)}.yaml"
-    names = {point.name for point in Study.load(file).points(Path("out"))}
-    assert {row["run"] for row in _kept_scores() if row["study"] == study} <= names
+    assert {row["run"] for row in _kept_scores() if row["study"] == study} <= _runs(file)
