@@ -1,6 +1,7 @@
 """What a run says before its first step, and when it knows how long it will take."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.train.conftest import SWINIR
 from dukd_cache import networks
 from dukd_train.core.run import run
 from dukd_train.settings import TrainConfig
-from dukd_train.watching.observers import Start
+from dukd_train.watching.observers import Row, Start
 from dukd_train.watching.outlook import Outlook, crowded, multiply_adds, table, warnings
 
 Settings = Callable[..., TrainConfig]
@@ -137,6 +138,10 @@ def test_the_cores_are_those_of_the_steps_that_are_measured(
     capsys.readouterr()
     for step in (1, 2, 3):
         outlook.stepped(step)
+    row = Row(3, lr=0, total=0, terms={}, images_per_second=1, waiting=0.5, seconds=4, left=0)
+    outlook.logged(row)
+    assert "threads get" not in capsys.readouterr().err, "they wait for data"
+    outlook.logged(replace(row, waiting=0.01))
     assert "note: 2 threads get 1.1 cores and wait for each other" in capsys.readouterr().err
 
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from dukd_cache.format.header import Header
-from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.system.errors import SettingError, unknown_name
-from dukd_train.data.rows import Batch
+from dukd_train.data.rows import Batch, answers_among
 from dukd_train.measures import real
 from dukd_train.objective import MEAN, TEACHER, Term
 
@@ -59,8 +58,7 @@ def arrays_of(terms: Mapping[str, Term], header: Header) -> dict[str, list[str]]
     """What the terms of the loss read of each view."""
     found: dict[str, dict[str, None]] = {}
     for term in terms.values():
-        mixed = [name for name in header.view(term.view).arrays if name in header.answers]
-        names = mixed if term.to in MIXED else [term.to]
+        names = answers_among(header.view(term.view).arrays) if term.to in MIXED else [term.to]
         found.setdefault(term.view, {}).update(dict.fromkeys(names))
     return {view: [*names] for view, names in found.items()}
 
@@ -69,7 +67,7 @@ def compared(output_NCHW: Tensor, batch: Batch, to: str) -> tuple[Tensor, Tensor
     """The output and its target `to`, as a measure takes them."""
     if to not in MIXED:
         return output_NCHW, batch[to]
-    answers = [real(batch[name]) for name in sorted(batch) if name not in NOT_ANSWERS]
+    answers = [real(batch[name]) for name in answers_among(batch)]
     answers_KNCHW = torch.stack(answers)
     mean_NCHW = answers_KNCHW.mean(0)
     if to == MEAN:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from dukd_cache.format.header import Declared
-from dukd_cache.format.record import NOT_ANSWERS
 from dukd_cache.pictures.bicubic import downscale_batch
 from dukd_cache.system.errors import SettingError, unknown_name
-from dukd_train.data.rows import Batch
+from dukd_train.data.rows import Batch, answers_among
 from dukd_train.objective import MEAN, TEACHER
 from dukd_train.settings import Eco
 
@@ -52,8 +51,7 @@ def eco_of(eco: Eco, cache: Declared, views: Collection[str], target: str | None
 
 def read_by(eco: Eco, cache: Declared) -> list[str]:
     """The arrays that it reads of the records that it mixes."""
-    answers = [name for name in cache.manifest.view(VIEW).arrays if name in cache.manifest.answers]
-    return answers if eco.answer == MEAN else [eco.answer]
+    return answers_among(cache.manifest.view(VIEW).arrays) if eco.answer == MEAN else [eco.answer]
 
 
 def mixed(found: Batch, eco: Eco, step: int, scale: int) -> Batch:
@@ -72,7 +70,7 @@ def mixed(found: Batch, eco: Eco, step: int, scale: int) -> Batch:
 
 def _levels(found: Batch, answer: str) -> Tensor:
     """Of an answer, or of the mean of all: float32 in 0…255."""
-    names = [name for name in sorted(found) if name not in NOT_ANSWERS] if answer == MEAN else [answer]
+    names = answers_among(found) if answer == MEAN else [answer]
     answers = [
         found[name].float() if found[name].dtype == torch.uint8 else found[name].float().clamp(0, 1) * 255
         for name in names

@@ -4,6 +4,7 @@ Shapes: N records, p cached input side, q = s·p output side; h ≤ p side of wh
 C = 3 channels, which lie last, as decoded: batches are then `channels_last` without a copy.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,18 @@ from torch import Tensor
 
 from dukd_cache.format.header import Header
 from dukd_cache.format.reader import Cache
+from dukd_cache.format.record import NOT_ANSWERS
 from dukd_train.data.order import Picks
 
 
 def targets_in(header: Header) -> dict[str, list[str]]:
     """What the records of a cache hold for a student's answers to be compared with, by view."""
     return {view.name: [name for name in view.arrays if name not in ("input", "clean")] for view in header.views}
+
+
+def answers_among(arrays: Iterable[str]) -> list[str]:
+    """The names of `arrays` that are answers of teachers, in order of names."""
+    return sorted(name for name in arrays if name not in NOT_ANSWERS)
 
 
 Batch = dict[str, Tensor]

@@ -13,7 +13,7 @@ from dukd_train.objective import Ramp
 from dukd_train.scoring.provenance import device_name
 from dukd_train.scoring.scores import Score
 from dukd_train.scoring.super_resolver import device_of
-from dukd_train.watching.observers import Observer, Start
+from dukd_train.watching.observers import Observer, Row, Start
 
 _MANY_PASSES = 1000
 """Over the same records: a student that learns from the truth alone overfits long before."""
@@ -26,6 +26,8 @@ _DAY_S = 86400
 _COUNTED_SIDE = 16
 _CROWDED = 0.75
 """Of the time of its cores: what gets less is not alone."""
+_WAITING = 0.1
+"""Of the wall time, for data: from then on that is what its threads do."""
 _FASTER = (
     "note: this CPU may be two to three times as fast with `precision=bf16` and `compile=true`; begin in another folder"
 )
@@ -40,6 +42,9 @@ class Outlook(Observer):
         self._measured: tuple[int, float, float] | None = None
         """A step, when it was done, and the CPU time until then."""
         self._told = False
+        self._cores: float | None = None
+        """Whose time its threads had, in the steps that are measured."""
+        self._told_crowded = False
 
     def started(self, start: Start) -> None:
         self._steps, device = start.steps, device_of(start.averaged)
@@ -55,7 +60,13 @@ class Outlook(Observer):
         if not self._told and now - since >= _MEASURED_S:
             self._told = True
             self._tell((now - since) / (step - first), self._steps - step)
-            if self._on_cpu and (line := crowded(torch.get_num_threads(), (used - used_before) / (now - since))):
+        self._cores = (used - used_before) / (now - since) if now - since >= _MEASURED_S else None
+
+    def logged(self, row: Row) -> None:
+        """Threads that wait for data use no core, and nobody takes it from them."""
+        if self._on_cpu and self._cores is not None and row.waiting < _WAITING and not self._told_crowded:
+            self._told_crowded = True
+            if line := crowded(torch.get_num_threads(), self._cores):
                 say(line)
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:  # noqa: ARG002
