@@ -4,8 +4,9 @@
 
 Which photographs they are matters more than a training's seed: lists are drawn three times. `N.txt`, `N-1.txt` and
 `N-2.txt` are the first N of the 400 photographs of BSDS400 in orders drawn with seeds 0, 1 and 2, so that each list of
-a draw is the beginning of its next; `480.txt` has all of them and SunHays80's. `sizes/8` holds the photographs of
-`8.txt`, each at three smaller sizes, too, as Real-ESRGAN's authors add them (scripts/generate_multiscale_DF2K.py).
+a draw is the beginning of its next; `480.txt` has all of them and SunHays80's, `others.txt` those of it that `8.txt`
+has not. `sizes/8` holds the photographs of `8.txt`, each at three smaller sizes, too, as Real-ESRGAN's authors add them
+(scripts/generate_multiscale_DF2K.py).
 """
 
 import random
@@ -31,6 +32,7 @@ def main(data: Path, out: Path) -> None:
         order = photographs.copy()
         random.Random(draw).shuffle(order)
         lists |= {f"{count}-{draw}" if draw else str(count): order[:count] for count in COUNTS}
+    lists["others"] = [path for path in lists["480"] if path not in lists["8"]]
     for name, chosen in lists.items():
         lines = [f"../data/{path.relative_to(data)}\n" for path in chosen]
         (out / "lists" / f"{name}.txt").write_text("".join(lines))

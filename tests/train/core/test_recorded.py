@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import World
-from dukd_train.core.recorded import kind_of
+from dukd_train.core.recorded import keep_masks, kind_of
 from dukd_train.core.run import run
 from dukd_train.data.batches import Batches
 from dukd_train.data.rows import Rows, StreamedRows
@@ -124,19 +125,53 @@ def test_a_recorded_step_is_the_step(
         torch.testing.assert_close(tensor, expected_weights[name], rtol=1e-3, atol=1e-5)
 
 
+def sized(img_size: int) -> dict[str, Any]:
+    return SWINIR | {"settings": SWINIR["settings"] | {"img_size": img_size}}
+
+
+@pytest.mark.parametrize("img_size", [12, 18])
+def test_masks_are_computed_once_a_size(img_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those of the network's own size, which it has."""
+    torch.manual_seed(0)
+    student = networks.build("SwinIR", 4, sized(img_size)["settings"])
+    small, large = torch.rand(2, 3, 18, 18), torch.rand(1, 3, 18, 24)
+    expected = [student(each) for each in (small, large)]
+    blocks = [part for part in student.module.modules() if hasattr(part, "calculate_mask")]
+    asked: list[tuple[int, int]] = []
+    calculate = type(blocks[0]).calculate_mask
+    monkeypatch.setattr(
+        type(blocks[0]), "calculate_mask", lambda block, size: (asked.append(size), calculate(block, size))[1]
+    )
+    keep_masks(student.module, torch.device("cpu"))
+    for _ in range(3):
+        for image, answer in zip((small, large), expected, strict=True):
+            assert torch.equal(student(image), answer)
+    others = [(18, 24)] if img_size == 18 else [(18, 18), (18, 24)]
+    assert asked == [size for size in others for _ in blocks]
+
+
 @GPU
-def test_it_is_recorded(settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("student", [None, SWINIR])
+def test_it_is_recorded(
+    student: dict[str, object] | None, settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replays: list[int] = []
     replay = torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(1), replay(graph))[1])
-    run(settings_of(device="cuda"), tmp_path / "run")
+    run(settings_of(device="cuda", **({"student": student} if student else {})), tmp_path / "run")
     assert len(replays) == 7  # of ten steps
 
 
 @GPU
+@pytest.mark.parametrize("student", [{"architecture": "Compact", "settings": {"num_feat": 8, "num_conv": 2}}, SWINIR])
 def test_a_student_that_waits_goes_on_as_it_did(
-    settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    student: dict[str, object],
+    settings_of: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Also one that draws random numbers, as it could not be recorded while it did."""
     plain = Network.forward
 
     def waits(network: Network, image_NCHW: Tensor) -> Tensor:
@@ -144,10 +179,11 @@ def test_a_student_that_waits_goes_on_as_it_did(
         return plain(network, image_NCHW)
 
     monkeypatch.setattr(Network, "forward", waits)
-    run(settings_of(device="cuda"), tmp_path / "recorded")
+    run(settings_of(device="cuda", student=student), tmp_path / "recorded")
     assert capsys.readouterr().err.count("steps are not recorded as a CUDA graph") == 1
-    run(settings_of(device="cuda", cuda_graph=False), tmp_path / "plain")
-    assert rows(tmp_path / "recorded") == rows(tmp_path / "plain")
+    run(settings_of(device="cuda", cuda_graph=False, student=student), tmp_path / "plain")
+    for row, expected in zip(rows(tmp_path / "recorded"), rows(tmp_path / "plain"), strict=True):
+        assert float(row["total"]) == pytest.approx(float(expected["total"]), abs=2e-5)
 
 
 @GPU

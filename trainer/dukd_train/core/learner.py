@@ -11,7 +11,7 @@ from dukd_cache.networks import Network
 from dukd_cache.networks.devices import AUTOCAST, compile_in_place
 from dukd_train.core.adversarial import adversaries
 from dukd_train.core.parallel import World
-from dukd_train.core.recorded import Recorded
+from dukd_train.core.recorded import Recorded, keep_masks
 from dukd_train.core.targets import compared
 from dukd_train.data.rows import Batch
 from dukd_train.errors import RunError
@@ -46,7 +46,10 @@ class Learner:
         student.module.train()
         alone_on_gpu = world.device.type == "cuda" and world.size == 1
         can_be_recorded = alone_on_gpu and not config.compile and not self._scaler.is_enabled()
-        self._recorded = Recorded(self._advance, world.device) if config.cuda_graph and can_be_recorded else None
+        self._recorded: Recorded | None = None
+        if config.cuda_graph and can_be_recorded:
+            keep_masks(student.module, world.device)
+            self._recorded = Recorded(self._advance, world.device)
 
     def step(self, batch: Mapping[str, Batch], rate: float, decay: float, number: int = 0) -> dict[str, Tensor]:
         """One step at learning rate `rate`, then averaged ← decay·averaged + (1 − decay)·student.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dukd_cache.system.terminal import say
 from dukd_train.data.rows import Batch
@@ -77,6 +77,8 @@ class Recorded:
         """Nothing is computed by it. A student that waits for the GPU cannot be recorded, and goes on as before."""
         kept = {view: {name: images.clone() for name, images in arrays.items()} for view, arrays in batch.items()}
         numbers_K = torch.tensor(numbers, device=self._device)
+        random, before = self._random, torch.Generator(self._device)
+        before.set_state(random.get_state())
         graph = torch.cuda.CUDAGraph()
         try:
             # Only this thread's mistakes end it: another one makes the next batch ready meanwhile.
@@ -86,8 +88,19 @@ class Recorded:
         except RuntimeError as error:
             say(f"steps are not recorded as a CUDA graph, and may be slower: {str(error).splitlines()[0]}")
             self._can_record = False
+            # It may still be in the state of a recording, in which it refuses to be drawn from.
+            random.graphsafe_set_state(before)
+            self._recordings.clear()
             return
         self._recordings[kind] = _Recording(graph, kept, numbers_K, list(found), values)
+
+    @property
+    def _random(self) -> torch.Generator:
+        """What the student draws from."""
+        index = self._device.index
+        found = torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
+        assert isinstance(found, torch.Generator)
+        return found
 
 
 def kind_of(batch: Mapping[str, Batch]) -> _Kind:
@@ -95,3 +108,32 @@ def kind_of(batch: Mapping[str, Batch]) -> _Kind:
     return tuple(
         (view, name, images.dtype, images.shape) for view, arrays in batch.items() for name, images in arrays.items()
     )
+
+
+def keep_masks(module: nn.Module, device: torch.device) -> None:
+    """Let the masks of shifted windows stay on the device: one for each size of input, each computed once.
+
+    SwinIR and its kin compute them on the CPU for each input that is not of their `img_size`, and a copy from there
+    cannot be recorded.
+    """
+    for part in module.modules():
+        calculate = getattr(part, "calculate_mask", None)
+        if calculate is not None:
+            part.calculate_mask = _Masks(calculate, device)  # type: ignore[assignment]
+
+
+class _Masks:
+    """Called as `calculate` is."""
+
+    def __init__(self, calculate: Callable[..., Tensor | tuple[Tensor, ...]], device: torch.device) -> None:
+        self._calculate, self._device = calculate, device
+        self._found: dict[str, Tensor | tuple[Tensor, ...]] = {}
+
+    def __call__(self, *sizes: object, **how: object) -> Tensor | tuple[Tensor, ...]:
+        size = repr((sizes, how))
+        if size not in self._found:
+            masks = self._calculate(*sizes, **how)
+            self._found[size] = (
+                masks.to(self._device) if isinstance(masks, Tensor) else tuple(mask.to(self._device) for mask in masks)
+            )
+        return self._found[size]
