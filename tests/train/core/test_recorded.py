@@ -163,6 +163,21 @@ def test_it_is_recorded(
 
 
 @GPU
+def test_a_learner_knows_when_its_device_is_done(settings_of: Settings) -> None:
+    config = settings_of(device="cuda", method="kd")
+    student = networks.build("EDSR", 4, {"channels": 64, "blocks": 8})
+    learner = Learner(config, student, config.loss.of(config.method), World(torch.device("cuda")))
+    images = {"input": torch.zeros(16, 3, 48, 48, dtype=torch.uint8, device="cuda")}
+    images |= {name: torch.zeros(16, 3, 192, 192, dtype=torch.uint8, device="cuda") for name in ("truth", "teacher")}
+    assert learner.is_done()
+    for step in range(9):
+        learner.step({"base": images}, 1e-4, 0.9, step)
+    assert not learner.is_done()
+    torch.cuda.synchronize()
+    assert learner.is_done()
+
+
+@GPU
 @pytest.mark.parametrize("student", [{"architecture": "Compact", "settings": {"num_feat": 8, "num_conv": 2}}, SWINIR])
 def test_a_student_that_waits_goes_on_as_it_did(
     student: dict[str, object],

@@ -47,6 +47,21 @@ def test_laps(clock: Clock) -> None:
     assert pace.seconds() == 100 + 4 * 4 + 2 * 4
 
 
+def test_a_wait_while_there_is_work_holds_up_nothing(clock: Clock) -> None:
+    """Items that take 1 s each, for a device that needs 3 s for the first and nothing for the others."""
+    ready = clock.now + 1 + 3
+
+    def slow() -> Iterator[int]:
+        for item in range(5):
+            clock.now += 1
+            yield item
+
+    pace = Pace(step=0, steps=5, seconds_before=0.0)
+    found = list(pace.waits(slow(), lambda: clock.now == 1001 or clock.now >= ready))
+    assert found == [0, 1, 2, 3, 4]
+    assert pace.lap(5).waiting == 3 / 5
+
+
 def test_no_time_and_no_steps(clock: Clock) -> None:
     assert clock.now > 0
     assert Pace(step=5, steps=5, seconds_before=0.0).lap(5) == Speed(0.0, 0.0, 0.0)

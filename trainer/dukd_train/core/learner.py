@@ -46,6 +46,7 @@ class Learner:
         student.module.train()
         alone_on_gpu = world.device.type == "cuda" and world.size == 1
         can_be_recorded = alone_on_gpu and not config.compile and not self._scaler.is_enabled()
+        self._asked = torch.cuda.Event() if world.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._recorded: Recorded | None = None
         if config.cuda_graph and can_be_recorded:
             keep_masks(student.module, world.device)
@@ -59,7 +60,14 @@ class Learner:
         device: nothing here waits for it.
         """
         numbers = [rate, 1 - decay, *(term.weight_at(number) for term in self._terms.values())]
-        return (self._recorded or self._advance)(batch, numbers)
+        found = (self._recorded or self._advance)(batch, numbers)
+        if self._asked:
+            self._asked.record(torch.cuda.current_stream(self._device))
+        return found
+
+    def is_done(self) -> bool:
+        """Whether the device has done all steps that it was asked for. Waits for nothing."""
+        return self._asked is None or bool(self._asked.query())  # type: ignore[no-untyped-call]
 
     def _advance(self, batch: Mapping[str, Batch], numbers: Sequence[float | Tensor]) -> dict[str, Tensor]:
         """The step, with its learning rate, the share of the student in the new averages, and the terms' weights."""

@@ -104,7 +104,7 @@ def train(
             tell()
         with Stop(patient=run.world.size > 1) as stop, out_of_memory_is_said(config.batch):
             stopping = Agreement(run.world)
-            for step, batch in pace.waits(run.batches.ahead(start, config.steps)):
+            for step, batch in pace.waits(run.batches.ahead(start, config.steps), learner.is_done):
                 _reseed(run.world, step_seed(config.seed, step))
                 losses.add(learner.step(batch, _rate(config, step), schedule.ema_decay(step, config.ema), step))
                 done = step + 1

@@ -1,7 +1,7 @@
 """How fast a training goes, and how much of the time it waits for data."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ class Speed:
 
     steps_per_second: float
     waiting: float
-    """Share of the wall time, 0…1, spent in `Pace.waits`."""
+    """Share of the wall time, 0…1, in which `Pace.waits` held up the work."""
     left: float
     """Seconds until the last step, if the rest goes as this sitting went so far."""
 
@@ -31,15 +31,21 @@ class Pace:
         """Spent in this sitting and in those before it."""
         return self._before + time.perf_counter() - self._began
 
-    def waits(self, items: Iterator[T]) -> Generator[T, None, None]:
-        """The items of `items`; measures how long each is waited for."""
+    def waits(self, items: Iterator[T], done: Callable[[], bool] = lambda: True) -> Generator[T, None, None]:
+        """The items of `items`; measures how long each is waited for.
+
+        Args:
+            done: whether the work on all items before has ended. A wait after which it has not held up nothing: a GPU
+                works meanwhile.
+        """
         while True:
             asked = time.perf_counter()
             try:
                 item = next(items)
             except StopIteration:
                 return
-            self._waited += time.perf_counter() - asked
+            if done():
+                self._waited += time.perf_counter() - asked
             yield item
 
     def lap(self, step: int) -> Speed:
