@@ -150,6 +150,20 @@ def test_masks_are_computed_once_a_size(img_size: int, monkeypatch: pytest.Monke
     assert asked == [size for size in others for _ in blocks]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "windows"),
+    [("HAT", {"depths": [2], "window_size": 8}), ("RGT", {"depth": [2], "split_size": [4, 8]})],
+)
+def test_masks_of_other_networks(architecture: str, windows: dict[str, object]) -> None:
+    """Of a type that is asked for, and two at once."""
+    small = {"embed_dim": 12, "num_heads": [2], "img_size": 16, "mlp_ratio": 1}
+    student = networks.build(architecture, 4, small | windows)
+    image = torch.rand(1, 3, 24, 32)
+    expected = student(image)
+    keep_masks(student.module, torch.device("cpu"))
+    assert [torch.equal(student(image), expected) for _ in range(2)] == [True, True]
+
+
 @GPU
 @pytest.mark.parametrize("student", [None, SWINIR])
 def test_it_is_recorded(
