@@ -152,7 +152,7 @@ def test_masks_are_computed_once_a_size(img_size: int, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("architecture", "windows"),
-    [("HAT", {"depths": [2], "window_size": 8}), ("RGT", {"depth": [2], "split_size": [4, 8]})],
+    [("HAT", {"depths": [2], "window_size": 8, "squeeze_factor": 2}), ("RGT", {"depth": [2], "split_size": [4, 8]})],
 )
 def test_masks_of_other_networks(architecture: str, windows: dict[str, object]) -> None:
     """Of a type that is asked for, and two at once."""
