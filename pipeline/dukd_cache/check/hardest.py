@@ -15,7 +15,7 @@ from dukd_cache.system.tables import markdown_table
 SHOWN = 10
 """Records of a view, of each kind."""
 
-HARDEST, WORSE = "hardest", "teacher worse than bicubic"
+HARDEST, WORSE = "hardest", "answers worse than bicubic"
 
 _Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -23,7 +23,8 @@ _Columns = Mapping[str, npt.NDArray[Any]]
 def picks_of(columns: _Columns) -> dict[str, list[int]]:
     """Records of a view to look at, by kind, the worst first.
 
-    The hardest are those that bicubic enlarges worst. Where the answer is worse than that, it teaches nothing.
+    The hardest are those that bicubic enlarges worst. Where the answers, on average of several, are worse than that,
+    they teach nothing.
     """
     found: dict[str, list[int]] = {}
     if (bicubic := columns.get("bicubic_psnr")) is not None:

@@ -176,8 +176,8 @@ class CacheConfig(Settings):
     columns: Annotated[tuple[ColumnName, ...], STORE] = ()
     """Extra numbers per record.
 
-    answer_psnr, bicubic_psnr: PSNR in dB of the answer, and of the bicubically enlarged input, to the truth;
-    gradient_energy: how much detail the truth has; disagreement: how much several answers differ.
+    answer_psnr, bicubic_psnr: PSNR in dB of the answer (the mean of several), and of the bicubically enlarged input, to
+    the truth; gradient_energy: how much detail the truth has; disagreement: how much several answers differ.
     """
     reuse: Annotated[Addresses, STORE] = ()
     """Cache to take answers from.
