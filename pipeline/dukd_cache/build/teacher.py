@@ -26,6 +26,7 @@ from dukd_cache.settings.addresses import code_of
 from dukd_cache.settings.choices import Precision, SelfEnsemble
 from dukd_cache.settings.takes import USUAL, Takes
 from dukd_cache.system.errors import SettingError
+from dukd_cache.system.sending import sent
 
 TAKES = "takes"
 """Among a network's settings in a manifest: what it takes otherwise than others do."""
@@ -90,7 +91,7 @@ class Teacher:
 
         So the next batch can be asked while this one is computed; bytes cross the bus, and meanwhile nothing waits.
         """
-        input_NCpp = _sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2)
+        input_NCpp = sent(torch.from_numpy(input_Npp3), self.device).permute(0, 3, 1, 2)
         answers_NCqq, finite_N = self._computed(input_NCpp)
         if dtype == "uint8":
             stored = answers_NCqq.mul(255).add(0.5).floor().to(torch.uint8)
@@ -193,11 +194,6 @@ def software(answers: Iterable[AnswerInfo]) -> dict[str, str]:
     found = {"dukd": __version__, "pillow": PIL.__version__, "torch": torch.__version__, "spandrel": spandrel}
     runs_onnx = any(info.architecture == "ONNX" for info in answers)
     return found | ({"onnxruntime": import_module("onnxruntime").__version__} if runs_onnx else {})
-
-
-def _sent(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """`pixels` on `device`, without waiting for what it computes before."""
-    return pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
 
 
 def _fetched(stored: torch.Tensor) -> Callable[[], npt.NDArray[Any]]:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dukd_cache.system.sending import sent
+
 STEPS = ("hflip", "vflip", "transpose", "invert")
 """The generators but for the channels' order, in the order they are applied."""
 
@@ -125,7 +127,7 @@ def _in_one_go(how: Augmentation, x_NCHH: Tensor, back: bool) -> Tensor:
     Each value of the result is looked up where it comes from.
     """
     count, channels, side, _ = x_NCHH.shape
-    chosen = how.numbers.to(x_NCHH.device, non_blocking=True)
+    chosen = sent(how.numbers, x_NCHH.device)
     channel_NC = chosen[:, 5:8] if back else chosen[:, 2:5]
     pixel_NP1 = _sources(side, back, x_NCHH.device)[chosen[:, 0]].unsqueeze(2)
     index_NV = (pixel_NP1 * channels + channel_NC.unsqueeze(1)).reshape(count, -1)

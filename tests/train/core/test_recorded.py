@@ -20,7 +20,7 @@ from dukd_cache.format.reader import Cache
 from dukd_cache.networks import Network
 from dukd_train.core.learner import Learner
 from dukd_train.core.parallel import World
-from dukd_train.core.recorded import keep_masks, kind_of
+from dukd_train.core.recorded import Recorded, keep_masks, kind_of
 from dukd_train.core.run import run
 from dukd_train.data.batches import Batches
 from dukd_train.data.rows import Rows, StreamedRows
@@ -174,6 +174,17 @@ def test_it_is_recorded(
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(1), replay(graph))[1])
     run(settings_of(device="cuda", **({"student": student} if student else {})), tmp_path / "run")
     assert len(replays) == 7  # of ten steps
+
+
+@GPU
+def test_a_gpu_that_is_late_gets_what_it_was_given() -> None:
+    """Batches and numbers that are dropped at once, recorded and not."""
+    step = Recorded(lambda batch, numbers: {"sum": batch["base"]["input"].sum() + numbers[0]}, torch.device("cuda"))
+    sums = []
+    for number in range(60):
+        torch.cuda._sleep(20_000_000)  # cycles: a hundredth of a second
+        sums.append(step({"base": {"input": torch.full((4, 3, 8, 8), number, device="cuda")}}, [number / 100])["sum"])
+    assert torch.stack(sums).tolist() == pytest.approx([4 * 3 * 8 * 8 * number + number / 100 for number in range(60)])
 
 
 @GPU

@@ -20,7 +20,7 @@ from dukd_train.data.order import Order, positions
 from dukd_train.data.rows import Batch, ResidentRows, StreamedRows
 from dukd_train.settings import Augment
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NEVER = {"hflip": 0.0, "vflip": 0.0, "transpose": 0.0, "invert": 0.0}
 PLAIN = Augment.model_validate({"base": NEVER, "zoom": NEVER})
 
@@ -206,3 +206,22 @@ def test_steps_ahead_are_the_steps_one_by_one(cache: Cache, workers: int) -> Non
         found = list(batches.ahead(3, 12))
         assert [step for step, _ in found] == list(range(3, 12))
         assert all(same(batch, alone.at(step)) for step, batch in found)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_that_is_late_gets_the_same_batches(cache: Cache) -> None:
+    """They are made while it is busy, from memory that is used again before it has read it."""
+    wanted = make(cache, augment=Augment())
+    rows = {
+        view: ResidentRows({name: array.cuda() for name, array in each.arrays.items()})
+        for view, each in wanted.rows.items()
+        if isinstance(each, ResidentRows)
+    }
+    late = replace(wanted, rows=rows, device=CUDA)
+    found = []
+    for step, batch in late.ahead(0, 40):
+        torch.cuda._sleep(20_000_000)  # cycles: a hundredth of a second
+        found.append((step, batch))
+    for step, batch in found:
+        on_cpu = {view: {name: array.cpu() for name, array in part.items()} for view, part in batch.items()}
+        assert same(on_cpu, wanted.at(step)), step

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dukd_cache.system.sending import sent
 from dukd_cache.system.terminal import say
 from dukd_train.data.rows import Batch
 
@@ -36,7 +37,7 @@ class _Recording:
         for view, arrays in batch.items():
             for name, images in arrays.items():
                 self.batch[view][name].copy_(images)
-        self.numbers.copy_(torch.tensor(numbers), non_blocking=True)
+        self.numbers.copy_(sent(torch.tensor(numbers), self.numbers.device))
         self.graph.replay()
         return dict(zip(self.names, self.values.clone().unbind(), strict=True))
 

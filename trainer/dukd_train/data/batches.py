@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dukd_cache.pictures.symmetries import apply
+from dukd_cache.system.sending import sent
 from dukd_cache.system.threads import on_one_core, prefetch
 from dukd_train.data.augment import draw
 from dukd_train.data.mixing import VIEW, mixed
@@ -67,10 +67,5 @@ class Batches:
     def _augmented(self, view: str, step: int, found: Batch, rng: np.random.Generator) -> Batch:
         """On the device, augmented and mixed there."""
         how = draw(self.order.batch, self.augment.of(view), rng)[self.order.mine]
-        augmented = {name: apply(how, self._on_device(images)) for name, images in found.items()}
+        augmented = {name: apply(how, sent(images, self.device)) for name, images in found.items()}
         return mixed(augmented, self.eco, step, self.order.cache.scale) if view == VIEW else augmented
-
-    def _on_device(self, images: Tensor) -> Tensor:
-        if self.device.type != "cuda" or images.is_cuda:
-            return images.to(self.device)
-        return images.pin_memory().to(self.device, non_blocking=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from dukd_cache.format.header import Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.format.record import NOT_ANSWERS
+from dukd_cache.system.sending import sent
 from dukd_train.data.order import Picks
 
 
@@ -50,7 +51,7 @@ class ResidentRows:
     def _picked(self, rows_NHWC: Tensor, picks: Picks) -> Tensor:
         if picks.corners is None:
             indices = torch.from_numpy(picks.indices)
-            return rows_NHWC.index_select(0, indices.to(rows_NHWC.device, non_blocking=True))
+            return rows_NHWC.index_select(0, sent(indices, rows_NHWC.device))
         factor = rows_NHWC.shape[1] // self.arrays["input"].shape[1]
         corners = zip(picks.indices.tolist(), (picks.corners * factor).tolist(), strict=True)
         side = picks.side * factor
