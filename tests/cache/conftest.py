@@ -49,6 +49,12 @@ def second_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def third_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """And another: `third.safetensors`."""
+    return _tiny_teacher(tmp_path_factory.mktemp("teacher") / "third.safetensors", 9)
+
+
+@pytest.fixture(scope="session")
 def small_cache(photos: Path, teacher_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cache of `photos` and `teacher_file` with all three views. Not to be written to."""
     out = tmp_path_factory.mktemp("cache") / "small"

@@ -206,7 +206,8 @@ def test_a_full_disk_is_one_line_and_nothing_is_corrupt(whole: Whole, tmp_path: 
         pytest.skip("no permission to mount a small disk")
     try:
         asked = whole.new.but(out=disk / "cache")
-        with pytest.raises(CacheError, match=r"cache/.*: No space left on device; make room, then the same command"):
+        full = r"cache/.*: No space left on device; make room, then run the same command again"
+        with pytest.raises(CacheError, match=full):
             job.build_cache(*asked)
         left = files_of(asked.out)
         assert MANIFEST not in left

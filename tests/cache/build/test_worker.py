@@ -40,7 +40,7 @@ def job_of(made: Prepared, out: Path) -> Job:
 
 @pytest.mark.parametrize("name", ["teacher", "other"])
 def test_one_that_loads_another_network_is_refused(
-    photos: Path, teacher_file: Path, second_teacher: Path, tmp_path: Path, name: str
+    photos: Path, teacher_file: Path, second_teacher: Path, third_teacher: Path, tmp_path: Path, name: str
 ) -> None:
     """The file was replaced since the build began, or it is another one on that machine."""
     files = {each: tmp_path / f"{each}.safetensors" for each in ("teacher", "other")}
@@ -49,7 +49,7 @@ def test_one_that_loads_another_network_is_refused(
     asked = build_job(photos, tmp_path / "cache", None, teacher=files)
     made = prepare(*asked)
     job = job_of(made, asked.out)
-    shutil.copy({"teacher": second_teacher, "other": teacher_file}[name], files[name])
+    shutil.copy(third_teacher, files[name])
     worker = welcomed(asked.config)
     before = files_of(asked.out)
     with pytest.raises(WeightsError, match=rf"^worker ray-0 on .*: {name}\.safetensors is another network than where"):
