@@ -196,6 +196,7 @@ def test_a_node_comes_and_dies(
 
     with meanwhile(come_and_die, gate):
         build_on_ray(asked, ray_cluster, partial(held_teachers, asked.config, gate))
+    ray_cluster.wait_for_nodes()  # other tests count them
     assert files_of(asked.out) == files_of(local["zarr"].out)
 
 

@@ -217,7 +217,7 @@ def test_set_refuses(override: str, message: str) -> None:
     assert str(caught.value) == f"`overrides={override}`: {message}"
 
 
-@pytest.mark.parametrize("brackets", ["[" * 900, "[" * 900 + "]" * 900, "{a: " * 900])
+@pytest.mark.parametrize("brackets", ["[" * 2500, "[" * 2500 + "]" * 2500, "{a: " * 2500])
 def test_hundreds_of_brackets_are_one_short_line(brackets: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"`overrides=loss=.* is not a YAML value$") as caught:
         yaml_file.change({}, f"loss={brackets}", {})
