@@ -260,7 +260,7 @@ def _declared(study: Study, name: str, out: Path) -> Declared:
 
 
 def _plan(words: Sequence[str], cache: str) -> None:
-    """Plan a cache; what is wrong with it is told as a mistake of the study."""
+    """Plan a cache; what is wrong with it is told as a mistake of the study, which has settings instead of options."""
     begins, mistake = "dukd-cache: ", ""
     with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
@@ -269,7 +269,16 @@ def _plan(words: Sequence[str], cache: str) -> None:
             else:
                 say(line.rstrip("\n"))
     if process.returncode:
-        raise RunError(mistake or f"its plan ended with exit code {process.returncode}", f"cache {cache}")
+        raise RunError(_in_settings(mistake) or f"its plan ended with exit code {process.returncode}", f"cache {cache}")
+
+
+def _in_settings(line: str) -> str:
+    """A line of `dukd-cache build` or `plan` with the names of settings instead of their options."""
+    from dukd_cache.command_line.options import options_of  # both only for a mistake
+    from dukd_cache.commands.config import CacheConfig
+
+    settings = {option.word: ".".join(option.path) for option in options_of(CacheConfig)}
+    return re.sub("--[a-z-]+", lambda option: settings.get(option[0], option[0]), line)
 
 
 def _build(words: Sequence[str], cache: str) -> None:
