@@ -261,6 +261,7 @@ def answer(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="The teacher's precision.")] = "fp32",
     device: DeviceOption = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Records per batch.")] = 16,
     of: Annotated[Asked, typer.Option(help="What its inputs are.")] = "input",
     self_ensemble: Annotated[Literal["1", "8", "16"], typer.Option(help="Number of outputs to average.")] = "1",
@@ -287,6 +288,7 @@ def answer(
     given = {
         "precision": precision,
         "device": device,
+        "compile": compiled,
         "batch_size": batch_size,
         "self_ensemble": int(self_ensemble),
         "dtype": dtype,

@@ -37,6 +37,8 @@ class HowAsked(Settings):
     """It computes in this."""
     device: Device = "auto"
     """Where."""
+    compile: bool = False
+    """By torch.compile."""
     batch_size: Annotated[int, Field(ge=1, le=4096), Number] = 16
     """Records asked at once."""
     self_ensemble: Annotated[SelfEnsemble, WholeNumber, Number] = 1
@@ -99,7 +101,12 @@ def add(root: Address, weights: Path, name: str | None, how: HowAsked, tally: Ta
 def _loaded(weights: Path, how: HowAsked, there: Header, place: Place) -> Teacher:
     """The teacher, with answers of the cache's scale."""
     asked = teacher.load(
-        weights, choose_device(how.device), how.precision, self_ensemble=how.self_ensemble, takes=how.takes
+        weights,
+        choose_device(how.device),
+        how.precision,
+        compiled=how.compile,
+        self_ensemble=how.self_ensemble,
+        takes=how.takes,
     )
     try:
         return asked.of_scale(there.scale).about(how.of)

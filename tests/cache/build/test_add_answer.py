@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.cache.conftest import STORES
@@ -361,6 +362,20 @@ def test_another_kind_of_machine_is_refused_unless_it_is_asked_for(
     assert files_of(tmp_path / "c") == files_of(small_cache)
     add(tmp_path / "c", second_teacher, None, HowAsked(device="cpu", batch_size=8, mixed_workers=True), Tally())
     assert Cache(tmp_path / "c").manifest.computed is None
+
+
+@pytest.mark.slow
+def test_a_compiled_teacher_answers_alike(small_cache: Path, second_teacher: Path, tmp_path: Path) -> None:
+    for name in ("plain", "compiled"):
+        shutil.copytree(small_cache, tmp_path / name)
+    compiled = HowAsked(device="cpu", batch_size=4, compile=True)
+    with pytest.raises(CacheError, match="here it is .*, compiled, batches of 4"):
+        add(tmp_path / "compiled", second_teacher, None, compiled, Tally())
+    add(tmp_path / "compiled", second_teacher, None, compiled.model_copy(update={"mixed_workers": True}), Tally())
+    add(tmp_path / "plain", second_teacher, None, HOW, Tally())
+    for one, other in zip(*(everything(Cache(tmp_path / name), "base") for name in ("plain", "compiled")), strict=True):
+        assert one.info == other.info
+        assert np.abs(one["second"].astype(int) - other["second"]).max() <= 1
 
 
 def test_a_damaged_record_leaves_the_cache_as_it_is(small_cache: Path, second_teacher: Path, tmp_path: Path) -> None:
