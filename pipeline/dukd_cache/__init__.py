@@ -139,8 +139,8 @@ def answer(root: str | Path, teacher: str | Path, name: str | None = None, **how
     Args:
         teacher: its weights.
         name: of its answers; None: made of the file's.
-        how: `precision`, `device`, `compile`, `batch_size`, `self_ensemble`, `dtype`, `mixed_workers`, `takes` and `of`,
-            as the options of `dukd-cache answer`.
+        how: `precision`, `device`, `compile`, `batch_size`, `self_ensemble`, `dtype`, `mixed_workers`, `takes` and
+            `of`, as the options of `dukd-cache answer`.
 
     Raises:
         DukdError: what the user can mend. The cache stays as it is.

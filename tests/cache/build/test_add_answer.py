@@ -369,7 +369,7 @@ def test_a_compiled_teacher_answers_alike(small_cache: Path, second_teacher: Pat
     for name in ("plain", "compiled"):
         shutil.copytree(small_cache, tmp_path / name)
     compiled = HowAsked(device="cpu", batch_size=4, compile=True)
-    with pytest.raises(CacheError, match="here it is .*, compiled, batches of 4"):
+    with pytest.raises(CacheError, match=r"here it is .*, compiled, batches of 4"):
         add(tmp_path / "compiled", second_teacher, None, compiled, Tally())
     add(tmp_path / "compiled", second_teacher, None, compiled.model_copy(update={"mixed_workers": True}), Tally())
     add(tmp_path / "plain", second_teacher, None, HOW, Tally())

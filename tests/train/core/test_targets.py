@@ -16,6 +16,7 @@ from torch import Tensor
 from dukd_cache import networks
 from dukd_cache.format.reader import Cache
 from dukd_cache.pictures.symmetries import CHANNEL_ORDERS, Element, apply, repeated
+from dukd_cache.system import terminal
 from dukd_cache.system.errors import SettingError
 from dukd_train.core.run import run
 from dukd_train.core.targets import MIXED, arrays_of, compared, with_target
@@ -141,6 +142,19 @@ def test_what_teacher_means(answers: tuple[str, ...], target: str | None, expect
     else:
         found = with_target(METHODS["kd"] | {"own": Term(view="base", to="two")}, target, header)
         assert [term.to for term in found.values()] == ["truth", expected, "two"]
+
+
+@pytest.mark.parametrize("target", MIXED)
+def test_a_mixture_of_one_answer_is_told(
+    target: str, both: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_TOLD", set())
+    header = Cache(both).manifest.header
+    with_target(METHODS["kd"], target, header)
+    assert not capsys.readouterr().err
+    one = header.model_copy(update={"answers": {"one": header.answers["one"]}})
+    assert with_target(METHODS["kd"], target, one)["kd"].to == target
+    assert capsys.readouterr().err == f"target={target}: the cache has one answer, one, and this is the target\n"
 
 
 def test_a_method_without_a_teacher_needs_no_target_and_takes_no_wrong_one(both: Path) -> None:

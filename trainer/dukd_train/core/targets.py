@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dukd_cache.format.header import Header
 from dukd_cache.system.errors import SettingError, unknown_name
+from dukd_cache.system.terminal import tell_once
 from dukd_train.data.rows import Batch, answers_among
 from dukd_train.measures import real
 from dukd_train.objective import MEAN, TEACHER, Term
@@ -39,6 +40,8 @@ def with_target(terms: Mapping[str, Term], target: str | None, header: Header) -
         raise SettingError(unknown_name("answer", target, (*answers, *MIXED)), "target")
     if not any(term.to == TEACHER for term in terms.values()):
         return dict(terms)
+    if target in MIXED and len(answers) == 1:
+        tell_once(f"target={target}: the cache has one answer, {answers[0]}, and this is the target")
     to = target or _usual(answers)
     return {name: term.model_copy(update={"to": to}) if term.to == TEACHER else term for name, term in terms.items()}
 
