@@ -3,6 +3,7 @@
 typer says it in click's words and pydantic's; here it is said as all other mistakes are.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -49,6 +50,9 @@ def explain(error: Any, called_here: Mapping[str, str], model: Callable[[], type
     return line or "expected a command, got nothing"  # after the help, which typer prints
 
 
+NAMES_SETTINGS = "DUKD_NAMES_SETTINGS"
+"""Environment variable: set by a program that runs this one with a file of settings. It names these, not options."""
+
 _SETTING = re.compile(r"`([a-z][a-z0-9_.]*)(?:=([^`]*))?`")
 
 
@@ -57,6 +61,8 @@ def in_options(line: str, options: Mapping[str, str]) -> str:
 
     `options` are those of the program by the names of their parameters. Settings without one are set by `--set`.
     """
+    if NAMES_SETTINGS in os.environ:
+        return _SETTING.sub(lambda setting: setting[0].strip("`"), line)
 
     def said(setting: re.Match[str]) -> str:
         name, value = setting.groups()

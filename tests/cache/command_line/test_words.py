@@ -2,7 +2,7 @@
 
 import pytest
 
-from dukd_cache.command_line.words import in_options
+from dukd_cache.command_line.words import NAMES_SETTINGS, in_options
 
 OPTIONS = {"patch": "--patch", "on_bad_image": "--on-bad-image", "suffix": "--format", "lr_template": "--lr-template"}
 
@@ -23,3 +23,9 @@ OPTIONS = {"patch": "--patch", "on_bad_image": "--on-bad-image", "suffix": "--fo
 )
 def test_in_options(line: str, said: str) -> None:
     assert in_options(line, OPTIONS) == said
+
+
+def test_in_settings_where_another_program_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAMES_SETTINGS, "1")
+    line = "use `patch=8` or less, or one of `views.base`, `views.zoom_in` (`on_bad_image=skip` does)"
+    assert in_options(line, OPTIONS) == line.replace("`", "")

@@ -31,16 +31,16 @@ class Forked:
 def forked_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process's sweeps and studies start; other tests let them start it as for users."""
 
-    def run(words: Sequence[str], check: bool) -> SimpleNamespace:
+    def run(words: Sequence[str], check: bool, env: Mapping[str, str]) -> SimpleNamespace:
         assert not check
-        return SimpleNamespace(returncode=start_program("dukd_cache", words[3:], tmp_path / "build.txt").end()[0])
+        return SimpleNamespace(returncode=start_program("dukd_cache", words[3:], tmp_path / "build.txt", env).end()[0])
 
     @contextmanager
-    def plan(words: Sequence[str], *, stderr: int, text: bool) -> Iterator[SimpleNamespace]:
+    def plan(words: Sequence[str], *, stderr: int, text: bool, env: Mapping[str, str]) -> Iterator[SimpleNamespace]:
         assert (stderr, text) == (subprocess.PIPE, True)
         output = tmp_path / "plan.txt"
         output.unlink(missing_ok=True)
-        code, told = start_program("dukd_cache", words[3:], output).end()
+        code, told = start_program("dukd_cache", words[3:], output, env).end()
         yield SimpleNamespace(returncode=code, stderr=told.splitlines(keepends=True))
 
     trains = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)

@@ -235,8 +235,8 @@ FEW = {"scale": 2, "patch": 12, "views": {"base": 2, "zoom_in": 0, "zoom_out": 0
     ("many", "row", "message"),
     [
         ({"scale": 4}, {}, "`cache`: expected caches of one scale, for one report; few has 2 and many has 4"),
-        ({"views": {"base": 0}}, {}, r"^cache many: no view left: one of views\.base\.crops, views"),
-        ({"patch": 400}, {}, r"use patch 28 or less, or take the image out \(on_bad_image skip does\)"),
+        ({"views": {"base": 0}}, {}, r"^cache many: no view left: one of views\.base, views\.zoom_in"),
+        ({"patch": 400}, {}, r"use patch=28 or less, or take the image out \(on_bad_image=skip does\)"),
         ({"viws": {"base": 2}}, {}, "^cache many: unknown setting 'viws': did you mean 'views'"),
         ({}, {"method": "kd"}, "many-a,seed=0: method kd: .*many holds pairs without a teacher; use method scratch"),
         ({}, {"patch": 24}, "many-a,seed=0: patch 24: the cache's patches have 12 pixels"),

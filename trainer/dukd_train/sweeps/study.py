@@ -15,6 +15,7 @@ gives `n8-scratch,seed=0`, `n8-scratch,seed=1`, …: what differs in its seed al
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
+from dukd_cache.command_line.words import NAMES_SETTINGS
 from dukd_cache.format.header import Declared, Header
 from dukd_cache.format.reader import Cache
 from dukd_cache.networks.devices import choose_device
@@ -262,27 +264,20 @@ def _declared(study: Study, name: str, out: Path) -> Declared:
 def _plan(words: Sequence[str], cache: str) -> None:
     """Plan a cache; what is wrong with it is told as a mistake of the study, which has settings instead of options."""
     begins, mistake = "dukd-cache: ", ""
-    with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True) as process:
+    env = os.environ | {NAMES_SETTINGS: "1"}
+    with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True, env=env) as process:
         for line in process.stderr or ():
             if line.startswith(begins):
                 mistake = line.removeprefix(begins).strip()
             else:
                 say(line.rstrip("\n"))
     if process.returncode:
-        raise RunError(_in_settings(mistake) or f"its plan ended with exit code {process.returncode}", f"cache {cache}")
-
-
-def _in_settings(line: str) -> str:
-    """A line of `dukd-cache build` or `plan` with the names of settings instead of their options."""
-    from dukd_cache.command_line.options import options_of  # both only for a mistake
-    from dukd_cache.commands.config import CacheConfig
-
-    settings = {option.word: ".".join(option.path) for option in options_of(CacheConfig)}
-    return re.sub("--[a-z-]+", lambda option: settings.get(option[0], option[0]), line)
+        raise RunError(mistake or f"its plan ended with exit code {process.returncode}", f"cache {cache}")
 
 
 def _build(words: Sequence[str], cache: str) -> None:
-    code = subprocess.run([*_DUKD_CACHE, "build", *words], check=False).returncode
+    env = os.environ | {NAMES_SETTINGS: "1"}
+    code = subprocess.run([*_DUKD_CACHE, "build", *words], check=False, env=env).returncode
     if code:
         raise RunError(f"its build ended with exit code {code}", f"cache {cache}")
 
