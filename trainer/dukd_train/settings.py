@@ -323,16 +323,6 @@ class TrainConfig(Settings):
         tell_once(f"schedule.warmup: {schedule.warmup} is more than the {steps} steps of the run: all of them warm up")
         return schedule.model_copy(update={"warmup": steps})
 
-    @model_validator(mode="after")
-    def _ramps_end(self) -> Self:
-        """Tell of what would still change when the run has ended."""
-        weights = {f"loss.{name}.weight": term.weight for name, term in self.loss.of(self.method).items()}
-        for what, ramp in {"eco": self.eco, **weights}.items():
-            if isinstance(ramp, Ramp) and ramp.steps > self.steps:
-                ends = f"which ends at {ramp.at(self.steps):.3g} instead of {ramp.end:g}"
-                tell_once(f"{what}.steps: {ramp.steps} is more than the {self.steps} steps of the run, {ends}")
-        return self
-
 
 @cache
 def with_role(role: str) -> tuple[str, ...]:

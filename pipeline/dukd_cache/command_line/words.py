@@ -60,6 +60,7 @@ def in_options(line: str, options: Mapping[str, str]) -> str:
     """The line of a `DukdError` as a command says it: `on_bad_image=skip` is `--on-bad-image skip`.
 
     `options` are those of the program by the names of their parameters. Settings without one are set by `--set`.
+    Where another program asks (`NAMES_SETTINGS`), they keep their names.
     """
     if NAMES_SETTINGS in os.environ:
         return _SETTING.sub(lambda setting: setting[0].strip("`"), line)

@@ -106,21 +106,6 @@ def test_a_warmup_beyond_the_run_is_shortened(
     assert capsys.readouterr().err == "schedule.warmup: 10 is more than the 9 steps of the run: all of them warm up\n"
 
 
-def test_what_would_change_beyond_the_run_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(terminal, "_TOLD", set())
-    falls = {"weight": {"start": 1, "end": 0, "steps": 8}}
-    given = {"cache": "c", "steps": 4, "eco": {"steps": 10}, "loss": {"rec": falls, "zoom_in": falls}, "method": "kd"}
-    validated(TrainConfig, given)
-    assert capsys.readouterr().err.splitlines() == [
-        "eco.steps: 10 is more than the 4 steps of the run, which ends at 0.4 instead of 1",
-        "loss.rec.weight.steps: 8 is more than the 4 steps of the run, which ends at 0.5 instead of 0",
-    ]
-    validated(TrainConfig, given | {"steps": 10})
-    assert not capsys.readouterr().err
-
-
 def test_what_set_says_is_validated(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("cache: c\n")

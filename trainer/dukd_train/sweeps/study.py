@@ -261,11 +261,15 @@ def _declared(study: Study, name: str, out: Path) -> Declared:
         return _Planned(place, Header.model_validate_json(file.read_bytes()))
 
 
+def _asking() -> dict[str, str]:
+    """The environment of a `dukd-cache` that is given a file: a study has settings and no options."""
+    return {**os.environ, NAMES_SETTINGS: "1"}
+
+
 def _plan(words: Sequence[str], cache: str) -> None:
-    """Plan a cache; what is wrong with it is told as a mistake of the study, which has settings instead of options."""
+    """Plan a cache; what is wrong with it is told as a mistake of the study."""
     begins, mistake = "dukd-cache: ", ""
-    env = os.environ | {NAMES_SETTINGS: "1"}
-    with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True, env=env) as process:
+    with subprocess.Popen([*_DUKD_CACHE, "plan", *words], stderr=subprocess.PIPE, text=True, env=_asking()) as process:
         for line in process.stderr or ():
             if line.startswith(begins):
                 mistake = line.removeprefix(begins).strip()
@@ -276,8 +280,7 @@ def _plan(words: Sequence[str], cache: str) -> None:
 
 
 def _build(words: Sequence[str], cache: str) -> None:
-    env = os.environ | {NAMES_SETTINGS: "1"}
-    code = subprocess.run([*_DUKD_CACHE, "build", *words], check=False, env=env).returncode
+    code = subprocess.run([*_DUKD_CACHE, "build", *words], check=False, env=_asking()).returncode
     if code:
         raise RunError(f"its build ended with exit code {code}", f"cache {cache}")
 
